@@ -1,0 +1,297 @@
+"""The decision on one access. The order of the rules is the policy.
+
+Each rule is a function that looks at the question and returns a decision when it is the one that settles it, else
+None. `authorize()` takes the first answer; `explain()` walks the same rules and says what each one found, so that
+the help desk reads exactly what the router was told. Without an `Access` the rules about the packet (password,
+router, MAC, open sessions) do not apply: that is the standing decision, which live sessions are held against.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aaa.decision import Accept, Decision, Explanation, Finding, Reason, Reject, Terms, WalledGarden
+from aaa.facts import (
+    Access,
+    AccessKind,
+    AccessMethod,
+    CapAction,
+    Extra,
+    MacBinding,
+    OpenSession,
+    Policy,
+    Proof,
+    Service,
+    ServiceState,
+    SuspendedAction,
+)
+from aaa.windows import active_window, next_boundary
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything one decision is made from."""
+
+    service: Service
+    policy: Policy
+    now: datetime
+    access: Access | None = None
+    open_sessions: tuple[OpenSession, ...] = ()
+
+
+Rule = Callable[[Question], Decision | None]
+
+
+def authorize(
+    service: Service | None,
+    policy: Policy,
+    now: datetime,
+    access: Access | None = None,
+    open_sessions: tuple[OpenSession, ...] = (),
+) -> Decision:
+    """Decide on an access of `service` (None: nobody is registered under that name)."""
+    if service is None:
+        return _unregistered(access)
+    question = Question(service, policy, now, access, open_sessions)
+    for rule in RULES:
+        decision = rule(question)
+        if decision is not None:
+            return decision
+    raise AssertionError("the last rule always answers")
+
+
+def explain(
+    service: Service | None,
+    policy: Policy,
+    now: datetime,
+    access: Access | None = None,
+    open_sessions: tuple[OpenSession, ...] = (),
+) -> Explanation:
+    """Return the decision of `authorize()` with what every rule up to the deciding one found."""
+    if service is None:
+        rejected = _unregistered(access)
+        return Explanation(rejected, (Finding("registered", False, rejected.reason),), None)
+    question = Question(service, policy, now, access, open_sessions)
+    findings = [Finding("registered", True)]
+    for rule in RULES:
+        decision = rule(question)
+        if decision is None:
+            findings.append(Finding(rule.__name__, True))
+            continue
+        settled_well = isinstance(decision, Accept)
+        findings.append(Finding(rule.__name__, settled_well, decision.reason, decision.detail))
+        return Explanation(decision, tuple(findings), changes_at(service, policy, now))
+    raise AssertionError("the last rule always answers")
+
+
+def changes_at(service: Service, policy: Policy, now: datetime) -> datetime | None:
+    """Return when the passing of time alone will next change the standing decision, or None."""
+    instants = [next_boundary(service.plan.windows, now, policy.zone), service.paid_until]
+    if service.plan.cap is not None and service.used_octets >= service.plan.cap.octets:
+        instants.append(service.period_ends)
+    return min((instant for instant in instants if instant is not None and instant > now), default=None)
+
+
+def _unregistered(access: Access | None) -> Reject:
+    by_mac = access is not None and access.proof is Proof.NOT_NEEDED
+    return Reject(Reason.MAC_NOT_REGISTERED if by_mac else Reason.UNKNOWN_SUBSCRIBER)
+
+
+# The rules, in order.
+
+
+def not_guessing(question: Question) -> Decision | None:
+    """Guessing is limited here, not by delaying rejects: RouterOS gives up after 300 ms."""
+    if question.access is not None and question.access.guessing:
+        return Reject(Reason.TOO_MANY_ATTEMPTS)
+    return None
+
+
+def password(question: Question) -> Decision | None:
+    match question.access.proof if question.access is not None else Proof.NOT_NEEDED:
+        case Proof.WRONG:
+            return Reject(Reason.WRONG_PASSWORD)
+        case Proof.MISSING:
+            return Reject(Reason.NO_PASSWORD)
+    return None
+
+
+def operator_active(question: Question) -> Decision | None:
+    if not question.policy.active:
+        return Reject(Reason.OPERATOR_SUSPENDED)
+    return None
+
+
+def by_radius(question: Question) -> Decision | None:
+    if question.service.access_method is AccessMethod.QUEUE:
+        return Reject(Reason.NOT_VIA_RADIUS)
+    return None
+
+
+def in_service(question: Question) -> Decision | None:
+    match question.service.state:
+        case ServiceState.TERMINATED:
+            return Reject(Reason.TERMINATED)
+        case ServiceState.PENDING:
+            return Reject(Reason.PENDING)
+    return None
+
+
+def router(question: Question) -> Decision | None:
+    access, wanted = question.access, question.service.router_id
+    if access is not None and wanted is not None and access.nas.id != wanted:
+        return Reject(Reason.OTHER_ROUTER, detail={"nas": access.nas.name})
+    return None
+
+
+def device(question: Question) -> Decision | None:
+    service, access = question.service, question.access
+    if access is None or service.mac_binding is MacBinding.ANY:
+        return None
+    room_to_learn = service.mac_binding is MacBinding.LEARN and len(service.macs) < service.max_macs
+    if access.mac in service.macs or (room_to_learn and access.mac is not None):
+        return None
+    return Reject(Reason.MAC_NOT_ALLOWED, detail={"mac": access.mac or ""})
+
+
+def session_limit(question: Question) -> Decision | None:
+    """Refuse one session too many.
+
+    A session of the same device, or of the same id, is the one being replaced: the router that lost power, or
+    whose Stop was lost, sends its client back with the old session still open here.
+    """
+    service, access = question.service, question.access
+    if access is None or service.session_limit == 0 or len(question.open_sessions) < service.session_limit:
+        return None
+    others = [
+        other
+        for other in question.open_sessions
+        if not (
+            (other.mac is not None and other.mac == access.mac)
+            or (other.nas_id == access.nas.id and other.acct_session_id == access.acct_session_id)
+        )
+    ]
+    if len(others) < service.session_limit:
+        return None
+    return Reject(Reason.SESSION_LIMIT, detail={"limit": str(service.session_limit), "nas": others[0].nas_name})
+
+
+def not_paused(question: Question) -> Decision | None:
+    if question.service.state is ServiceState.PAUSED:
+        return _turned_away(question, Reason.PAUSED, {})
+    return None
+
+
+def not_suspended(question: Question) -> Decision | None:
+    service = question.service
+    if service.state is not ServiceState.SUSPENDED:
+        return None
+    suspension = service.suspension
+    if suspension is None:
+        return _turned_away(question, Reason.SUSPENDED_BY_STAFF, {})
+    reason = Reason.SUSPENDED_OVERDUE if suspension.cause == "overdue" else Reason.SUSPENDED_BY_STAFF
+    since = suspension.since.astimezone(question.policy.zone).date().isoformat()
+    return _turned_away(question, reason, {"since": since, "detail": suspension.detail})
+
+
+def paid(question: Question) -> Decision | None:
+    """The date decides, not the job that suspends: nobody stays on because a worker was down."""
+    until = question.service.paid_until
+    if until is None or question.now < until:
+        return None
+    since = until.astimezone(question.policy.zone).date().isoformat()
+    return _turned_away(question, Reason.OVERDUE, {"since": since})
+
+
+def volume_left(question: Question) -> Decision | None:
+    left = question.service.octets_left
+    if left is not None and left <= 0:
+        return Reject(Reason.VOLUME_USED_UP)
+    return None
+
+
+def below_cap(question: Question) -> Decision | None:
+    service = question.service
+    if _cap_reached(question) and service.plan.cap is not None and service.plan.cap.action is CapAction.BLOCK:
+        return _turned_away(question, Reason.CAP_REACHED, {"cap": str(service.plan.cap.octets)})
+    return None
+
+
+def terms(question: Question) -> Decision:
+    """Grant the plan: throttled where the cap is reached, else by the window of the hour, else as it stands."""
+    service, plan, policy = question.service, question.service.plan, question.policy
+    reason, rate = None, service.rate or plan.rate
+    if _cap_reached(question) and plan.cap is not None and plan.cap.throttle is not None:
+        reason, rate = Reason.CAP_THROTTLED, plan.cap.throttle
+    elif window := active_window(plan.windows, question.now, policy.zone):
+        reason, rate = Reason.TIME_WINDOW, window.rate
+    granted = Terms(
+        rate=rate,
+        address_list=plan.address_list or policy.active_address_list,
+        framed_ip=service.framed_ip,
+        framed_routes=service.framed_routes,
+        pool=None if service.framed_ip else service.pool or plan.pool,
+        framed_ipv6_prefix=service.framed_ipv6_prefix,
+        delegated_ipv6_prefix=service.delegated_ipv6_prefix,
+        ipv6_pool=None if service.framed_ipv6_prefix else plan.ipv6_pool,
+        delegated_ipv6_pool=None if service.delegated_ipv6_prefix else plan.delegated_ipv6_pool,
+        session_timeout=plan.session_timeout,
+        idle_timeout=plan.idle_timeout,
+        interim_interval=plan.interim_interval,
+        extra=_merged(plan.extra, service.extra),
+    )
+    return Accept(granted, reason, octets_left=service.octets_left, lease=_lease(question))
+
+
+RULES: tuple[Rule, ...] = (
+    not_guessing,
+    password,
+    operator_active,
+    by_radius,
+    in_service,
+    router,
+    device,
+    session_limit,
+    not_paused,
+    not_suspended,
+    paid,
+    volume_left,
+    below_cap,
+    terms,
+)
+
+
+def _cap_reached(question: Question) -> bool:
+    service = question.service
+    if service.plan.cap is None or service.used_octets < service.plan.cap.octets:
+        return False
+    return service.period_ends is None or question.now < service.period_ends
+
+
+def _turned_away(question: Question, reason: Reason, detail: dict[str, str]) -> Decision:
+    """Lead into the walled garden, or refuse, as the operator chose."""
+    policy, service = question.policy, question.service
+    if policy.suspended_action is SuspendedAction.REJECT:
+        return Reject(reason, detail)
+    fixed = None if policy.garden_pool else service.framed_ip
+    granted = Terms(
+        rate=policy.garden_rate,
+        address_list=policy.garden_address_list,
+        framed_ip=fixed,
+        pool=policy.garden_pool or (None if fixed else service.pool or service.plan.pool),
+        session_timeout=policy.garden_timeout,
+        interim_interval=service.plan.interim_interval,
+    )
+    return WalledGarden(reason, granted, lease=_lease(question), detail=detail)
+
+
+def _lease(question: Question) -> timedelta | None:
+    if question.access is not None and question.access.kind is AccessKind.DHCP:
+        return question.policy.dhcp_timeout
+    return None
+
+
+def _merged(plan: tuple[Extra, ...], service: tuple[Extra, ...]) -> tuple[Extra, ...]:
+    """Return the plan's extra attributes with the service's own in place of those of the same name."""
+    own = {name for name, _, _ in service}
+    return tuple(extra for extra in plan if extra[0] not in own) + service

@@ -1,0 +1,1 @@
+"""Words everything shares: settings, clock, MAC addresses, rates, secrets, logging. Imports none of ours."""

@@ -1,0 +1,152 @@
+"""Every port, path and address of an installation, read from the environment as `PORTICO_…`.
+
+An entry point reads the settings once and hands them down. `docs/settings.md` is generated from this class, so the
+descriptions are written for the person who runs Portico.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.crypto import BadKeyring, Keyring
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 or IPv6 address") from None
+
+
+def _keyring(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None:
+        try:
+            Keyring.parse(secret.get_secret_value())
+        except BadKeyring as problem:
+            raise ValueError(str(problem)) from None
+    return secret
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class BadSettings(Exception):
+    """One or more settings cannot be used; `str()` is one line for each."""
+
+
+class Settings(BaseSettings):
+    """The settings of one installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PORTICO_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(
+        Path("/var/lib/portico"),
+        description="Where everything that must survive is kept: the private PostgreSQL cluster, Redis, the journal,"
+        " the image, keys and logs.",
+    )
+    user: str = Field(
+        "portico", description="The unprivileged user that the pieces run as when Portico is started by root."
+    )
+    secret_keys: Annotated[SecretStr | None, AfterValidator(_keyring)] = Field(
+        None,
+        description="Keys that seal secrets at rest, `id:base64` of 32 octets, separated by commas. The first seals"
+        " new values, all open old ones. Made at the first start and kept in `secrets.env` in the data directory.",
+    )
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL for the loader, publisher and worker (a role that may bypass row-level security),"
+        " as a libpq URL. Unset: a private cluster in the data directory.",
+    )
+    portal_database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL for the portal, as the role `portico_portal`, which row-level security binds.",
+    )
+    owner_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL for migrations, as the role that owns the schema."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis, Celery's broker. Unset: a private Redis in the data directory."
+    )
+
+    radius_address: Address = Field(
+        "0.0.0.0",  # noqa: S104
+        description="Address that radiusd listens on; it is also where CoA and Disconnect leave from.",
+    )
+    coa_source: Address | None = Field(
+        None,
+        description="Address that CoA-Request and Disconnect-Request leave from: the one that the routers know as"
+        " their RADIUS server. Unset: the RADIUS address, or what the route says where that is 0.0.0.0.",
+    )
+    auth_port: Port = Field(1812, description="UDP port for Access-Request (RFC 2865).")
+    acct_port: Port = Field(1813, description="UDP port for Accounting-Request (RFC 2866).")
+    radiusd_threads: int = Field(4, ge=1, le=32, description="Worker threads of radiusd; 4 to 8 measured best.")
+    journal_sync: bool = Field(
+        False,
+        description="Whether each accounting record is forced to the disk (fdatasync) before it is acknowledged."
+        " Without it an acknowledged packet survives the death of every process, but not of the machine.",
+    )
+
+    portal_address: Address = Field("127.0.0.1", description="Address that the portal listens on.")
+    portal_port: Port = Field(8080, description="TCP port of the portal.")
+    portal_threads: int = Field(8, ge=1, le=64, description="Threads of the portal's one process.")
+    portal_https: bool = Field(
+        False,
+        description="Whether people reach the portal by HTTPS (behind a proxy): marks its cookies Secure.",
+    )
+    portal_proxies: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="How many reverse proxies stand before the portal (X-Forwarded-For is believed).",
+    )
+
+    demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
+    lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
+    lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level logged.")
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that seal and open secrets. Raises BadSettings when none are set."""
+        if self.secret_keys is None:
+            raise BadSettings(
+                "PORTICO_SECRET_KEYS is not set; `portico keys generate` prints a value, or start with `make run`"
+            )
+        return Keyring.parse(self.secret_keys.get_secret_value())
+
+    @property
+    def journal_dir(self) -> Path:
+        return self.data_dir / "journal"
+
+    @property
+    def image_dir(self) -> Path:
+        return self.data_dir / "image"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and pid files of the private pieces."""
+        return self.data_dir / "run"
+
+
+def read_settings() -> Settings:
+    """Read the environment. Raises BadSettings with one line for each setting that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as problem:
+        lines = []
+        for error in problem.errors(include_url=False, include_input=False):
+            name = "PORTICO_" + "_".join(str(part) for part in error["loc"]).upper()
+            lines.append(f"{name}: {error['msg'].removeprefix('Value error, ')}")
+        raise BadSettings("\n".join(lines)) from None
