@@ -1,0 +1,65 @@
+"""radiusd: FreeRADIUS with the configuration in `freeradius-config/` and our Python inside.
+
+The configuration is the same text for every installation; what differs comes to it through the environment, which
+it reads as `$ENV{…}`.
+"""
+
+import sysconfig
+from pathlib import Path
+
+from core.settings import Settings
+from stack.accounts import piece_account
+from stack.installation import PROJECT, piece_environment
+from stack.pieces import Piece
+
+PROGRAM = "/usr/sbin/freeradius"
+CONFIGURATION = PROJECT / "freeradius-config"
+
+
+def radiusd_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment that `freeradius-config/` reads. The settings must be complete."""
+    # Without it radiusd could seal and open nothing; a start that fails here says so in one line.
+    assert settings.keyring
+    return {
+        **piece_environment(settings),
+        "PORTICO_RADIUSD_THREADS": str(settings.radiusd_threads),
+        "PORTICO_RUN_DIR": str(settings.run_dir),
+        "PORTICO_LOG_DIR": str(settings.log_dir),
+        "PORTICO_JOURNAL_DIR": str(settings.journal_dir),
+        "PORTICO_IMAGE_DIR": str(settings.image_dir),
+        "PORTICO_JOURNAL_SYNC": "true" if settings.journal_sync else "false",
+        "PORTICO_HOME": str(PROJECT),
+        "PORTICO_SITE_PACKAGES": sysconfig.get_path("purelib"),
+    }
+
+
+def radiusd_command(settings: Settings) -> list[str]:
+    """Return the command that runs radiusd in the foreground, logging to its standard output."""
+    return [PROGRAM, "-f", "-d", str(CONFIGURATION), "-n", "radiusd", "-l", "stdout"]
+
+
+def radiusd_piece(settings: Settings) -> Piece:
+    """Return radiusd as a piece."""
+    return Piece(
+        "radiusd",
+        tuple(radiusd_command(settings)),
+        radiusd_environment(settings),
+        piece_account(settings),
+        PROJECT,
+        ready=lambda: udp_port_is_bound(settings.auth_port) and udp_port_is_bound(settings.acct_port),
+        ready_seconds=60.0,
+    )
+
+
+def udp_port_is_bound(port: int) -> bool:
+    """Tell whether a process of this machine listens on a UDP port.
+
+    radiusd opens its sockets last, when every module has been instantiated, so they tell that it is ready without
+    a request that some NAS would have to be registered for.
+    """
+    wanted = f":{port:04X}"
+    for table in (Path("/proc/net/udp"), Path("/proc/net/udp6")):
+        rows = table.read_text(encoding="ascii").splitlines()[1:] if table.exists() else []
+        if any(row.split()[1].endswith(wanted) for row in rows):
+            return True
+    return False

@@ -1,0 +1,210 @@
+"""What tests stand on: a real PostgreSQL, Redis and radiusd of their own, in a directory of their own.
+
+The servers start once for the whole run and are thrown away after it. Each test module gets its own `installation`:
+a data directory, free ports and a copy of the migrated database, so that modules do not see each other's rows.
+"""
+
+import importlib
+import importlib.util
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from core.crypto import Keyring
+from core.settings import Settings
+from stack.accounts import own_directory, piece_account, prepare_directories
+from stack.installation import (
+    DATABASE,
+    OWNER_ROLE,
+    PORTAL_ROLE,
+    SUPERUSER,
+    SYSTEM_ROLE,
+    complete,
+    make_secrets,
+    private_redis_url,
+    private_url,
+)
+from stack.pieces import RunningPiece
+from stack.postgres import Cluster
+from stack.radiusd import radiusd_piece
+from stack.redis import redis_piece
+
+REDIS_DATABASES = 64
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """Return a port of the loopback interface that nobody has at the moment."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fresh_settings(directory: Path) -> Settings:
+    """Return settings on free loopback ports that owe nothing to the environment of who runs the tests."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PORTICO_")}
+    try:
+        return Settings(
+            data_dir=directory,
+            radius_address="127.0.0.1",
+            auth_port=free_port(),
+            acct_port=free_port(),
+            portal_port=free_port(socket.SOCK_STREAM),
+            lab_coa_port=free_port(),
+            demo=False,
+        )
+    finally:
+        os.environ.update(kept)
+
+
+@dataclass
+class Servers:
+    """The PostgreSQL and Redis of this run; `settings` name the migrated database that the others are copied from."""
+
+    settings: Settings
+    postgres: RunningPiece
+    redis: RunningPiece
+    copies: int = field(default=0)
+
+    def administer(self, *statements: sql.Composable) -> None:
+        """Execute statements as the superuser, each by itself."""
+        with psycopg.connect(private_url(self.settings, SUPERUSER, "postgres"), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def copy_database(self) -> str:
+        """Return the name of a fresh copy of the migrated database."""
+        self.copies += 1
+        name = f"copy_{self.copies}"
+        self.administer(
+            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
+                sql.Literal(DATABASE)
+            ),
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                sql.Identifier(name), sql.Identifier(DATABASE), sql.Identifier(OWNER_ROLE)
+            ),
+        )
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def new_directory() -> Path:
+    """Return a new directory that the pieces' user owns; pytest's own are closed to it.
+
+    Its path is short because sockets in it may have 107 octets only.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="portico-", dir="/tmp"))
+    own_directory(directory, piece_account(Settings.model_construct(user="portico")))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL (fsync off) and Redis, started for this run, with the schema in place."""
+    directory = new_directory()
+    settings = fresh_settings(directory)
+    prepare_directories(settings)
+    make_secrets(settings)
+    cluster = Cluster(settings, durable=False)
+    cluster.prepare()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        postgres = stack.enter_context(RunningPiece(cluster.piece(), settings.log_dir / "postgres.log"))
+        cluster.ensure_roles()
+        redis = stack.enter_context(RunningPiece(redis_piece(settings), settings.log_dir / "redis.log"))
+        settings = complete(settings)
+        if importlib.util.find_spec("db.migrate"):
+            importlib.import_module("db.migrate").migrate(settings)
+        yield Servers(settings, postgres, redis)
+
+
+@pytest.fixture(scope="session")
+def new_installation(servers: Servers) -> Iterator[Callable[[], Settings]]:
+    """A function that makes one more installation: for tests that need several, or one that they may ruin."""
+    with ExitStack() as stack:
+
+        def make() -> Settings:
+            name = servers.copy_database()
+            stack.callback(servers.drop_database, name)
+            directory = new_directory()
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            settings = fresh_settings(directory)
+            prepare_directories(settings)
+            return settings.model_copy(
+                update={
+                    "secret_keys": SecretStr(Keyring.generate()),
+                    "database_url": SecretStr(private_url(servers.settings, SYSTEM_ROLE, name)),
+                    "portal_database_url": SecretStr(private_url(servers.settings, PORTAL_ROLE, name)),
+                    "owner_database_url": SecretStr(private_url(servers.settings, OWNER_ROLE, name)),
+                    "redis_url": SecretStr(private_redis_url(servers.settings, servers.copies % REDIS_DATABASES)),
+                }
+            )
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def installation(new_installation: Callable[[], Settings]) -> Settings:
+    """Complete settings of this module's own installation: data directory, free ports, keys, database, Redis."""
+    return new_installation()
+
+
+@pytest.fixture(scope="module")
+def system_dsn(installation: Settings) -> str:
+    """libpq URL as `portico_system`, which row-level security does not bind."""
+    assert installation.database_url is not None
+    return installation.database_url.get_secret_value()
+
+
+@pytest.fixture(scope="module")
+def portal_dsn(installation: Settings) -> str:
+    """libpq URL as `portico_portal`, which row-level security binds."""
+    assert installation.portal_database_url is not None
+    return installation.portal_database_url.get_secret_value()
+
+
+@pytest.fixture(scope="module")
+def owner_dsn(installation: Settings) -> str:
+    """libpq URL as `portico_owner`, which owns the schema."""
+    assert installation.owner_database_url is not None
+    return installation.owner_database_url.get_secret_value()
+
+
+@pytest.fixture
+def database(new_installation: Callable[[], Settings]) -> Settings:
+    """An installation for one test alone, for what a transaction that is rolled back cannot hold (COPY, NOTIFY)."""
+    return new_installation()
+
+
+@pytest.fixture
+def radiusd() -> Iterator[Callable[[Settings], RunningPiece]]:
+    """A function that starts the real radiusd for an installation and waits until it listens.
+
+    It is stopped after the test; the returned piece can be killed and started again before.
+    """
+    with ExitStack() as stack:
+
+        def start(settings: Settings) -> RunningPiece:
+            piece = RunningPiece(radiusd_piece(settings), settings.log_dir / "radiusd.log").start()
+            stack.callback(piece.stop)
+            return piece
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def running_radiusd(installation: Settings) -> Iterator[RunningPiece]:
+    """The real radiusd of this module's installation."""
+    with RunningPiece(radiusd_piece(installation), installation.log_dir / "radiusd.log") as piece:
+        yield piece
