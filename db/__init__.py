@@ -1,0 +1,1 @@
+"""What is stored: models, sessions with tenancy, migrations."""

@@ -1,0 +1,1 @@
+"""The ISP's records: subscribers and their services, with every change audited."""

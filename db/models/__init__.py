@@ -1,0 +1,40 @@
+"""The tables, a file for each thing."""
+
+from db.models.audit import AuditEntry
+from db.models.auth_event import AuthEvent
+from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
+from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
+from db.models.nas import Nas
+from db.models.operator import Operator
+from db.models.plan import RatePlan
+from db.models.service import SeenDevice, Service, ServiceMac
+from db.models.session import AccountingSession
+from db.models.staff import ROLES, Staff
+from db.models.subscriber import Subscriber
+from db.models.usage import UsageHour, UsagePeriod
+
+__all__ = [
+    "ROLES",
+    "AccountingSession",
+    "AuditEntry",
+    "AuthEvent",
+    "ChangeLog",
+    "EnforcementAttempt",
+    "EnforcementOrder",
+    "Follower",
+    "JournalPosition",
+    "Nas",
+    "Node",
+    "Operator",
+    "RatePlan",
+    "SeenDevice",
+    "Service",
+    "ServiceGrant",
+    "ServiceMac",
+    "Staff",
+    "Subscriber",
+    "TenancyKey",
+    "TermsRecord",
+    "UsageHour",
+    "UsagePeriod",
+]

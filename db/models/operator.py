@@ -1,0 +1,39 @@
+"""Operators: the ISPs that share an installation."""
+
+from datetime import timedelta
+
+from sqlalchemy import CheckConstraint, Interval, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.types import Base, BigInt, Created, Id
+
+
+class Operator(Base):
+    """An ISP, with what it decided for all of its subscribers."""
+
+    __tablename__ = "operator"
+    __table_args__ = (
+        CheckConstraint("suspended_action IN ('garden', 'reject')", "suspended_action"),
+        CheckConstraint("cut_off_day BETWEEN 1 AND 31", "cut_off_day"),
+        CheckConstraint("grace_days BETWEEN 0 AND 365", "grace_days"),
+        CheckConstraint("garden_download > 0 AND garden_upload > 0", "garden_rate"),
+    )
+
+    id: Mapped[Id]
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    active: Mapped[bool] = mapped_column(server_default=text("true"))
+    locale: Mapped[str] = mapped_column(server_default="en")
+    currency: Mapped[str] = mapped_column(server_default="USD")
+    timezone: Mapped[str] = mapped_column(server_default="UTC")
+    cut_off_day: Mapped[int] = mapped_column(server_default="1")
+    grace_days: Mapped[int] = mapped_column(server_default="0")
+    suspended_action: Mapped[str] = mapped_column(server_default="garden")
+    garden_download: Mapped[BigInt] = mapped_column(server_default="512000")
+    garden_upload: Mapped[BigInt] = mapped_column(server_default="512000")
+    garden_address_list: Mapped[str] = mapped_column(server_default="portico-suspended")
+    active_address_list: Mapped[str] = mapped_column(server_default="portico-active")
+    garden_pool: Mapped[str | None]
+    garden_timeout: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '10 minutes'"))
+    dhcp_timeout: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '10 minutes'"))
+    created_at: Mapped[Created]

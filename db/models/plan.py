@@ -1,0 +1,63 @@
+"""Rate plans."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, Numeric, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.types import Base, BigInt, Created, Id, Json, Tenanted
+
+
+class RatePlan(Tenanted, Base):
+    """Rates are bit/s as the subscriber sees them; `windows` and `extra` are documents read by radius.facts.
+
+    `windows`: list of `{days: [1..7], begin: "HH:MM", until: "HH:MM", download, upload}`. `extra`: list of
+    `[attribute, operator, value]`, checked against FreeRADIUS's dictionaries when saved.
+    """
+
+    __tablename__ = "rate_plan"
+    __table_args__ = (
+        Index("uq_rate_plan_name", "operator_id", "name", unique=True),
+        CheckConstraint("download > 0 AND upload > 0", "rate"),
+        CheckConstraint("priority BETWEEN 1 AND 8", "priority"),
+        CheckConstraint("minimum_download <= download AND minimum_upload <= upload", "minimum"),
+        CheckConstraint(
+            "num_nulls(burst_download, burst_upload, burst_threshold_download, burst_threshold_upload, burst_seconds)"
+            " IN (0, 5)",
+            "burst_whole",
+        ),
+        CheckConstraint("cap_action IN ('nothing', 'throttle', 'block')", "cap_action"),
+        CheckConstraint("cap_action <> 'throttle' OR (throttle_download > 0 AND throttle_upload > 0)", "throttle_rate"),
+        CheckConstraint("price >= 0", "price"),
+    )
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    name: Mapped[str]
+    price: Mapped[Decimal] = mapped_column(Numeric(14, 4), server_default="0")
+    download: Mapped[BigInt]
+    upload: Mapped[BigInt]
+    burst_download: Mapped[BigInt | None]
+    burst_upload: Mapped[BigInt | None]
+    burst_threshold_download: Mapped[BigInt | None]
+    burst_threshold_upload: Mapped[BigInt | None]
+    burst_seconds: Mapped[int | None]
+    priority: Mapped[int | None]
+    minimum_download: Mapped[BigInt | None]
+    minimum_upload: Mapped[BigInt | None]
+    cap_octets: Mapped[BigInt | None]
+    cap_action: Mapped[str] = mapped_column(server_default="nothing")
+    throttle_download: Mapped[BigInt | None]
+    throttle_upload: Mapped[BigInt | None]
+    windows: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    pool: Mapped[str | None]
+    ipv6_pool: Mapped[str | None]
+    delegated_ipv6_pool: Mapped[str | None]
+    address_list: Mapped[str | None]
+    session_timeout: Mapped[timedelta | None] = mapped_column(Interval)
+    idle_timeout: Mapped[timedelta | None] = mapped_column(Interval)
+    interim_interval: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '5 minutes'"))
+    extra: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    archived: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[Created]

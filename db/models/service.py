@@ -1,0 +1,101 @@
+"""Services: the access lines of subscribers."""
+
+from datetime import date
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from db.models.nas import Nas
+from db.models.plan import RatePlan
+from db.models.subscriber import Subscriber
+from db.types import Base, BigInt, Cidr, Created, Id, Inet, Instant, Json, Mac, Tenanted
+
+
+class Service(Tenanted, Base):
+    """One access line. `name` is the exact user name, the canonical MAC address, or the folded voucher code."""
+
+    __tablename__ = "service"
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscriber.id"))
+    plan_id: Mapped[int] = mapped_column(ForeignKey("rate_plan.id"))
+    nas_id: Mapped[int | None] = mapped_column(ForeignKey("nas.id"))  # only at this router
+    access_method: Mapped[str]
+    name: Mapped[str]
+    password: Mapped[bytes | None]  # sealed, purpose "service.password"
+    state: Mapped[str] = mapped_column(server_default="active")
+    suspended_at: Mapped[Instant | None]
+    suspension_cause: Mapped[str | None]
+    suspension_detail: Mapped[str] = mapped_column(server_default="")
+    management: Mapped[str] = mapped_column(server_default="automatic")
+    paid_until: Mapped[date | None]  # last day paid for, in the operator's zone
+    framed_ip: Mapped[Inet | None]
+    framed_routes: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
+    framed_ipv6_prefix: Mapped[Cidr | None]
+    delegated_ipv6_prefix: Mapped[Cidr | None]
+    pool: Mapped[str | None]
+    rate_download: Mapped[BigInt | None]  # instead of the plan's
+    rate_upload: Mapped[BigInt | None]
+    session_limit: Mapped[int] = mapped_column(server_default="1")
+    mac_binding: Mapped[str] = mapped_column(server_default="any")
+    max_macs: Mapped[int] = mapped_column(server_default="1")
+    octets_left: Mapped[BigInt | None]
+    extra: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    created_at: Mapped[Created]
+    activated_at: Mapped[Instant | None]
+    terminated_at: Mapped[Instant | None]
+
+    subscriber: Mapped[Subscriber] = relationship(lazy="raise")
+    plan: Mapped[RatePlan] = relationship(lazy="raise")
+    nas: Mapped[Nas | None] = relationship(lazy="raise")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+    __table_args__ = (
+        Index("uq_service_name", "operator_id", "name", unique=True, postgresql_where=text("state <> 'terminated'")),
+        Index("ix_service_subscriber_id", "subscriber_id"),
+        Index("ix_service_plan_id", "plan_id"),
+        Index("ix_service_state", "operator_id", "state", "id"),
+        Index("ix_service_paid_until", "paid_until", postgresql_where=text("management = 'automatic'")),
+        CheckConstraint("access_method IN ('pppoe', 'mac', 'hotspot', 'voucher', 'queue')", "access_method"),
+        CheckConstraint("state IN ('pending', 'active', 'suspended', 'paused', 'terminated')", "state"),
+        CheckConstraint("state <> 'suspended' OR suspended_at IS NOT NULL", "suspended_since"),
+        CheckConstraint("management IN ('automatic', 'manual')", "management"),
+        CheckConstraint("mac_binding IN ('any', 'learn', 'fixed')", "mac_binding"),
+        CheckConstraint("session_limit BETWEEN 0 AND 1000", "session_limit"),
+        CheckConstraint("max_macs BETWEEN 1 AND 100", "max_macs"),
+        CheckConstraint("name <> '' AND octet_length(name) <= 253", "name_length"),
+        CheckConstraint("(rate_download IS NULL) = (rate_upload IS NULL)", "rate_whole"),
+        CheckConstraint("password IS NOT NULL OR access_method NOT IN ('pppoe', 'hotspot')", "has_password"),
+    )
+
+
+class ServiceMac(Tenanted, Base):
+    """A device that may use a service with MAC binding."""
+
+    __tablename__ = "service_mac"
+    __table_args__ = (Index("ix_service_mac_mac", "operator_id", "mac"),)
+
+    service_id: Mapped[int] = mapped_column(ForeignKey("service.id"), primary_key=True)
+    mac: Mapped[Mac] = mapped_column(primary_key=True)
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    learned: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[Created]
+
+
+class SeenDevice(Tenanted, Base):
+    """A MAC address that asked for access and is not registered: the CPE a technician picks from a list."""
+
+    __tablename__ = "seen_device"
+
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"), primary_key=True)
+    mac: Mapped[Mac] = mapped_column(primary_key=True)
+    nas_id: Mapped[BigInt]
+    kind: Mapped[str]
+    called_station_id: Mapped[str] = mapped_column(server_default="")
+    nas_port_id: Mapped[str] = mapped_column(server_default="")
+    times: Mapped[BigInt] = mapped_column(server_default="1")
+    first_seen_at: Mapped[Created]
+    last_seen_at: Mapped[Created]

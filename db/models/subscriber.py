@@ -1,0 +1,34 @@
+"""Subscribers: the people and companies who have services."""
+
+from decimal import Decimal
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.types import Base, Created, Id, Tenanted
+
+
+class Subscriber(Tenanted, Base):
+    __tablename__ = "subscriber"
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    name: Mapped[str]
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    tax_id: Mapped[str | None]
+    address: Mapped[str | None]
+    latitude: Mapped[Decimal | None] = mapped_column(Numeric(9, 6))
+    longitude: Mapped[Decimal | None] = mapped_column(Numeric(9, 6))
+    language: Mapped[str | None]
+    notes: Mapped[str] = mapped_column(server_default="")
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    created_at: Mapped[Created]
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+    __table_args__ = (
+        CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", "position_whole"),
+        CheckConstraint("latitude BETWEEN -90 AND 90", "latitude"),
+        CheckConstraint("longitude BETWEEN -180 AND 180", "longitude"),
+        Index("ix_subscriber_name", "operator_id", text("lower(name) text_pattern_ops"), "id"),
+    )

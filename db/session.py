@@ -1,0 +1,74 @@
+"""Engines and sessions, and how a connection is bound to one operator.
+
+Row-level security compares `operator_id` with `portico_operator()`, which reads the setting `portico.operator`. Any
+SQL may change a setting, so its value is signed: `id:signature`, with a key (db.models.TenancyKey) that the portal's
+database role cannot read. A statement smuggled into the portal therefore cannot act for another operator.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
+
+from core.crypto import Keyring
+
+_OPERATOR = "portico.operator"
+
+
+def make_engine(url: str, **options: Any) -> Engine:
+    """Return an engine for a libpq URL (`postgresql://…`); psycopg 3 speaks to the server."""
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(url, pool_pre_ping=True, pool_recycle=1800, **options)
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def tenancy_key(keyring: Keyring) -> bytes:
+    """Return the key that signs operators; `db.migrate` puts it where PostgreSQL can check signatures."""
+    return keyring.derive("tenancy")
+
+
+def signed_operator(key: bytes, operator_id: int) -> str:
+    """Return the value of the setting that opens the rows of one operator."""
+    digits = str(operator_id).encode()
+    return f"{operator_id}:{hashlib.sha256(key + digits + key).hexdigest()}"
+
+
+class Tenancy:
+    """Opens sessions that see the rows of one operator and no others."""
+
+    def __init__(self, engine: Engine, key: bytes) -> None:
+        self._sessions = make_sessions(engine)
+        self._key = key
+
+    @contextmanager
+    def session(self, operator_id: int | None) -> Iterator[Session]:
+        """Yield a session of an operator; with None, one that sees no operator's rows at all.
+
+        The setting is local to each transaction, so a connection returned to the pool carries nothing over.
+        """
+        with self._sessions() as session:
+            if operator_id is not None:
+                bind_operator(session, signed_operator(self._key, operator_id))
+            yield session
+
+    def open(self, operator_id: int | None) -> Session:
+        """Like `session()`, for callers that close it themselves at the end of a request."""
+        session = self._sessions()
+        if operator_id is not None:
+            bind_operator(session, signed_operator(self._key, operator_id))
+        return session
+
+
+def bind_operator(session: Session, signed: str) -> None:
+    """Make every transaction that `session` begins act for the operator of the signed value."""
+
+    def after_begin(_session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+        connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": _OPERATOR, "value": signed})
+
+    event.listen(session, "after_begin", after_begin)
