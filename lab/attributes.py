@@ -1,0 +1,112 @@
+"""Numbers of the RADIUS attributes that RouterOS sends and takes.
+
+A standard attribute is its number; a vendor's is `vendor << 8 | number`, so that one integer names either.
+"""
+
+from enum import IntEnum
+
+
+def vendor_specific(vendor: int, number: int) -> int:
+    """Return the one number by which this package knows a Vendor-Specific attribute (RFC 2865 §5.26)."""
+    return vendor << 8 | number
+
+
+USER_NAME = 1
+USER_PASSWORD = 2
+CHAP_PASSWORD = 3
+NAS_IP_ADDRESS = 4
+NAS_PORT = 5
+SERVICE_TYPE = 6
+FRAMED_PROTOCOL = 7
+FRAMED_IP_ADDRESS = 8
+FRAMED_IP_NETMASK = 9
+FILTER_ID = 11
+REPLY_MESSAGE = 18
+FRAMED_ROUTE = 22
+STATE = 24
+CLASS = 25
+VENDOR_SPECIFIC = 26
+SESSION_TIMEOUT = 27
+IDLE_TIMEOUT = 28
+CALLED_STATION_ID = 30
+CALLING_STATION_ID = 31
+NAS_IDENTIFIER = 32
+ACCT_STATUS_TYPE = 40
+ACCT_DELAY_TIME = 41
+ACCT_INPUT_OCTETS = 42
+ACCT_OUTPUT_OCTETS = 43
+ACCT_SESSION_ID = 44
+ACCT_AUTHENTIC = 45
+ACCT_SESSION_TIME = 46
+ACCT_INPUT_PACKETS = 47
+ACCT_OUTPUT_PACKETS = 48
+ACCT_TERMINATE_CAUSE = 49
+ACCT_INPUT_GIGAWORDS = 52
+ACCT_OUTPUT_GIGAWORDS = 53
+EVENT_TIMESTAMP = 55
+CHAP_CHALLENGE = 60
+NAS_PORT_TYPE = 61
+PORT_LIMIT = 62
+MESSAGE_AUTHENTICATOR = 80
+ACCT_INTERIM_INTERVAL = 85
+NAS_PORT_ID = 87
+FRAMED_POOL = 88
+FRAMED_IPV6_PREFIX = 97
+FRAMED_IPV6_POOL = 100
+ERROR_CAUSE = 101
+DELEGATED_IPV6_PREFIX = 123
+
+MICROSOFT = 311
+MS_CHAP_RESPONSE = vendor_specific(MICROSOFT, 1)
+MS_CHAP_ERROR = vendor_specific(MICROSOFT, 2)
+MS_CHAP_CHALLENGE = vendor_specific(MICROSOFT, 11)
+MS_CHAP2_RESPONSE = vendor_specific(MICROSOFT, 25)
+MS_CHAP2_SUCCESS = vendor_specific(MICROSOFT, 26)
+
+MIKROTIK = 14988
+MIKROTIK_RECV_LIMIT = vendor_specific(MIKROTIK, 1)
+MIKROTIK_XMIT_LIMIT = vendor_specific(MIKROTIK, 2)
+MIKROTIK_RATE_LIMIT = vendor_specific(MIKROTIK, 8)
+MIKROTIK_HOST_IP = vendor_specific(MIKROTIK, 10)
+MIKROTIK_RECV_LIMIT_GIGAWORDS = vendor_specific(MIKROTIK, 14)
+MIKROTIK_XMIT_LIMIT_GIGAWORDS = vendor_specific(MIKROTIK, 15)
+MIKROTIK_TOTAL_LIMIT = vendor_specific(MIKROTIK, 17)
+MIKROTIK_TOTAL_LIMIT_GIGAWORDS = vendor_specific(MIKROTIK, 18)
+MIKROTIK_ADDRESS_LIST = vendor_specific(MIKROTIK, 19)
+MIKROTIK_DELEGATED_IPV6_POOL = vendor_specific(MIKROTIK, 22)
+
+WISPR_LOGOFF_URL = vendor_specific(14122, 3)
+
+
+class StatusType(IntEnum):
+    """Acct-Status-Type (RFC 2866 §5.1)."""
+
+    START = 1
+    STOP = 2
+    INTERIM_UPDATE = 3
+
+
+class TerminateCause(IntEnum):
+    """Acct-Terminate-Cause (RFC 2866 §5.10), as far as RouterOS uses it."""
+
+    USER_REQUEST = 1
+    LOST_CARRIER = 2
+    LOST_SERVICE = 3
+    IDLE_TIMEOUT = 4
+    SESSION_TIMEOUT = 5
+    ADMIN_RESET = 6
+    ADMIN_REBOOT = 7
+    PORT_ERROR = 8
+    NAS_ERROR = 9
+    NAS_REQUEST = 10  # a traffic limit was reached
+    NAS_REBOOT = 11
+
+
+class ErrorCause(IntEnum):
+    """Error-Cause of a CoA-NAK or Disconnect-NAK (RFC 5176 §3.5)."""
+
+    UNSUPPORTED_ATTRIBUTE = 401
+    MISSING_ATTRIBUTE = 402
+    NAS_IDENTIFICATION_MISMATCH = 403
+    INVALID_REQUEST = 404
+    SESSION_CONTEXT_NOT_FOUND = 503
