@@ -1,0 +1,1 @@
+"""RADIUS: what FreeRADIUS calls, the image it answers from, the journal it writes, and the CoA that follows."""

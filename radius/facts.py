@@ -1,0 +1,249 @@
+"""Facts for decisions, read from PostgreSQL.
+
+The publisher, the worker and the help-desk page all come through here, so they decide from the same facts. Plain
+psycopg: the publisher reads a million services with it.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from aaa.facts import (
+    AccessMethod,
+    CapAction,
+    DataCap,
+    Extra,
+    MacBinding,
+    OpenSession,
+    Plan,
+    Policy,
+    Service,
+    ServiceState,
+    SuspendedAction,
+    Suspension,
+    TimeWindow,
+)
+from core.clock import start_of_day
+from core.rates import Burst, RateLimit
+
+Connection = psycopg.Connection[Any]
+
+
+class StoredService(NamedTuple):
+    """A service's facts, with its password as it is stored (sealed)."""
+
+    service: Service
+    policy: Policy
+    sealed_password: bytes | None
+
+
+_SERVICES = """
+SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesce(b.language, o.locale),
+       s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until, s.nas_id,
+       s.rate_download, s.rate_upload, host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
+       text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
+       CASE WHEN s.mac_binding <> 'any'
+            THEN ARRAY(SELECT m.mac::text FROM service_mac m WHERE m.service_id = s.id) END,
+       s.max_macs, coalesce(u.octets_in + u.octets_out, 0), u.period_end, s.octets_left, s.extra, s.password
+FROM service s
+JOIN operator o ON o.id = s.operator_id
+JOIN subscriber b ON b.id = s.subscriber_id
+LEFT JOIN usage_period u ON u.service_id = s.id AND u.period_start <= %(now)s AND u.period_end > %(now)s
+"""
+
+_PLANS = """
+SELECT id, name, download, upload, burst_download, burst_upload, burst_threshold_download, burst_threshold_upload,
+       burst_seconds, priority, minimum_download, minimum_upload, cap_octets, cap_action, throttle_download,
+       throttle_upload, windows, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout, idle_timeout,
+       interim_interval, extra
+FROM rate_plan
+"""
+
+_POLICIES = """
+SELECT id, name, timezone, active, suspended_action, garden_download, garden_upload, garden_address_list,
+       active_address_list, garden_pool, garden_timeout, dhcp_timeout, grace_days
+FROM operator
+"""
+
+_OPEN_SESSIONS = """
+SELECT x.service_id, x.nas_id, coalesce(n.name, ''), x.acct_session_id, x.mac::text
+FROM session x LEFT JOIN nas n ON n.id = x.nas_id
+WHERE x.ended_at IS NULL AND x.service_id = ANY(%(ids)s)
+ORDER BY x.started_at
+"""
+
+
+class FactsReader:
+    """Reads facts over one connection, keeping plans and policies for as long as it lives.
+
+    Make a new one for each piece of work: what it keeps is as old as it is.
+    """
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+        self._plans: dict[int, Plan] = {}
+        self._policies: dict[int, tuple[Policy, int]] = {}
+
+    def services(self, ids: Iterable[int]) -> Iterator[StoredService]:
+        """Yield the services of the given ids that exist; terminated ones too."""
+        rows = self._connection.execute(_SERVICES + " WHERE s.id = ANY(%(ids)s)", {"now": self._now, "ids": list(ids)})
+        return map(self._service, rows.fetchall())
+
+    def service_named(self, operator_id: int, name: str) -> StoredService | None:
+        """Return the service in use under exactly this name, if there is one."""
+        row = self._connection.execute(
+            _SERVICES + " WHERE s.operator_id = %(operator)s AND s.name = %(name)s AND s.state <> 'terminated'",
+            {"now": self._now, "operator": operator_id, "name": name},
+        ).fetchone()
+        return self._service(row) if row else None
+
+    def all_services(self) -> Iterator[StoredService]:
+        """Yield every service that is not terminated, without holding them all in memory."""
+        with self._connection.cursor(name="services") as cursor:
+            cursor.itersize = 5000
+            cursor.execute(_SERVICES + " WHERE s.state <> 'terminated'", {"now": self._now})
+            for row in cursor:
+                yield self._service(row)
+
+    def policy(self, operator_id: int) -> Policy:
+        """Return an operator's policy. Raises LookupError."""
+        return self._policy(operator_id)[0]
+
+    def plan(self, plan_id: int) -> Plan:
+        """Return a rate plan. Raises LookupError."""
+        if plan_id not in self._plans:
+            row = self._connection.execute(_PLANS + " WHERE id = %s", (plan_id,)).fetchone()
+            if row is None:
+                raise LookupError(f"rate plan {plan_id}")
+            self._plans[plan_id] = _plan(row)
+        return self._plans[plan_id]
+
+    def open_sessions(self, service_ids: Iterable[int]) -> dict[int, tuple[OpenSession, ...]]:
+        """Return the open sessions of each service that has any."""
+        found: dict[int, tuple[OpenSession, ...]] = {}
+        for service_id, nas_id, nas_name, acct_session_id, mac in self._connection.execute(
+            _OPEN_SESSIONS, {"ids": list(service_ids)}
+        ):
+            found[service_id] = (*found.get(service_id, ()), OpenSession(nas_id, nas_name, acct_session_id, mac))
+        return found
+
+    def _policy(self, operator_id: int) -> tuple[Policy, int]:
+        if operator_id not in self._policies:
+            row = self._connection.execute(_POLICIES + " WHERE id = %s", (operator_id,)).fetchone()
+            if row is None:
+                raise LookupError(f"operator {operator_id}")
+            self._policies[operator_id] = _policy(row)
+        return self._policies[operator_id]
+
+    def _service(self, row: tuple[Any, ...]) -> StoredService:
+        (
+            service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
+            paid_until, nas_id, rate_download, rate_upload, framed_ip, routes, ipv6_prefix, delegated, pool,
+            session_limit, binding, macs, max_macs, used, period_end, octets_left, extra, password,
+        ) = row  # fmt: skip
+        policy, grace_days = self._policy(operator_id)
+        service = Service(
+            id=service_id,
+            operator_id=operator_id,
+            access_method=AccessMethod(method),
+            name=name,
+            state=ServiceState(state),
+            plan=self.plan(plan_id),
+            language=language,
+            suspension=Suspension(suspended_at, cause or "staff", detail) if suspended_at else None,
+            paid_until=(
+                cut_off(paid_until, grace_days, policy.zone) if paid_until and management == "automatic" else None
+            ),
+            router_id=nas_id,
+            rate=RateLimit(rate_download, rate_upload) if rate_download else None,
+            framed_ip=framed_ip,
+            framed_routes=tuple(routes),
+            framed_ipv6_prefix=ipv6_prefix,
+            delegated_ipv6_prefix=delegated,
+            pool=pool,
+            session_limit=session_limit,
+            mac_binding=MacBinding(binding),
+            macs=frozenset(macs or ()),
+            max_macs=max_macs,
+            used_octets=used,
+            period_ends=period_end,
+            octets_left=octets_left,
+            extra=_extra(extra),
+        )
+        return StoredService(service, policy, password)
+
+
+@lru_cache(maxsize=4096)
+def cut_off(paid_until: date, grace_days: int, zone: ZoneInfo) -> datetime:
+    """Return the instant at which a service paid up to and including a day is cut: the grace after it is over."""
+    return start_of_day(paid_until + timedelta(days=1 + grace_days), zone)
+
+
+def _policy(row: tuple[Any, ...]) -> tuple[Policy, int]:
+    (
+        operator_id, name, zone, active, action, garden_download, garden_upload, garden_list, active_list, garden_pool,
+        garden_timeout, dhcp_timeout, grace_days,
+    ) = row  # fmt: skip
+    policy = Policy(
+        id=operator_id,
+        name=name,
+        zone=ZoneInfo(zone),
+        active=active,
+        suspended_action=SuspendedAction(action),
+        garden_rate=RateLimit(garden_download, garden_upload),
+        garden_address_list=garden_list,
+        active_address_list=active_list,
+        garden_pool=garden_pool,
+        garden_timeout=garden_timeout,
+        dhcp_timeout=dhcp_timeout,
+    )
+    return policy, grace_days
+
+
+def _plan(row: tuple[Any, ...]) -> Plan:
+    (
+        plan_id, name, download, upload, burst_download, burst_upload, threshold_download, threshold_upload, seconds,
+        priority, minimum_download, minimum_upload, cap_octets, cap_action, throttle_download, throttle_upload, windows,
+        pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout, idle_timeout, interim_interval, extra,
+    ) = row  # fmt: skip
+    burst = (
+        Burst(burst_download, burst_upload, threshold_download, threshold_upload, seconds) if burst_download else None
+    )
+    cap = None
+    if cap_octets is not None:
+        throttle = RateLimit(throttle_download, throttle_upload) if throttle_download else None
+        cap = DataCap(cap_octets, CapAction(cap_action), throttle if cap_action == "throttle" else None)
+    return Plan(
+        id=plan_id,
+        name=name,
+        rate=RateLimit(download, upload, burst, priority, minimum_download, minimum_upload),
+        cap=cap,
+        windows=tuple(time_window(window) for window in windows),
+        pool=pool,
+        ipv6_pool=ipv6_pool,
+        delegated_ipv6_pool=delegated_ipv6_pool,
+        address_list=address_list,
+        session_timeout=session_timeout,
+        idle_timeout=idle_timeout,
+        interim_interval=interim_interval,
+        extra=_extra(extra),
+    )
+
+
+def time_window(document: dict[str, Any]) -> TimeWindow:
+    """Read one entry of `rate_plan.windows`."""
+    return TimeWindow(
+        frozenset(document["days"]),
+        time.fromisoformat(document["begin"]),
+        time.fromisoformat(document["until"]),
+        RateLimit(document["download"], document["upload"]),
+    )
+
+
+def _extra(rows: list[list[str]]) -> tuple[Extra, ...]:
+    return tuple((name, operator, value) for name, operator, value in rows)
