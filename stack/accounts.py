@@ -40,6 +40,14 @@ def piece_account(settings: Settings) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
 
 
+def become(account: Account) -> None:
+    """Give up root's rights for good; nothing happens when they are not there to give up."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(account.gid)
+        os.setuid(account.uid)
+
+
 def prepare_directories(settings: Settings) -> None:
     """Create the data directory and what is in it, owned by the pieces' user and closed to all others.
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from core.crypto import Keyring
-from core.settings import BadSettings, Settings
+from core.settings import BadSettings, Settings, read_settings
 from stack.accounts import piece_account, write_private_file
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -117,6 +117,11 @@ def complete(settings: Settings) -> Settings:
     return settings.model_copy(update=values)
 
 
+def installed_settings() -> Settings:
+    """Read the environment and complete it from the data directory: what a command starts with. Raises BadSettings."""
+    return complete(read_settings())
+
+
 def settings_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as the environment variables they are read from."""
     environment = {}
@@ -141,6 +146,7 @@ def piece_environment(settings: Settings) -> dict[str, str]:
         "USER": account.name,
         "LANG": "C.UTF-8",
         "TZ": "UTC",
+        "PYTHONPATH": str(PROJECT),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         **settings_environment(settings),
@@ -148,5 +154,5 @@ def piece_environment(settings: Settings) -> dict[str, str]:
 
 
 def programs_directory() -> Path:
-    """Return where `portico`, `celery` and `gunicorn` of this virtual environment are."""
+    """Return where the programs of this virtual environment are, `celery` and `gunicorn` among them."""
     return Path(sys.executable).parent

@@ -10,9 +10,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-
 from core.settings import Settings
 from stack.accounts import Account, own_directory, piece_account, write_private_file
 from stack.installation import (
@@ -66,7 +63,6 @@ timezone = 'UTC'
 log_min_messages = 'warning'
 log_checkpoints = off
 lc_messages = 'C.UTF-8'
-include_if_exists = 'postgresql.local.conf'
 """
 
 _HOST_BASED_ACCESS = """\
@@ -101,9 +97,27 @@ class Cluster:
                 f"{self.directory} was made by PostgreSQL {version}, this machine has"
                 f" {program('postgres').parent.parent.name}: use pg_upgrade, or install postgresql-{version}"
             )
+        self._drop_stale_lock()
         text = _SETTINGS.format(run_dir=self.settings.run_dir, fsync="on" if self.durable else "off")
+        if (self.directory / "postgresql.local.conf").exists():
+            text += "include = 'postgresql.local.conf'\n"
         write_private_file(self.directory / "postgresql.conf", text, account)
         write_private_file(self.directory / "pg_hba.conf", _HOST_BASED_ACCESS, account)
+
+    def _drop_stale_lock(self) -> None:
+        """Remove the lock file of a server that is gone.
+
+        PostgreSQL does so itself unless its old process id now belongs to another program of the same user, which
+        is the rule rather than the exception after a restart of a container. No server starts then.
+        """
+        lock = self.directory / "postmaster.pid"
+        try:
+            holder = Path("/proc") / lock.read_text(encoding="ascii").split("\n")[0]
+            running = "postgres" in (holder / "comm").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            running = False
+        if not running:
+            lock.unlink(missing_ok=True)
 
     def _make(self, account: Account) -> None:
         unfinished = self.directory.with_name("postgres.new")
@@ -159,14 +173,14 @@ class Cluster:
 
     def is_ready(self) -> bool:
         """Tell whether the server takes connections."""
-        try:
-            psycopg.connect(private_url(self.settings, SUPERUSER, "postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        asked = [str(program("pg_isready")), "--quiet", "--timeout=2", f"--host={self.settings.run_dir}"]
+        return subprocess.run(asked, check=False).returncode == 0
 
     def ensure_roles(self) -> None:
         """State the roles with their passwords and make the database if it is not there."""
+        import psycopg
+        from psycopg import sql
+
         kept = read_secrets(self.settings)
         with psycopg.connect(private_url(self.settings, SUPERUSER, "postgres"), autocommit=True) as connection:
             present = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}

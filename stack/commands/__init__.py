@@ -1,0 +1,1 @@
+"""The commands of `portico`, one module each; see `stack.cli`."""

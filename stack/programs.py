@@ -1,0 +1,131 @@
+"""The pieces that are ours: which program each one is.
+
+`portico run` starts them under its supervisor; `portico worker`, `portico portal` and so on become them, for systemd
+and containers. Both use these descriptions.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.settings import Settings
+from stack.accounts import become, piece_account, prepare_directories
+from stack.installation import PROJECT, piece_environment, programs_directory
+from stack.pieces import Piece
+from stack.radiusd import radiusd_piece
+
+WORKER_THREADS = 8
+"""What a worker does is waiting for routers and PostgreSQL, so threads serve it, and cost the least memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A piece of ours: the module without which it cannot run, and its description for some settings."""
+
+    module: str
+    piece: Callable[[Settings], Piece]
+
+
+def loader_piece(settings: Settings) -> Piece:
+    return _portico(settings, "loader")
+
+
+def publisher_piece(settings: Settings) -> Piece:
+    return _portico(settings, "publisher")
+
+
+def lab_piece(settings: Settings) -> Piece:
+    return _portico(settings, "lab")
+
+
+def worker_piece(settings: Settings) -> Piece:
+    """Celery with its beat inside: one process. PostgreSQL advisory locks keep several beats from doing work twice."""
+    return _piece(
+        settings,
+        "worker",
+        str(programs_directory() / "celery"),
+        "--app=worker.app",
+        "worker",
+        "--pool=threads",
+        f"--concurrency={WORKER_THREADS}",
+        "--beat",
+        f"--schedule={settings.run_dir / 'beat'}",
+        "--without-gossip",
+        "--without-mingle",
+        f"--loglevel={settings.log_level}",
+        stop_seconds=30.0,
+    )
+
+
+def portal_piece(settings: Settings) -> Piece:
+    """gunicorn with threads: one process holds the application once, and a page waits for PostgreSQL mostly."""
+    host = f"[{settings.portal_address}]" if ":" in settings.portal_address else settings.portal_address
+
+    def listens() -> bool:
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.portal_address, settings.portal_address)  # noqa: S104
+        try:
+            socket.create_connection((address, settings.portal_port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    return _piece(
+        settings,
+        "portal",
+        str(programs_directory() / "gunicorn"),
+        "--worker-class=gthread",
+        "--workers=1",
+        f"--threads={settings.portal_threads}",
+        f"--bind={host}:{settings.portal_port}",
+        f"--worker-tmp-dir={settings.run_dir}",
+        "--no-control-socket",
+        "--graceful-timeout=5",
+        "--error-logfile=-",
+        f"--log-level={settings.log_level.lower()}",
+        "portal.wsgi:app",
+        ready=listens,
+    )
+
+
+PROGRAMS: dict[str, Program] = {
+    # The publisher comes first: radiusd answers from the image that it makes.
+    "publisher": Program("radius.publisher", publisher_piece),
+    "radiusd": Program("radius.hooks", radiusd_piece),
+    "loader": Program("radius.loader", loader_piece),
+    "worker": Program("worker.app", worker_piece),
+    "portal": Program("portal.wsgi", portal_piece),
+    "lab": Program("lab.__main__", lab_piece),
+}
+"""Our pieces in the order in which they start; they stop in the reverse order."""
+
+
+def become_piece(piece: Piece, settings: Settings) -> None:
+    """Turn this process into a piece, as its user. Does not return."""
+    prepare_directories(settings)
+    become(piece_account(settings))
+    os.chdir(piece.directory)
+    os.execve(piece.command[0], piece.command, dict(piece.environment))  # noqa: S606 - no shell is wanted
+
+
+def _portico(settings: Settings, command: str) -> Piece:
+    return _piece(settings, command, sys.executable, "-m", "stack", command)
+
+
+def _piece(
+    settings: Settings,
+    name: str,
+    *command: str,
+    stop_seconds: float = 10.0,
+    ready: Callable[[], bool] | None = None,
+) -> Piece:
+    return Piece(
+        name,
+        command,
+        piece_environment(settings),
+        piece_account(settings),
+        PROJECT,
+        stop_seconds=stop_seconds,
+        ready=ready,
+    )
