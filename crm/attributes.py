@@ -158,7 +158,7 @@ _INTEGERS = {
 
 @cache
 def dictionary() -> dict[str, Attribute]:
-    """Return FreeRADIUS's attributes by their name in lower case; read once a process (237 files, about 0.2 s)."""
+    """Return FreeRADIUS's attributes by their name in lower case; read once a process (about 0.06 s)."""
     found: dict[str, Attribute] = {}
     names: dict[str, list[tuple[str, int]]] = {}
     _read(DICTIONARIES / "dictionary", "", found, names)

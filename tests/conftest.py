@@ -19,9 +19,11 @@ import psycopg
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
+from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
 from core.settings import Settings
+from db.session import make_engine
 from stack.accounts import own_directory, piece_account, prepare_directories
 from stack.installation import (
     DATABASE,
@@ -208,3 +210,16 @@ def running_radiusd(installation: Settings) -> Iterator[RunningPiece]:
     """The real radiusd of this module's installation."""
     with RunningPiece(radiusd_piece(installation), installation.log_dir / "radiusd.log") as piece:
         yield piece
+
+
+@pytest.fixture
+def rows(installation: Settings) -> Iterator[Session]:
+    """A database session that sees every operator's rows, in a transaction that is rolled back after the test."""
+    assert installation.database_url is not None
+    engine = make_engine(installation.database_url.get_secret_value())
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        with Session(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+            yield session
+        transaction.rollback()
+    engine.dispose()
