@@ -1,5 +1,7 @@
 """Running from a copy when the pieces' user cannot read the project.
 
+    python -m stack.elsewhere COMMAND…    runs a command in the project, or in a copy that is removed after it
+
 A clone in `/root` is closed to everyone but root, and the pieces do not run as root. What they need of it is then
 copied to where they can read, and the command starts again from there; radiusd, the portal and the rest all use the
 copy, which belongs to root and is renewed at every start.
@@ -9,9 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from core.settings import BadSettings, Settings
+from core.settings import BadSettings, Settings, read_settings
 from stack.accounts import Account, piece_account
 from stack.installation import PROJECT
 
@@ -65,3 +68,19 @@ def copy_project(copy: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     shutil.rmtree(copy, ignore_errors=True)
     unfinished.rename(copy)
+
+
+def main(command: list[str]) -> int:
+    """Run a command where the pieces' user can read the project, and return its exit status."""
+    if can_read(piece_account(read_settings()), PROJECT):
+        return subprocess.run(command, cwd=PROJECT, check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="portico-project-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        copy = Path(directory) / "app"
+        copy_project(copy)
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        return subprocess.run(command, cwd=copy, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
