@@ -1,0 +1,213 @@
+"""Orders to a running network: from the timeline of a scenario, or as JSON lines through a Unix socket.
+
+One order is an object with `do` and its arguments; one line comes back, `{"ok": true, …}` or `{"ok": false,
+"error": "…"}`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from lab.faults import Faults
+from lab.nas import Refused
+from lab.network import Network, UnknownName
+from lab.session import Session
+from lab.subscriber import Demand
+
+
+class BadOrder(Exception):
+    """The order cannot be carried out; `str()` says why."""
+
+
+async def perform(network: Network, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out one order and return what there is to tell. Raises BadOrder."""
+    arguments = dict(order)
+    name = arguments.pop("do", None)
+    action = _ORDERS.get(str(name))
+    if action is None:
+        raise BadOrder(f"{name!r} is no order; there are {', '.join(_ORDERS)}")
+    try:
+        told: dict[str, Any] = await action(network, **arguments)
+    except UnknownName as problem:
+        raise BadOrder(f"{problem} is not in this network") from None
+    except (TypeError, ValueError) as problem:
+        raise BadOrder(str(problem).replace(f"{action.__name__}()", f"{name}:")) from None
+    return told
+
+
+async def _status(network: Network) -> dict[str, Any]:
+    return {
+        "hour": round(network.hour, 2),
+        "nas": {
+            name: {
+                "powered": nas.powered,
+                "sessions": len(nas.sessions),
+                "requests": nas.counters.requests,
+                "accepts": nas.counters.accepts,
+                "rejects": nas.counters.rejects,
+                "resends": nas.counters.resends,
+                "timeouts": nas.counters.timeouts,
+                "bad_replies": nas.counters.bad_replies,
+                "accounting_forgotten": nas.counters.accounting_forgotten,
+                "coa_requests": network.listeners[name].counters.requests,
+                "coa_acks": network.listeners[name].counters.acks,
+                "coa_naks": network.listeners[name].counters.naks,
+                "coa_bad_requests": network.listeners[name].counters.bad_requests,
+            }
+            for name, nas in network.nas.items()
+        },
+    }
+
+
+async def _sessions(network: Network, nas: str | None = None) -> dict[str, Any]:
+    chosen = network.some_nas(nas)
+    return {"sessions": [describe(session, each.profile.name) for each in chosen for session in each.sessions.values()]}
+
+
+def describe(session: Session, nas: str) -> dict[str, Any]:
+    """Return what can be told of a session, as JSON has it."""
+    now = asyncio.get_running_loop().time()
+    uploaded, downloaded = session.octets(now)
+    return {
+        "nas": nas,
+        "id": session.id,
+        "subscriber": session.subscriber.name,
+        "user_name": session.user_name,
+        "address": session.address,
+        "rate": session.grant.rate_text,
+        "address_list": session.grant.address_list,
+        "seconds": int(now - session.started),
+        "uploaded": uploaded,
+        "downloaded": downloaded,
+    }
+
+
+async def _connect(network: Network, subscriber: str, nas: str | None = None) -> dict[str, Any]:
+    cpe = network.find(subscriber, nas)
+    outcome = await cpe.dial()
+    if isinstance(outcome, Refused):
+        return {"connected": False, "cause": outcome.cause, "message": outcome.message}
+    return {"connected": True, "session": describe(outcome, cpe.nas.profile.name)}
+
+
+async def _hang_up(network: Network, subscriber: str, nas: str | None = None) -> dict[str, Any]:
+    network.find(subscriber, nas).hang_up()
+    return {}
+
+
+async def _redial(network: Network, subscriber: str, nas: str | None = None) -> dict[str, Any]:
+    network.find(subscriber, nas).redial()
+    return {}
+
+
+async def _demand(
+    network: Network, subscriber: str, download: int, upload: int, nas: str | None = None
+) -> dict[str, Any]:
+    network.find(subscriber, nas).set_demand(Demand(int(download), int(upload)))
+    return {}
+
+
+async def _interim(network: Network, subscriber: str, nas: str | None = None) -> dict[str, Any]:
+    cpe = network.find(subscriber, nas)
+    if cpe.session is None:
+        raise BadOrder(f"{subscriber} is not connected")
+    cpe.nas.send_interim(cpe.session)
+    return {}
+
+
+async def _traffic(
+    network: Network, subscriber: str, downloaded: int = 0, uploaded: int = 0, nas: str | None = None
+) -> dict[str, Any]:
+    """Count octets at once, as after a big download, and report them."""
+    cpe = network.find(subscriber, nas)
+    if cpe.session is None:
+        raise BadOrder(f"{subscriber} is not connected")
+    cpe.session.count(int(uploaded), int(downloaded))
+    cpe.nas.send_interim(cpe.session)
+    return {}
+
+
+async def _power_cut(
+    network: Network, nas: str | None = None, seconds: float | None = None, spread: float = 10.0
+) -> dict[str, Any]:
+    network.power_cut(nas, seconds=seconds, spread=spread)
+    return {}
+
+
+async def _power_on(network: Network, nas: str | None = None, spread: float = 10.0) -> dict[str, Any]:
+    network.power_on(nas, spread=spread)
+    return {}
+
+
+async def _faults(network: Network, nas: str | None = None, **wanted: float | bool) -> dict[str, Any]:
+    if unknown := set(wanted) - set(Faults.__dataclass_fields__):
+        raise BadOrder(f"{min(unknown)!r} is no fault")
+    for each in network.some_nas(nas):
+        for name, value in wanted.items():
+            setattr(each.faults, name, value)
+    return {}
+
+
+async def _local_secret(network: Network, nas: str, name: str, password: str | None = None) -> dict[str, Any]:
+    """Add a local secret to a NAS, or take it away when there is no password."""
+    for each in network.some_nas(nas):
+        if password is None:
+            each.local_secrets.pop(name, None)
+        else:
+            each.local_secrets[name] = password
+    return {}
+
+
+_ORDERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "status": _status,
+    "sessions": _sessions,
+    "connect": _connect,
+    "hang-up": _hang_up,
+    "redial": _redial,
+    "demand": _demand,
+    "traffic": _traffic,
+    "interim": _interim,
+    "power-cut": _power_cut,
+    "power-on": _power_on,
+    "faults": _faults,
+    "local-secret": _local_secret,
+}
+
+
+@asynccontextmanager
+async def control_socket(network: Network, path: Path) -> AsyncIterator[None]:
+    """Take orders at a Unix socket, as long as the context lasts. What lay there before is replaced."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await _answer(network, line)).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):  # the other side went away, or sent a line without end
+            pass
+        finally:
+            writer.close()
+
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(serve, path)
+    path.chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+async def _answer(network: Network, line: bytes) -> dict[str, Any]:
+    try:
+        order = json.loads(line)
+        if not isinstance(order, dict):
+            raise BadOrder("an order is an object")
+        return {"ok": True, **await perform(network, order)}
+    except json.JSONDecodeError as problem:
+        return {"ok": False, "error": f"not JSON: {problem}"}
+    except BadOrder as problem:
+        return {"ok": False, "error": str(problem)}

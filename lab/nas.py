@@ -1,0 +1,589 @@
+"""An emulated NAS that behaves as RouterOS does towards its RADIUS server.
+
+It asks RADIUS only for subscribers that its own secrets do not know, repeats the attributes of the Access-Request in
+accounting, sends interim updates at the granted interval, ends sessions at their limits with RouterOS's causes, and
+obeys CoA and Disconnect. It never sends Accounting-On or -Off: a reboot shows only in the session ids, whose third
+digit counts them.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+
+from aaa.facts import AccessKind
+from core.mac import parse_mac
+from lab import attributes as rad
+from lab.attributes import StatusType, TerminateCause
+from lab.client import Answer, Counters, RadiusClient
+from lab.faults import Faults
+from lab.grant import BadGrant, Grant, read_grant
+from lab.mschap import version1_response, version2_response, version2_success
+from lab.packet import (
+    Code,
+    Malformed,
+    access_request,
+    address,
+    attribute,
+    chap_response,
+    hide_password,
+    number,
+    sealed_request,
+    text,
+)
+from lab.session import Session, packets
+from lab.subscriber import Demand, Method, Subscriber, spell_mac
+
+# RouterOS names the service in the first two digits of a session id; DHCP's were never seen and are a guess.
+_SESSION_PREFIX = {AccessKind.HOTSPOT: "80", AccessKind.PPP: "81", AccessKind.WIRELESS: "82", AccessKind.DHCP: "84"}
+_NAS_PORT_TYPE = {AccessKind.PPP: 15, AccessKind.DHCP: 15, AccessKind.HOTSPOT: 19, AccessKind.WIRELESS: 19}
+_FRAMED, _LOGIN, _PPP_PROTOCOL, _BY_RADIUS = 2, 1, 1, 1
+_FIRST_PPP_PORT = 0xF00000
+_REBOOTS = 16
+_SESSIONS_A_BOOT = 1 << 20
+_GIGAWORD = 1 << 32
+_LOOK_AGAIN = 0.02
+SIGNS_SINCE = (7, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The RADIUS server, as the NAS's `/radius` row has it."""
+
+    address: str = "127.0.0.1"
+    auth_port: int = 1812
+    acct_port: int = 1813
+
+
+@dataclass(frozen=True, slots=True)
+class NasProfile:
+    """How one NAS is set up. Lengths are seconds.
+
+    `address` is where its packets come from and where it takes CoA; `pools` are the `/ip pool`s by name, `pool` the
+    one of the default profile. `local_secrets` are names and passwords it lets in without asking. `interim_update` is
+    its own interval, for when the reply names none (0 is no updates).
+    """
+
+    name: str
+    address: str
+    secret: str = field(repr=False)
+    server: Server = Server()
+    coa_port: int = 3799
+    version: tuple[int, int] = (7, 16)
+    timeout: float = 1.0
+    tries: int = 3
+    interim_update: int = 300
+    pool: str = "default"
+    pools: tuple[tuple[str, str], ...] = (("default", "10.64.0.0/16"),)
+    local_secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    logins_at_once: int = 0  # further subscribers wait for their turn; 0 is no limit
+    reports_rate: bool = True  # accounting carries Mikrotik-Rate-Limit back, as CHR 7.21 does
+    coa_from_server_only: bool = True
+    dhcp_obeys_coa: bool = False
+    hotspot_obeys_rate: bool = True
+
+    @property
+    def signs(self) -> bool:
+        """Whether it signs its requests, and drops replies without Message-Authenticator."""
+        return self.version >= SIGNS_SINCE
+
+
+class Refusal(StrEnum):
+    REJECTED = "rejected"
+    NO_ANSWER = "no answer"
+    BAD_REPLY = "bad reply"  # an attribute that cannot be read, or a server that does not know the password
+    NO_ADDRESS = "no address"  # the pool is unknown here, or used up
+    LOCAL_PASSWORD = "local password"  # noqa: S105
+    POWER_OFF = "power off"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A login that did not come to a session; `message` is the server's Reply-Message."""
+
+    cause: Refusal
+    message: str = ""
+    seconds: float = 0.0
+
+
+SessionEnded = Callable[[Session, TerminateCause | None], None]
+
+
+def _nobody(session: Session, cause: TerminateCause | None) -> None:
+    """Stand in for a listener."""
+
+
+class Nas:
+    """One running NAS. Its methods belong to the event loop that started it.
+
+    `on_end` is told of each session that ended and why; None is a power cut. `on_answer` gets each Access-Request's
+    answer time and number of attempts.
+    """
+
+    def __init__(self, profile: NasProfile, *, reboots: int = 0, seed: int | None = None) -> None:
+        self.profile = profile
+        self.faults = Faults()
+        self.counters = Counters()
+        self.sessions: dict[str, Session] = {}
+        self.local_secrets = dict(profile.local_secrets)
+        self.powered = True
+        self.reboots = reboots % _REBOOTS
+        self.on_end: SessionEnded = _nobody
+        self.on_answer: Callable[[Answer], None] | None = None
+        self._sessions_begun = 0
+        self._logins = 0
+        self._in_use: set[str] = set()
+        self._pools = {name: IPv4Network(network) for name, network in profile.pools}
+        self._fresh: dict[str, Iterator[IPv4Address]] = {}
+        self._returned: dict[str, deque[str]] = {}
+        self._turns = asyncio.Semaphore(profile.logins_at_once) if profile.logins_at_once else None
+        self._random = random.Random(seed)
+        self._secret = profile.secret.encode()
+        self._access = self._client(profile.server.auth_port)
+        self._accounting = self._client(profile.server.acct_port)
+
+    def _client(self, port: int) -> RadiusClient:
+        profile = self.profile
+        return RadiusClient(
+            source=profile.address,
+            destination=(profile.server.address, port),
+            secret=self._secret,
+            timeout=profile.timeout,
+            tries=profile.tries,
+            wants_signature=profile.signs,
+            faults=self.faults,
+            counters=self.counters,
+            randomness=self._random,
+        )
+
+    # Sessions.
+
+    async def login(self, subscriber: Subscriber) -> Session | Refused:
+        """Let a subscriber connect: by the NAS's own secrets, else by RADIUS."""
+        if self._turns is None:
+            return await self._login(subscriber)
+        async with self._turns:
+            return await self._login(subscriber)
+
+    async def _login(self, subscriber: Subscriber) -> Session | Refused:
+        if not self.powered:
+            return Refused(Refusal.POWER_OFF)
+        session_id = self._next_session_id(subscriber.kind)
+        name = user_name(subscriber)
+        if name in self.local_secrets and subscriber.method is not Method.MAC:
+            if self.local_secrets[name] != subscriber.password:
+                return Refused(Refusal.LOCAL_PASSWORD)
+            return self._open(session_id, subscriber, name, Grant(), b"", local=True)
+        offered = None
+        if subscriber.kind in {AccessKind.DHCP, AccessKind.HOTSPOT}:  # these have their address before they ask
+            offered = self._take_address(self.profile.pool)
+            if offered is None:
+                return Refused(Refusal.NO_ADDRESS)
+        echoed = self._identity(subscriber, session_id, name, offered)
+        outcome = await self._authenticate(subscriber, name, echoed)
+        if isinstance(outcome, Refused):
+            self._give_back(offered)
+            return outcome
+        session = self._open(session_id, subscriber, name, outcome, echoed, offered=offered)
+        if isinstance(session, Session):
+            self._account(session, StatusType.START)
+        return session
+
+    def log_out(self, session: Session, cause: TerminateCause = TerminateCause.USER_REQUEST) -> None:
+        """End a session, with its Stop. A session that is gone already is left alone."""
+        if self.sessions.get(session.id) is not session:
+            return
+        self._close(session)
+        if self._random.random() < self.faults.lost_stops:
+            self.counters.stops_lost += 1
+        else:
+            self._account(session, StatusType.STOP, cause)
+        self.on_end(session, cause)
+
+    def power_cut(self) -> None:
+        """Lose everything at once: no Stop is sent, nothing is answered until `power_on()`."""
+        self.powered = False
+        self._access.forget_all()
+        self._accounting.forget_all()
+        gone = list(self.sessions.values())
+        for session in gone:
+            self._close(session)
+        self._in_use.clear()
+        self._fresh.clear()
+        self._returned.clear()
+        for session in gone:
+            self.on_end(session, None)
+
+    def power_on(self) -> None:
+        """Boot: the counter of reboots moves on, that of sessions begins again."""
+        if self.powered:
+            return
+        self.powered = True
+        self.reboots = (self.reboots + 1) % _REBOOTS
+        self._sessions_begun = 0
+
+    async def settled(self) -> None:
+        """Wait until every Accounting-Request was acknowledged or given up."""
+        counters = self.counters
+        while counters.accounting_sent > counters.accounting_acknowledged + counters.accounting_forgotten:
+            await asyncio.sleep(_LOOK_AGAIN)
+
+    def close(self) -> None:
+        """Vanish: sessions are dropped silently and the sockets shut."""
+        for session in self.sessions.values():
+            session.stop_timers()
+        self.sessions.clear()
+        self.powered = False
+        self._access.close()
+        self._accounting.close()
+
+    def set_demand(self, session: Session, demand: Demand) -> None:
+        """Let the subscriber want more or less from now on."""
+        session.settle(asyncio.get_running_loop().time())
+        session.demand = demand
+        self._watch_limits(session)
+
+    def change(self, session: Session, grant: Grant) -> None:
+        """Put other terms in force on a live session, as a CoA-Request does."""
+        session.settle(asyncio.get_running_loop().time())
+        session.grant = grant
+        self._watch_end(session)
+        self._watch_limits(session)
+
+    def send_interim(self, session: Session) -> None:
+        """Send an Interim-Update now."""
+        self._account(session, StatusType.INTERIM_UPDATE)
+
+    # Access-Request.
+
+    async def _authenticate(self, subscriber: Subscriber, name: str, echoed: bytes) -> Grant | Refused:
+        authenticator = os.urandom(16)
+        proof, expected = self._proof(subscriber, name, authenticator)
+        profile = self.profile
+        attributes = echoed + proof
+        if subscriber.kind is AccessKind.HOTSPOT:
+            attributes += number(rad.SERVICE_TYPE, _LOGIN) + text(rad.WISPR_LOGOFF_URL, "http://10.5.88.1/logout")
+        attributes += text(rad.NAS_IDENTIFIER, profile.name) + address(rad.NAS_IP_ADDRESS, profile.address)
+        signed, secret = profile.signs, self._secret
+        self.counters.requests += 1
+        answer = await self._access.ask(
+            lambda identifier: access_request(identifier, authenticator, attributes, secret, signed=signed)
+        )
+        if answer is None:
+            return Refused(Refusal.NO_ANSWER if self.powered else Refusal.POWER_OFF)
+        if self.on_answer is not None:
+            self.on_answer(answer)
+        reply = answer.packet
+        if reply.code != Code.ACCESS_ACCEPT:
+            self.counters.rejects += 1
+            return Refused(Refusal.REJECTED, reply.attributes.text(rad.REPLY_MESSAGE) or "", answer.seconds)
+        self.counters.accepts += 1
+        if expected is not None and reply.attributes.octets(rad.MS_CHAP2_SUCCESS) != expected:
+            return Refused(Refusal.BAD_REPLY, "MS-CHAP2-Success", answer.seconds)
+        try:
+            return read_grant(subscriber.kind, reply.attributes)
+        except (BadGrant, Malformed) as problem:
+            return Refused(Refusal.BAD_REPLY, str(problem), answer.seconds)
+
+    def _proof(self, subscriber: Subscriber, name: str, authenticator: bytes) -> tuple[bytes, bytes | None]:
+        """Return the attributes that prove the password, and the MS-CHAP2-Success that an Accept must carry."""
+        password = subscriber.password
+        identifier = self._logins = (self._logins + 1) % 256
+        match subscriber.method:
+            case Method.PAP:
+                hidden = hide_password(password.encode(), self._secret, authenticator)
+                return attribute(rad.USER_PASSWORD, hidden), None
+            case Method.MAC:
+                hidden = hide_password(
+                    name.encode() if subscriber.mac_as_password else b"", self._secret, authenticator
+                )
+                return attribute(rad.USER_PASSWORD, hidden), None
+            case Method.CHAP:
+                challenge = os.urandom(16)
+                response = chap_response(identifier, password.encode(), challenge)
+                return attribute(rad.CHAP_CHALLENGE, challenge) + attribute(rad.CHAP_PASSWORD, response), None
+            case Method.MSCHAP1:
+                challenge = os.urandom(8)
+                response = version1_response(identifier, password, challenge)
+                return attribute(rad.MS_CHAP_CHALLENGE, challenge) + attribute(rad.MS_CHAP_RESPONSE, response), None
+            case Method.MSCHAP2:
+                challenge, peer_challenge = os.urandom(16), os.urandom(16)
+                response = version2_response(identifier, name, password, challenge, peer_challenge)
+                success = version2_success(identifier, name, password, challenge, response)
+                return attribute(rad.MS_CHAP_CHALLENGE, challenge) + attribute(rad.MS_CHAP2_RESPONSE, response), success
+
+    def _identity(self, subscriber: Subscriber, session_id: str, name: str, offered: str | None) -> bytes:
+        """Return the attributes that Access-Request and accounting share, in RouterOS's order for the service."""
+        mac = parse_mac(subscriber.mac).upper()
+        port_type = number(rad.NAS_PORT_TYPE, _NAS_PORT_TYPE[subscriber.kind])
+        parts: tuple[bytes, ...]
+        match subscriber.kind:
+            case AccessKind.PPP:
+                parts = (
+                    number(rad.SERVICE_TYPE, _FRAMED),
+                    number(rad.FRAMED_PROTOCOL, _PPP_PROTOCOL),
+                    number(rad.NAS_PORT, _FIRST_PPP_PORT + int(session_id[3:], 16)),
+                    port_type,
+                    text(rad.USER_NAME, name),
+                    text(rad.CALLING_STATION_ID, mac),
+                    text(rad.CALLED_STATION_ID, "pppoe-in"),
+                    text(rad.NAS_PORT_ID, "ether2"),
+                    text(rad.ACCT_SESSION_ID, session_id),
+                )
+            case AccessKind.HOTSPOT:
+                assert offered is not None
+                parts = (
+                    port_type,
+                    text(rad.CALLING_STATION_ID, mac),
+                    text(rad.CALLED_STATION_ID, "hotspot1"),
+                    text(rad.NAS_PORT_ID, "bridge-hotspot"),
+                    text(rad.USER_NAME, name),
+                    number(rad.NAS_PORT, int(session_id, 16)),
+                    text(rad.ACCT_SESSION_ID, session_id),
+                    address(rad.FRAMED_IP_ADDRESS, offered),
+                    address(rad.MIKROTIK_HOST_IP, offered),
+                )
+            case AccessKind.DHCP:
+                assert offered is not None
+                parts = (
+                    number(rad.NAS_PORT, 2),
+                    port_type,
+                    text(rad.CALLING_STATION_ID, "1:" + mac.lower()),
+                    text(rad.CALLED_STATION_ID, "dhcp1"),
+                    text(rad.NAS_PORT_ID, "bridge-lan"),
+                    text(rad.USER_NAME, name),
+                    text(rad.ACCT_SESSION_ID, session_id),
+                    address(rad.FRAMED_IP_ADDRESS, offered),
+                )
+            case AccessKind.WIRELESS:
+                access_point = "4C-5E-0C-00-00-01"
+                parts = (
+                    port_type,
+                    text(rad.CALLING_STATION_ID, mac.replace(":", "-")),
+                    text(rad.CALLED_STATION_ID, f"{access_point}:{self.profile.name}"),
+                    text(rad.NAS_PORT_ID, "wlan1"),
+                    text(rad.USER_NAME, name),
+                    text(rad.ACCT_SESSION_ID, session_id),
+                )
+        return b"".join(parts)
+
+    # Accounting-Request.
+
+    def _account(self, session: Session, status: StatusType, cause: TerminateCause | None = None) -> None:
+        if session.local or not self.powered:
+            return
+        now = asyncio.get_running_loop().time()
+        parts = [number(rad.ACCT_STATUS_TYPE, status)]
+        if cause is not None:
+            parts.append(number(rad.ACCT_TERMINATE_CAUSE, cause))
+        parts.append(session.echoed)
+        grant, profile = session.grant, self.profile
+        if session.kind is AccessKind.PPP:
+            if session.address is not None:
+                parts.append(address(rad.FRAMED_IP_ADDRESS, session.address))
+            parts.append(number(rad.ACCT_AUTHENTIC, _BY_RADIUS))
+            if grant.ipv6_prefix is not None:
+                parts.append(attribute(rad.FRAMED_IPV6_PREFIX, grant.ipv6_prefix))
+            if grant.delegated_ipv6_prefix is not None:
+                parts.append(attribute(rad.DELEGATED_IPV6_PREFIX, grant.delegated_ipv6_prefix))
+        parts += (attribute(rad.CLASS, value) for value in grant.class_values)
+        if profile.reports_rate and grant.rate_text is not None:
+            parts.append(text(rad.MIKROTIK_RATE_LIMIT, grant.rate_text))
+        parts.append(number(rad.EVENT_TIMESTAMP, int(time.time() + self.faults.clock_skew)))
+        if status is not StatusType.START:
+            parts.append(self._counters(session, now))
+        parts.append(text(rad.NAS_IDENTIFIER, profile.name))
+        parts.append(number(rad.ACCT_DELAY_TIME, 0))
+        parts.append(address(rad.NAS_IP_ADDRESS, profile.address))
+        attributes = b"".join(parts)
+        self.counters.accounting_sent += 1
+        answered = self._accounting.ask(
+            lambda identifier: sealed_request(Code.ACCOUNTING_REQUEST, identifier, attributes, self._secret), late=True
+        )
+        answered.add_done_callback(self._accounted)
+
+    def _counters(self, session: Session, now: float) -> bytes:
+        received, sent = session.octets(now)  # from the subscriber, to the subscriber
+        if self.faults.swapped_octets:
+            received, sent = sent, received
+        return b"".join(
+            (
+                number(rad.ACCT_SESSION_TIME, int(now - session.started)),
+                number(rad.ACCT_INPUT_OCTETS, received % _GIGAWORD),
+                number(rad.ACCT_INPUT_GIGAWORDS, received // _GIGAWORD),
+                number(rad.ACCT_INPUT_PACKETS, packets(received) % _GIGAWORD),
+                number(rad.ACCT_OUTPUT_OCTETS, sent % _GIGAWORD),
+                number(rad.ACCT_OUTPUT_GIGAWORDS, sent // _GIGAWORD),
+                number(rad.ACCT_OUTPUT_PACKETS, packets(sent) % _GIGAWORD),
+            )
+        )
+
+    def _accounted(self, answered: "asyncio.Future[Answer | None]") -> None:
+        if answered.result() is None:
+            self.counters.accounting_forgotten += 1
+        else:
+            self.counters.accounting_acknowledged += 1
+
+    # The life of a session.
+
+    def _open(
+        self,
+        session_id: str,
+        subscriber: Subscriber,
+        name: str,
+        grant: Grant,
+        echoed: bytes,
+        *,
+        offered: str | None = None,
+        local: bool = False,
+    ) -> Session | Refused:
+        if not self.powered:
+            return Refused(Refusal.POWER_OFF)
+        framed: str | None
+        if subscriber.kind is AccessKind.WIRELESS:
+            framed = None  # a wireless client gets its address later, from DHCP
+        elif grant.address is not None:
+            framed = grant.address
+            self._give_back(offered)
+        elif grant.pool is not None or offered is None:
+            framed = self._take_address(grant.pool or self.profile.pool)
+            self._give_back(offered)
+        else:
+            framed = offered
+        if framed is None and subscriber.kind is not AccessKind.WIRELESS:
+            return Refused(Refusal.NO_ADDRESS, grant.pool or self.profile.pool)
+        if framed is not None and framed != offered and subscriber.kind is not AccessKind.PPP:
+            echoed = self._identity(subscriber, session_id, name, framed)
+        now = asyncio.get_running_loop().time()
+        session = Session(session_id, subscriber, name, grant, framed, echoed, now, local)
+        self.sessions[session_id] = session
+        self._watch_end(session)
+        self._watch_limits(session)
+        self._watch_interim(session)
+        return session
+
+    def _close(self, session: Session) -> None:
+        session.settle(asyncio.get_running_loop().time())
+        session.stop_timers()
+        self.sessions.pop(session.id, None)
+        self._give_back(session.address)
+
+    def _watch_interim(self, session: Session) -> None:
+        interval = session.grant.interim_interval or self.profile.interim_update
+        if interval:
+            self._later(session, "interim", interval, lambda: self._interim_due(session))
+
+    def _interim_due(self, session: Session) -> None:
+        self.send_interim(session)
+        self._watch_interim(session)
+
+    def _watch_end(self, session: Session) -> None:
+        """Set the clock of Session-Timeout, which runs from the session's start.
+
+        On DHCP it is the lease time: at half of it the client renews, and RADIUS is asked again (RFC 2131 §4.4.5).
+        """
+        self._cancel(session, "end")
+        timeout = session.grant.session_timeout
+        if not timeout:
+            return
+        if session.kind is AccessKind.DHCP:
+            self._later(session, "end", timeout / 2, lambda: self._renewal_due(session))
+            return
+        passed = asyncio.get_running_loop().time() - session.started
+        left = max(0.0, timeout - passed)
+        self._later(session, "end", left, lambda: self.log_out(session, TerminateCause.SESSION_TIMEOUT))
+
+    def _renewal_due(self, session: Session) -> None:
+        session.renewal = asyncio.get_running_loop().create_task(self._renew(session))
+
+    async def _renew(self, session: Session) -> None:
+        """Ask again for a DHCP lease. Silence leaves the lease as it is, until it is asked for again."""
+        outcome = await self._authenticate(session.subscriber, session.user_name, session.echoed)
+        if self.sessions.get(session.id) is not session:
+            return
+        if isinstance(outcome, Refused):
+            if outcome.cause is Refusal.REJECTED:
+                self.log_out(session, TerminateCause.LOST_SERVICE)
+            else:
+                self._watch_end(session)
+            return
+        if outcome.address not in (None, session.address) or outcome.pool != session.grant.pool:
+            self.log_out(session, TerminateCause.LOST_SERVICE)  # the client is told no (DHCPNAK) and begins anew
+            return
+        self.change(session, replace(outcome, address=session.grant.address))
+
+    def _watch_limits(self, session: Session) -> None:
+        """Set the clocks of the volume limits and Idle-Timeout for the present traffic."""
+        now = asyncio.get_running_loop().time()
+        self._cancel(session, "limit")
+        wait = session.seconds_to_limit(now)
+        if wait is not None:
+            self._later(session, "limit", wait, lambda: self._limit_due(session))
+        idle = session.grant.idle_timeout
+        if not idle or any(session.throughput):
+            self._cancel(session, "idle")
+        elif "idle" not in session.timers:
+            self._later(session, "idle", idle, lambda: self.log_out(session, TerminateCause.IDLE_TIMEOUT))
+
+    def _limit_due(self, session: Session) -> None:
+        wait = session.seconds_to_limit(asyncio.get_running_loop().time())
+        if wait is not None and wait < 0.001:  # what rounding leaves is not waited for
+            self.log_out(session, TerminateCause.NAS_REQUEST)
+        else:
+            self._watch_limits(session)
+
+    def _later(self, session: Session, name: str, seconds: float, call: Callable[[], None]) -> None:
+        self._cancel(session, name)
+        session.timers[name] = asyncio.get_running_loop().call_later(seconds, call)
+
+    @staticmethod
+    def _cancel(session: Session, name: str) -> None:
+        timer = session.timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # Ids and addresses.
+
+    def _next_session_id(self, kind: AccessKind) -> str:
+        """Return eight lower-case hexadecimal digits: service, counter of reboots, counter of sessions."""
+        self._sessions_begun = (self._sessions_begun + 1) % _SESSIONS_A_BOOT
+        return f"{_SESSION_PREFIX[kind]}{self.reboots:x}{self._sessions_begun:05x}"
+
+    def _take_address(self, pool: str) -> str | None:
+        """Return a free address of a pool: those never used first. None when it is unknown here, or used up."""
+        if pool not in self._pools:
+            return None
+        fresh = self._fresh.setdefault(pool, self._pools[pool].hosts())
+        returned = self._returned.setdefault(pool, deque())
+        while True:
+            if (host := next(fresh, None)) is not None:
+                taken = str(host)
+            elif returned:
+                taken = returned.popleft()
+            else:
+                return None
+            if taken not in self._in_use:
+                self._in_use.add(taken)
+                return taken
+
+    def _give_back(self, taken: str | None) -> None:
+        if taken is None or taken not in self._in_use:
+            return
+        self._in_use.discard(taken)
+        for pool, network in self._pools.items():
+            if IPv4Address(taken) in network:
+                self._returned.setdefault(pool, deque()).append(taken)
+                return
+
+
+def user_name(subscriber: Subscriber) -> str:
+    """Return the User-Name that goes on the wire."""
+    if subscriber.method is not Method.MAC:
+        return subscriber.name
+    pattern = "XX:XX:XX:XX:XX:XX" if subscriber.kind is AccessKind.DHCP else subscriber.mac_format
+    return spell_mac(parse_mac(subscriber.mac), pattern)
