@@ -183,4 +183,4 @@ def _check_opening(segment: Path, head: bytes) -> int:
     opening = marshal.loads(body)  # noqa: S302
     if opening != _OPENING:
         raise SegmentUnreadable(f"{segment.name} was written by Python {opening[1]}, not {_OPENING[1]}")
-    return 8 + length
+    return 8 + int(length)

@@ -1,0 +1,236 @@
+"""Facts as plain tuples that marshal can write, and back: the form in which the image holds them."""
+
+import marshal
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aaa.facts import (
+    AccessMethod,
+    CapAction,
+    DataCap,
+    MacBinding,
+    OpenSession,
+    Plan,
+    Policy,
+    Service,
+    ServiceState,
+    SuspendedAction,
+    Suspension,
+    TimeWindow,
+)
+from core.rates import Burst, RateLimit
+
+Plain = tuple[Any, ...]
+
+
+def pack_service(service: Service) -> bytes:
+    """Return a service's facts but its plan, of which only the id is kept."""
+    suspension = service.suspension
+    return marshal.dumps(
+        (
+            service.id,
+            service.operator_id,
+            service.access_method.value,
+            service.name,
+            service.state.value,
+            service.plan.id,
+            service.language,
+            (suspension.since.timestamp(), suspension.cause, suspension.detail) if suspension else None,
+            _epoch(service.paid_until),
+            service.router_id,
+            _rate(service.rate),
+            service.framed_ip,
+            service.framed_routes,
+            service.framed_ipv6_prefix,
+            service.delegated_ipv6_prefix,
+            service.pool,
+            service.session_limit,
+            service.mac_binding.value,
+            tuple(service.macs),
+            service.max_macs,
+            service.used_octets,
+            _epoch(service.period_ends),
+            service.octets_left,
+            service.extra,
+        ),
+        4,
+    )
+
+
+def plan_id_of(packed: bytes) -> int:
+    plan_id: int = marshal.loads(packed)[5]  # noqa: S302
+    return plan_id
+
+
+def unpack_service(packed: bytes, plan: Plan) -> Service:
+    (
+        service_id, operator_id, method, name, state, _plan_id, language, suspension, paid_until, router_id, rate,
+        framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used, period_ends,
+        octets_left, extra,
+    ) = marshal.loads(packed)  # fmt: skip  # noqa: S302 - from the image, whose checksums are verified
+    return Service(
+        id=service_id,
+        operator_id=operator_id,
+        access_method=AccessMethod(method),
+        name=name,
+        state=ServiceState(state),
+        plan=plan,
+        language=language,
+        suspension=Suspension(_instant(suspension[0]), *suspension[1:]) if suspension else None,
+        paid_until=_optional_instant(paid_until),
+        router_id=router_id,
+        rate=_read_rate(rate),
+        framed_ip=framed_ip,
+        framed_routes=routes,
+        framed_ipv6_prefix=ipv6_prefix,
+        delegated_ipv6_prefix=delegated,
+        pool=pool,
+        session_limit=session_limit,
+        mac_binding=MacBinding(binding),
+        macs=frozenset(macs),
+        max_macs=max_macs,
+        used_octets=used,
+        period_ends=_optional_instant(period_ends),
+        octets_left=octets_left,
+        extra=extra,
+    )
+
+
+def plain_plan(plan: Plan) -> Plain:
+    cap = plan.cap
+    return (
+        plan.id,
+        plan.name,
+        _rate(plan.rate),
+        (cap.octets, cap.action.value, _rate(cap.throttle)) if cap else None,
+        tuple(
+            (tuple(window.days), window.begin.isoformat(), window.until.isoformat(), _rate(window.rate))
+            for window in plan.windows
+        ),
+        plan.pool,
+        plan.ipv6_pool,
+        plan.delegated_ipv6_pool,
+        plan.address_list,
+        _seconds(plan.session_timeout),
+        _seconds(plan.idle_timeout),
+        _seconds(plan.interim_interval),
+        plan.extra,
+    )
+
+
+def read_plan(plain: Plain) -> Plan:
+    (
+        plan_id, name, rate, cap, windows, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout,
+        idle_timeout, interim_interval, extra,
+    ) = plain  # fmt: skip
+    return Plan(
+        id=plan_id,
+        name=name,
+        rate=_rate_of(rate),
+        cap=DataCap(cap[0], CapAction(cap[1]), _read_rate(cap[2])) if cap else None,
+        windows=tuple(
+            TimeWindow(frozenset(days), time.fromisoformat(begin), time.fromisoformat(until), _rate_of(window_rate))
+            for days, begin, until, window_rate in windows
+        ),
+        pool=pool,
+        ipv6_pool=ipv6_pool,
+        delegated_ipv6_pool=delegated_ipv6_pool,
+        address_list=address_list,
+        session_timeout=_length(session_timeout),
+        idle_timeout=_length(idle_timeout),
+        interim_interval=timedelta(seconds=interim_interval),
+        extra=extra,
+    )
+
+
+def plain_policy(policy: Policy, locale: str) -> Plain:
+    """Return an operator's policy and its language, in which strangers are answered."""
+    return (
+        policy.id,
+        policy.name,
+        policy.zone.key,
+        policy.active,
+        policy.suspended_action.value,
+        _rate(policy.garden_rate),
+        policy.garden_address_list,
+        policy.active_address_list,
+        policy.garden_pool,
+        _seconds(policy.garden_timeout),
+        _seconds(policy.dhcp_timeout),
+        locale,
+    )
+
+
+def read_policy(plain: Plain) -> tuple[Policy, str]:
+    (
+        operator_id, name, zone, active, action, garden_rate, garden_list, active_list, garden_pool, garden_timeout,
+        dhcp_timeout, locale,
+    ) = plain  # fmt: skip
+    policy = Policy(
+        id=operator_id,
+        name=name,
+        zone=ZoneInfo(zone),
+        active=active,
+        suspended_action=SuspendedAction(action),
+        garden_rate=_rate_of(garden_rate),
+        garden_address_list=garden_list,
+        active_address_list=active_list,
+        garden_pool=garden_pool,
+        garden_timeout=timedelta(seconds=garden_timeout),
+        dhcp_timeout=timedelta(seconds=dhcp_timeout),
+    )
+    return policy, locale
+
+
+def plain_sessions(sessions: tuple[OpenSession, ...]) -> Plain:
+    return tuple((one.nas_id, one.nas_name, one.acct_session_id, one.mac) for one in sessions)
+
+
+def read_sessions(plain: Plain) -> tuple[OpenSession, ...]:
+    return tuple(OpenSession(*one) for one in plain)
+
+
+def _rate(rate: RateLimit | None) -> Plain | None:
+    if rate is None:
+        return None
+    burst = rate.burst
+    return (
+        rate.download,
+        rate.upload,
+        (burst.download, burst.upload, burst.threshold_download, burst.threshold_upload, burst.seconds)
+        if burst
+        else None,
+        rate.priority,
+        rate.minimum_download,
+        rate.minimum_upload,
+    )
+
+
+def _rate_of(plain: Plain) -> RateLimit:
+    download, upload, burst, priority, minimum_download, minimum_upload = plain
+    return RateLimit(download, upload, Burst(*burst) if burst else None, priority, minimum_download, minimum_upload)
+
+
+def _read_rate(plain: Plain | None) -> RateLimit | None:
+    return None if plain is None else _rate_of(plain)
+
+
+def _epoch(instant: datetime | None) -> float | None:
+    return None if instant is None else instant.timestamp()
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _optional_instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _instant(seconds)
+
+
+def _seconds(length: timedelta | None) -> int | None:
+    return None if length is None else int(length.total_seconds())
+
+
+def _length(seconds: int | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

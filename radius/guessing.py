@@ -1,0 +1,42 @@
+"""Limiting the guessing of passwords without delaying rejects.
+
+RouterOS gives up on an answer after as little as 300 ms, so FreeRADIUS's reject_delay is no use. Instead a name that
+was tried with many wrong passwords is refused for a while, whatever the password: ten from one device, a hundred from
+all devices together. The device is part of the key so that nobody locks a subscriber out from another house.
+"""
+
+from collections import OrderedDict
+
+WINDOW = 300.0  # seconds
+PER_DEVICE = 10
+PER_NAME = 100
+_REMEMBERED = 20_000
+
+Key = tuple[int, str, str | None]
+
+
+class Guessing:
+    """Counts wrong passwords in memory; a restart forgets them."""
+
+    def __init__(self) -> None:
+        self._tries: OrderedDict[Key, tuple[float, int]] = OrderedDict()
+
+    def wrong(self, operator_id: int, name: str, mac: str | None, now: float) -> None:
+        for key in ((operator_id, name, mac), (operator_id, name, "")):
+            begun, count = self._tries.pop(key, (now, 0))
+            if now - begun > WINDOW:
+                begun, count = now, 0
+            self._tries[key] = (begun, count + 1)
+        while len(self._tries) > _REMEMBERED:
+            self._tries.popitem(last=False)
+
+    def blocked(self, operator_id: int, name: str, mac: str | None, now: float) -> bool:
+        if not self._tries:
+            return False
+        return self._over((operator_id, name, mac), PER_DEVICE, now) or self._over(
+            (operator_id, name, ""), PER_NAME, now
+        )
+
+    def _over(self, key: Key, limit: int, now: float) -> bool:
+        begun, count = self._tries.get(key, (now, 0))
+        return count >= limit and now - begun <= WINDOW

@@ -1,0 +1,352 @@
+"""What FreeRADIUS calls for each packet.
+
+rlm_python3 serves one request at a time, so nothing here waits: the image is a memory map, the journal one `write`.
+No function raises or returns a negative code (which would kill the server): what goes wrong inside becomes silence,
+so that the NAS asks another server or again, and never a reject that a paying subscriber would see.
+
+PAP and CHAP are verified here, and the outcome journalled in the same call; MS-CHAP is left to FreeRADIUS's C module,
+with the outcome journalled in post-auth. The record waits in between in the request itself (Tmp-String-8).
+"""
+
+import hmac
+import marshal
+import time
+from collections.abc import Callable, Mapping
+from hashlib import md5
+from typing import Any
+
+from lmdb import Error as LmdbError
+
+from aaa.authorize import authorize
+from aaa.decision import Accept, Decision, Reason, Reject, WalledGarden
+from aaa.facts import Access, AccessKind, Nas, OpenSession, Plan, Policy, Proof
+from core.clock import from_epoch
+from core.crypto import Keyring, SecretUnreadable
+from radius.facts_codec import plan_id_of, read_plan, read_policy, read_sessions, unpack_service
+from radius.guessing import Guessing
+from radius.image import (
+    GENERATION,
+    Image,
+    ImageDamaged,
+    NasRow,
+    ServiceRow,
+    live_key,
+    nas_key,
+    plan_key,
+    policy_key,
+    service_key,
+    shared_key,
+)
+from radius.journal import ACCOUNTING, AUTHENTICATION, JournalWriter
+from radius.messages import reply_message
+from radius.reply import Pairs, momentary_pairs, own_pairs, shared_pairs
+from radius.request import Method, access_kind, calling_mac, method, names
+from radius.terms import terms_id
+
+REJECT, FAIL, OK, HANDLED, INVALID, USERLOCK, NOTFOUND, NOOP, UPDATED = range(9)
+
+Answer = int | tuple[int, dict[str, tuple[tuple[str, str, str], ...]]]
+Log = Callable[[str], None]
+
+_ACCEPTED = (("Auth-Type", ":=", "Accept"),)
+_SILENT: Answer = (HANDLED, {"config": (("Response-Packet-Type", ":=", "Do-Not-Respond"),)})
+_SERVICE_PASSWORD = b"service.password"
+_NAS_SECRET = b"nas.secret"
+_COMPLAINT_INTERVAL = 5.0
+
+
+class Hooks:
+    """The functions that rlm_python3 calls, over one image and one journal."""
+
+    def __init__(self, image: Image, journal: JournalWriter, keyring: Keyring, log: Log) -> None:
+        self._image = image
+        self._journal = journal
+        self._open_sealed = keyring.open_bytes
+        self._log = log
+        self._guessing = Guessing()
+        self._state = -1
+        self._generation: bytes | None = None
+        self._nas: dict[str, NasRow | None] = {}
+        self._plans: dict[int, Plan] = {}
+        self._policies: dict[int, tuple[Policy, str]] = {}
+        self._shared: dict[bytes, Pairs] = {}
+        self._complained: dict[str, tuple[float, int]] = {}
+
+    # The entries. Each turns any failure into a return code that FreeRADIUS survives.
+
+    def authorize(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
+        try:
+            return self._authorize(dict(pairs))
+        except (ImageDamaged, LmdbError) as problem:
+            self._image.report_damage()
+            self._complain("authorize", problem)
+            return _SILENT
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the NAS must hear silence and not a reject
+            self._complain("authorize", problem)
+            return _SILENT
+
+    def post_auth(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
+        """Journal the outcome of an MS-CHAP login; Tmp-String-7 says `reject` in Post-Auth-Type REJECT."""
+        try:
+            attributes = dict(pairs)
+            self._finish(attributes, rejected=attributes.get("Tmp-String-7") == "reject")
+        except Exception as problem:  # noqa: BLE001
+            self._complain("post_auth", problem)
+        return OK
+
+    def accounting(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
+        """Journal an Accounting-Request; OK is the acknowledgement (RFC 2866 §4.1), anything else is silence."""
+        try:
+            nas = self._nas_of(dict(pairs)["Tmp-String-0"])
+            if nas is None:
+                return HANDLED
+            self._journal.append((ACCOUNTING, time.time(), nas.nas_id, nas.operator_id, pairs))
+        except Exception as problem:  # noqa: BLE001
+            self._complain("accounting", problem)
+            return HANDLED
+        return OK
+
+    def client(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
+        """Answer FreeRADIUS's question whether a source address is a NAS, and with which secret."""
+        try:
+            source = dict(pairs)["Tmp-String-0"]
+            nas = self._nas_of(source)
+            if nas is None:
+                return NOTFOUND
+            secret = self._open_sealed(_NAS_SECRET, nas.sealed_secret).decode()
+        except Exception as problem:  # noqa: BLE001
+            self._complain("client", problem)
+            return NOTFOUND
+        address = "FreeRADIUS-Client-IPv6-Address" if ":" in source else "FreeRADIUS-Client-IP-Address"
+        required = "yes" if nas.require_message_authenticator else "no"
+        return (
+            OK,
+            {
+                "config": (
+                    (address, ":=", source),
+                    ("FreeRADIUS-Client-Secret", ":=", secret),
+                    ("FreeRADIUS-Client-Shortname", ":=", f"nas{nas.nas_id}"),
+                    ("FreeRADIUS-Client-NAS-Type", ":=", "other"),
+                    ("FreeRADIUS-Client-Require-MA", ":=", required),
+                    ("FreeRADIUS-Client-Virtual-Server", ":=", "portico"),
+                )
+            },
+        )
+
+    # An Access-Request.
+
+    def _authorize(self, attributes: Mapping[str, str]) -> Answer:
+        nas = self._nas_of(attributes["Tmp-String-0"])
+        if nas is None:
+            return _SILENT
+        user_name = attributes.get("User-Name", "")
+        kind = access_kind(attributes)
+        mac = calling_mac(attributes)
+        row = self._row(nas.operator_id, user_name, kind, mac)
+        how = method(attributes)
+        if row is None:
+            proof, password = Proof.NOT_NEEDED if kind in _MAC_KINDS else Proof.MISSING, b""
+        else:
+            proof, password = self._prove(attributes, row, how, user_name, mac)
+        now = time.time()
+        guessing = self._guessing.blocked(nas.operator_id, user_name, mac, now)
+        if (
+            row is not None
+            and now < row.ready_until
+            and (proof is Proof.CORRECT or proof is Proof.NOT_NEEDED or proof is Proof.LEFT_TO_MSCHAP)
+            and kind is not AccessKind.DHCP
+            and not guessing
+            and (row.session_limit == 0 or self._image.get_raw(live_key(row.service_id)) is None)
+        ):
+            return self._grant_prepared(attributes, nas, row, kind, how, mac, now, proof, password)
+        return self._decide(attributes, nas, row, kind, how, mac, now, proof, password, guessing)
+
+    def _grant_prepared(
+        self,
+        attributes: Mapping[str, str],
+        nas: NasRow,
+        row: ServiceRow,
+        kind: AccessKind,
+        how: Method,
+        mac: str | None,
+        now: float,
+        proof: Proof,
+        password: bytes,
+    ) -> Answer:
+        record = (
+            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row.service_id, attributes["User-Name"], mac, kind.value,
+            how.value, row.outcome, row.reason, None, attributes.get("Acct-Session-Id", ""), row.terms_id,
+            attributes.get("Called-Station-Id", ""), attributes.get("NAS-Port-Id", ""),
+        )  # fmt: skip
+        shared = self._shared.get(row.shared)
+        if shared is None:
+            shared = self._shared_pairs(row.shared)
+        if proof is Proof.LEFT_TO_MSCHAP:
+            return self._to_mschap(record, shared + row.own, password)
+        self._journal.append(record)
+        return (UPDATED, {"config": _ACCEPTED, "reply": shared + row.own})
+
+    def _decide(
+        self,
+        attributes: Mapping[str, str],
+        nas: NasRow,
+        row: ServiceRow | None,
+        kind: AccessKind,
+        how: Method,
+        mac: str | None,
+        now: float,
+        proof: Proof,
+        password: bytes,
+        guessing: bool,
+    ) -> Answer:
+        user_name = attributes.get("User-Name", "")
+        acct_session_id = attributes.get("Acct-Session-Id", "")
+        policy, language = self._policy(nas.operator_id)
+        access = Access(
+            Nas(nas.nas_id, nas.operator_id, nas.name), user_name, kind, proof, mac, acct_session_id, guessing
+        )
+        if row is None:
+            decision = authorize(None, policy, from_epoch(now), access)
+        else:
+            service = unpack_service(row.facts, self._plan(plan_id_of(row.facts)))
+            language = service.language
+            decision = authorize(service, policy, from_epoch(now), access, self._open_sessions(row.service_id))
+        identity = None if isinstance(decision, Reject) else terms_id(decision.terms)
+        record = (
+            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row.service_id if row else None, user_name, mac,
+            kind.value, how.value, _outcome(decision), decision.reason.value if decision.reason else "",
+            decision.detail or None, acct_session_id, identity, attributes.get("Called-Station-Id", ""),
+            attributes.get("NAS-Port-Id", ""),
+        )  # fmt: skip
+        if isinstance(decision, Reject):
+            if decision.reason in (Reason.WRONG_PASSWORD, Reason.UNKNOWN_SUBSCRIBER):
+                self._guessing.wrong(nas.operator_id, user_name, mac, now)
+            self._journal.append(record)
+            message = reply_message(decision.reason, language)
+            return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
+        assert row is not None  # only a reject answers a name that nobody has
+        assert identity is not None
+        reply = (
+            shared_pairs(decision.terms)
+            + own_pairs(row.service_id, decision.terms, identity)
+            + momentary_pairs(decision)
+        )
+        if proof is Proof.LEFT_TO_MSCHAP:
+            return self._to_mschap(record, reply, password)
+        self._journal.append(record)
+        return (UPDATED, {"config": _ACCEPTED, "reply": reply})
+
+    def _to_mschap(self, record: tuple[Any, ...], reply: Pairs, password: bytes) -> Answer:
+        return (
+            UPDATED,
+            {
+                "config": (("Cleartext-Password", ":=", password.decode()),),
+                "request": (("Tmp-String-8", ":=", marshal.dumps(record, 2).hex()),),
+                "reply": reply,
+            },
+        )
+
+    def _finish(self, attributes: Mapping[str, str], *, rejected: bool) -> None:
+        waiting = attributes.get("Tmp-String-8")
+        if waiting is None:
+            return
+        record = list(marshal.loads(bytes.fromhex(waiting)))  # noqa: S302 - written by _to_mschap in this process
+        if rejected:
+            record[9], record[10], record[11], record[13] = "reject", Reason.WRONG_PASSWORD.value, None, None
+            self._guessing.wrong(record[3], record[5], record[6], time.time())
+        self._journal.append(tuple(record))
+
+    def _prove(
+        self, attributes: Mapping[str, str], row: ServiceRow, how: Method, user_name: str, mac: str | None
+    ) -> tuple[Proof, bytes]:
+        """Return what became of the password, and the right one in clear (for MS-CHAP)."""
+        if row.sealed_password is None:
+            return Proof.NOT_NEEDED, b""
+        right = self._open_sealed(_SERVICE_PASSWORD, row.sealed_password)
+        if how is Method.PAP:
+            correct = hmac.compare_digest(attributes["User-Password"].encode(), right)
+        elif how is Method.CHAP:
+            # RFC 2865 §2.2: MD5 over identifier, password and challenge; preprocess supplies a missing challenge.
+            given = bytes.fromhex(attributes["CHAP-Password"][2:])
+            challenge = bytes.fromhex(attributes["CHAP-Challenge"][2:])
+            expected = md5(given[:1] + right + challenge, usedforsecurity=False).digest()
+            correct = hmac.compare_digest(expected, given[1:])
+        elif how is Method.NONE:
+            return Proof.MISSING, b""
+        else:
+            return Proof.LEFT_TO_MSCHAP, right
+        return (Proof.CORRECT, right) if correct else (Proof.WRONG, b"")
+
+    # What the image says.
+
+    def _nas_of(self, source: str) -> NasRow | None:
+        state = self._image.begin()
+        if state != self._state:
+            self._state = state
+            generation = self._image.get_raw(GENERATION)
+            if generation != self._generation:
+                self._generation = generation
+                self._nas.clear()
+                self._plans.clear()
+                self._policies.clear()
+        try:
+            return self._nas[source]
+        except KeyError:
+            content = self._image.get(nas_key(source))
+            nas = None if content is None else NasRow(*content)
+            if len(self._nas) < 100_000:
+                self._nas[source] = nas
+            return nas
+
+    def _row(self, operator_id: int, user_name: str, kind: AccessKind, mac: str | None) -> ServiceRow | None:
+        for namespace, name in names(user_name, kind, mac):
+            content = self._image.get(service_key(operator_id, namespace, name))
+            if content is not None:
+                return ServiceRow(*content)
+        return None
+
+    def _shared_pairs(self, digest: bytes) -> Pairs:
+        pairs: Pairs = self._image.get(shared_key(digest))
+        if len(self._shared) > 50_000:
+            self._shared.clear()
+        self._shared[digest] = pairs
+        return pairs
+
+    def _policy(self, operator_id: int) -> tuple[Policy, str]:
+        if operator_id not in self._policies:
+            self._policies[operator_id] = read_policy(self._image.get(policy_key(operator_id)))
+        return self._policies[operator_id]
+
+    def _plan(self, plan_id: int) -> Plan:
+        if plan_id not in self._plans:
+            self._plans[plan_id] = read_plan(self._image.get(plan_key(plan_id)))
+        return self._plans[plan_id]
+
+    def _open_sessions(self, service_id: int) -> tuple[OpenSession, ...]:
+        content = self._image.get(live_key(service_id))
+        return () if content is None else read_sessions(content)
+
+    def _complain(self, where: str, problem: Exception) -> None:
+        """Log a failure at most every few seconds: radlog is synchronous and every packet may fail alike."""
+        now = time.monotonic()
+        since, count = self._complained.get(where, (0.0, 0))
+        if now - since < _COMPLAINT_INTERVAL:
+            self._complained[where] = (since, count + 1)
+            return
+        self._complained[where] = (now, 0)
+        more = f" ({count} more like it)" if count else ""
+        what = "a sealed secret does not open" if isinstance(problem, SecretUnreadable) else repr(problem)
+        self._log(f"portico {where}: {what}{more}")
+
+
+_MAC_KINDS = frozenset({AccessKind.DHCP, AccessKind.WIRELESS})
+
+
+def _outcome(decision: Decision) -> str:
+    match decision:
+        case Accept():
+            return "accept"
+        case WalledGarden():
+            return "garden"
+        case Reject():
+            return "reject"

@@ -1,0 +1,329 @@
+"""The image: what radiusd answers from, a memory-mapped LMDB file that the publisher keeps current.
+
+Keys begin with a letter that says what they hold; values begin with the CRC-32 of key and content, so that damage is
+noticed and never answered from. Content is marshalled, quick to read and the same Python on both sides; the header
+names the format and the Python version, and a reader refuses another.
+
+    H                     header: format, Python, installation, the change-log position that is applied
+    G                     generation: changes whenever a NAS, policy or plan does
+    N + address           a NAS
+    O + operator          an operator's policy
+    P + plan              a rate plan
+    C + hash              reply pairs that many services share
+    S + operator + name   a service, its standing answer prepared (`n` a user name, `m` a MAC address, `v` a voucher)
+    I + service           the key its row stands under
+    L + service           its open sessions
+
+A rebuild writes a new file beside the old one and moves the name `current` over to it, so readers always see a whole
+image: `Image` looks for that every half second and opens the new one.
+"""
+
+import contextlib
+import marshal
+import os
+import sys
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from struct import Struct
+from typing import Any, NamedTuple
+
+import lmdb
+
+FORMAT = 1
+MAP_OCTETS = 16 << 30  # address space, not memory or disk
+CURRENT = "current"
+DAMAGED = "damaged"
+_RECHECK = 0.5
+_u32 = Struct(">I").pack
+_u64 = Struct(">Q").pack
+_crc_at_front = Struct("<I")
+
+HEADER = b"H"
+GENERATION = b"G"
+
+
+class ImageMissing(Exception):
+    """There is no image yet; the publisher makes it."""
+
+
+class ImageDamaged(Exception):
+    """The image cannot be believed: another format, or a checksum that does not match."""
+
+
+class ServiceRow(NamedTuple):
+    """A service as radiusd needs it.
+
+    `ready_until` is the instant (epoch seconds) until which the prepared answer holds; 0 when there is none and
+    `facts` must be decided on. The prepared answer is `shared` (by hash) and `own` reply pairs.
+    """
+
+    service_id: int
+    sealed_password: bytes | None
+    ready_until: float
+    shared: bytes
+    own: tuple[tuple[str, str, str], ...]
+    terms_id: bytes
+    outcome: str
+    reason: str
+    session_limit: int
+    facts: bytes  # marshalled, see radius.facts_codec
+
+
+class NasRow(NamedTuple):
+    nas_id: int
+    operator_id: int
+    name: str
+    sealed_secret: bytes
+    require_message_authenticator: bool
+
+
+def nas_key(address: str) -> bytes:
+    return b"N" + address.encode()
+
+
+def policy_key(operator_id: int) -> bytes:
+    return b"O" + _u32(operator_id)
+
+
+def plan_key(plan_id: int) -> bytes:
+    return b"P" + _u64(plan_id)
+
+
+def shared_key(digest: bytes) -> bytes:
+    return b"C" + digest
+
+
+def service_key(operator_id: int, namespace: bytes, name: str) -> bytes:
+    """Return the key of a service. LMDB's keys end at 511 octets, which a user name (253) never reaches."""
+    return b"S" + _u32(operator_id) + namespace + name.encode()
+
+
+def name_key(service_id: int) -> bytes:
+    return b"I" + _u64(service_id)
+
+
+def live_key(service_id: int) -> bytes:
+    return b"L" + _u64(service_id)
+
+
+def pack(key: bytes, content: Any) -> bytes:
+    body = marshal.dumps(content, 4)
+    return _crc_at_front.pack(zlib.crc32(body, zlib.crc32(key))) + body
+
+
+def unpack(key: bytes, value: bytes) -> Any:
+    """Return the content. Raises ImageDamaged."""
+    body = value[4:]
+    if len(value) < 5 or _crc_at_front.unpack_from(value)[0] != zlib.crc32(body, zlib.crc32(key)):
+        raise ImageDamaged(f"checksum of {key[:40]!r}")
+    return marshal.loads(body)  # noqa: S302 - our own file, its checksum verified
+
+
+def header(installation: str, position: str) -> dict[str, Any]:
+    return {"format": FORMAT, "python": sys.version_info[:2], "installation": installation, "position": position}
+
+
+class Image:
+    """Reads the image; for one thread at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the current image. Raises ImageMissing or ImageDamaged."""
+        self._directory = directory
+        self._next_check = 0.0
+        self._inode = 0
+        self._open()
+
+    def _open(self) -> None:
+        path = self._directory / CURRENT
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            raise ImageMissing(f"no image in {self._directory}; `portico publisher` makes it") from None
+        environment = open_environment(path.resolve(), readonly=True)
+        transaction = environment.begin()
+        try:
+            check_header(transaction)
+        except ImageDamaged:
+            environment.close()
+            raise
+        self._environment = environment
+        self._transaction = transaction
+        self._inode = found.st_ino
+        self._get = transaction.get
+
+    def begin(self) -> int:
+        """See the latest committed state; return a number that changes with it.
+
+        A new image that cannot be opened leaves the old one in use: it is whole, if not current.
+        """
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + _RECHECK
+            self._follow()
+        transaction = self._transaction
+        transaction.reset()
+        transaction.renew()
+        return int(self._inode << 64 | transaction.id())
+
+    def get(self, key: bytes) -> Any:
+        """Return the content under a key, or None. Raises ImageDamaged."""
+        value = self._get(key)
+        return None if value is None else unpack(key, value)
+
+    def get_raw(self, key: bytes) -> bytes | None:
+        """Return the stored octets, unchecked: to tell whether they changed."""
+        value: bytes | None = self._get(key)
+        return value
+
+    def report_damage(self) -> None:
+        """Ask the publisher for a new image, by a file it looks for."""
+        with contextlib.suppress(OSError):
+            (self._directory / DAMAGED).touch()
+
+    def _follow(self) -> None:
+        try:
+            found = (self._directory / CURRENT).stat()
+        except OSError:
+            return
+        if found.st_ino != self._inode:
+            old = self._environment
+            self._transaction.abort()
+            try:
+                self._open()
+            except (ImageMissing, ImageDamaged, lmdb.Error):
+                self._inode = found.st_ino  # do not try this file again
+                self._transaction = old.begin()
+                self._get = self._transaction.get
+            else:
+                old.close()
+
+    def close(self) -> None:
+        self._transaction.abort()
+        self._environment.close()
+
+
+class ImageWriter:
+    """Writes the image; the publisher is the only one that does."""
+
+    def __init__(self, directory: Path, environment: Any) -> None:
+        self.directory = directory
+        self._environment = environment
+
+    @classmethod
+    def open(cls, directory: Path) -> "ImageWriter":
+        """Open the current image for changes. Raises ImageMissing or ImageDamaged."""
+        path = directory / CURRENT
+        if not path.exists():
+            raise ImageMissing(str(directory))
+        environment = open_environment(path.resolve(), readonly=False)
+        with environment.begin() as transaction:
+            try:
+                check_header(transaction)
+            except ImageDamaged:
+                environment.close()
+                raise
+        return cls(directory, environment)
+
+    def position(self) -> tuple[str, str]:
+        """Return the installation and the change-log position that the image has applied."""
+        with self._environment.begin() as transaction:
+            content = check_header(transaction)
+        return content["installation"], content["position"]
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Any]:
+        """Yield an LMDB transaction; readers see all of it or nothing."""
+        with self._environment.begin(write=True) as transaction:
+            yield transaction
+
+    def close(self) -> None:
+        self._environment.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file that is written is still the one that readers open."""
+        try:
+            return (self.directory / CURRENT).stat().st_ino == Path(self._environment.path()).stat().st_ino
+        except OSError:
+            return False
+
+
+def rebuild(directory: Path, entries: Iterable[tuple[bytes, bytes]], chunk: int = 20_000) -> ImageWriter:
+    """Write a whole new image from packed entries (the header among them), then make it the current one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"image-{time.time_ns():020d}.lmdb"
+    environment = open_environment(path, readonly=False, sync=False)
+    transaction = environment.begin(write=True)
+    for count, (key, value) in enumerate(entries, 1):
+        transaction.put(key, value)
+        if count % chunk == 0:
+            transaction.commit()
+            transaction = environment.begin(write=True)
+    transaction.commit()
+    environment.sync(True)
+    environment.close()
+    link = directory / f".{CURRENT}-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path.name)
+    link.replace(directory / CURRENT)
+    for old in directory.glob("image-*.lmdb*"):
+        if not old.name.startswith(path.name):
+            old.unlink(missing_ok=True)
+    return ImageWriter.open(directory)
+
+
+def check_header(transaction: Any) -> dict[str, Any]:
+    """Return the header. Raises ImageDamaged when it is not one that this program can read."""
+    value = transaction.get(HEADER)
+    if value is None:
+        raise ImageDamaged("no header")
+    content: dict[str, Any] = unpack(HEADER, value)
+    if content["format"] != FORMAT or content["python"] != sys.version_info[:2]:
+        raise ImageDamaged(f"format {content['format']} of Python {content['python']}")
+    return content
+
+
+def verify(directory: Path) -> int:
+    """Read every entry of the current image and return how many there are. Raises ImageMissing or ImageDamaged."""
+    path = directory / CURRENT
+    if not path.exists():
+        raise ImageMissing(f"no image in {directory}")
+    environment = open_environment(path.resolve(), readonly=True)
+    count = 0
+    try:
+        with environment.begin() as transaction:
+            check_header(transaction)
+            for key, value in transaction.cursor():
+                unpack(key, value)
+                count += 1
+    except lmdb.Error as problem:
+        raise ImageDamaged(str(problem)) from None
+    finally:
+        environment.close()
+    return count
+
+
+def open_environment(path: Path, *, readonly: bool, sync: bool = True) -> Any:
+    """Open one LMDB file. Raises ImageDamaged when it is none, or shorter than it says."""
+    try:
+        environment = lmdb.open(
+            str(path),
+            map_size=MAP_OCTETS,
+            subdir=False,
+            readonly=readonly,
+            readahead=False,
+            max_readers=64,
+            sync=sync,
+            metasync=sync,
+            mode=0o600,
+        )
+    except lmdb.Error as problem:
+        raise ImageDamaged(f"{path.name}: {problem}") from None
+    # A file that was cut short would kill its readers with SIGBUS: compare with the last page in use.
+    used = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if path.stat().st_size < used and environment.info()["last_txnid"] > 0:
+        environment.close()
+        raise ImageDamaged(f"{path.name} is cut short")
+    return environment

@@ -1,0 +1,34 @@
+"""What a subscriber is told when turned away: the Reply-Message of an Access-Reject (RFC 2865 §5.18)."""
+
+from collections.abc import Mapping
+
+from aaa.decision import Reason
+from core.i18n import N_, translator
+
+_TEXTS: Mapping[Reason, str] = {
+    Reason.UNKNOWN_SUBSCRIBER: N_("User name or password is wrong."),
+    Reason.WRONG_PASSWORD: N_("User name or password is wrong."),
+    Reason.NO_PASSWORD: N_("User name or password is wrong."),
+    Reason.MAC_NOT_REGISTERED: N_("This device is not registered."),
+    Reason.TOO_MANY_ATTEMPTS: N_("Too many wrong passwords. Wait a few minutes."),
+    Reason.OPERATOR_SUSPENDED: N_("The service is not available. Call your provider."),
+    Reason.NOT_VIA_RADIUS: N_("This connection needs no login. Call your provider."),
+    Reason.OTHER_ROUTER: N_("This account does not belong to this place."),
+    Reason.TERMINATED: N_("This account was closed. Call your provider."),
+    Reason.PENDING: N_("This account is not active yet."),
+    Reason.PAUSED: N_("Your service is paused. Call your provider to resume it."),
+    Reason.SUSPENDED_OVERDUE: N_("Your service is suspended: a payment is overdue."),
+    Reason.SUSPENDED_BY_STAFF: N_("Your service is suspended. Call your provider."),
+    Reason.OVERDUE: N_("Your service is suspended: a payment is overdue."),
+    Reason.MAC_NOT_ALLOWED: N_("This device may not use this account."),
+    Reason.SESSION_LIMIT: N_("This account is already in use."),
+    Reason.CAP_REACHED: N_("Your data for this month is used up."),
+    Reason.CAP_THROTTLED: N_("Your data for this month is used up; you are online at a lower speed."),
+    Reason.TIME_WINDOW: N_("A special rate holds at this hour."),
+    Reason.VOLUME_USED_UP: N_("The data of this code is used up."),
+}
+
+
+def reply_message(reason: Reason, language: str) -> str:
+    """Return the text for the subscriber, in the language of the subscriber or else of the operator."""
+    return translator(language)(_TEXTS[reason])

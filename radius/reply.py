@@ -1,0 +1,76 @@
+"""From a decision to the attributes of the answer.
+
+Every value leaves here as text that FreeRADIUS parses: one that does not would go out as zero (Session-Timeout 0,
+address 0.0.0.0), so what cannot be written is left out here and named by the publisher when it builds the image.
+The pairs are split in those that many services share and those that are one service's own, because the image stores
+the former once.
+"""
+
+from datetime import timedelta
+
+from aaa.decision import Accept, Decision, Terms, WalledGarden
+from radius.mikrotik import mikrotik_rate_limit
+from radius.terms import class_value
+
+Pair = tuple[str, str, str]
+Pairs = tuple[Pair, ...]
+
+LONGEST_TEXT = 247  # octets of a string inside a vendor-specific attribute (RFC 2865 §5.26)
+_ADDRESS_OF_ONE = "255.255.255.255"
+
+
+def shared_pairs(terms: Terms) -> Pairs:
+    """Return what every service with such terms is told; Message-Authenticator first (CVE-2024-3596)."""
+    pairs: list[Pair] = [("Message-Authenticator", ":=", "0x00")]
+    if terms.rate is not None:
+        pairs.append(("Mikrotik-Rate-Limit", ":=", mikrotik_rate_limit(terms.rate)))
+    _text(pairs, "Mikrotik-Address-List", terms.address_list)
+    _text(pairs, "Framed-Pool", terms.pool)
+    _text(pairs, "Framed-IPv6-Pool", terms.ipv6_pool)
+    _text(pairs, "Mikrotik-Delegated-IPv6-Pool", terms.delegated_ipv6_pool)
+    _seconds(pairs, "Session-Timeout", terms.session_timeout)
+    _seconds(pairs, "Idle-Timeout", terms.idle_timeout)
+    _seconds(pairs, "Acct-Interim-Interval", terms.interim_interval)
+    return tuple(pairs)
+
+
+def own_pairs(service_id: int, terms: Terms, terms_id: bytes) -> Pairs:
+    """Return what this service alone is told: its addresses, its extra attributes, and Class."""
+    pairs: list[Pair] = []
+    if terms.framed_ip is not None:
+        pairs.append(("Framed-IP-Address", ":=", terms.framed_ip))
+        pairs.append(("Framed-IP-Netmask", ":=", _ADDRESS_OF_ONE))
+    pairs.extend(("Framed-Route", "+=", route) for route in terms.framed_routes)
+    if terms.framed_ipv6_prefix is not None:
+        pairs.append(("Framed-IPv6-Prefix", ":=", terms.framed_ipv6_prefix))
+    if terms.delegated_ipv6_prefix is not None:
+        pairs.append(("Delegated-IPv6-Prefix", ":=", terms.delegated_ipv6_prefix))
+    pairs.extend(terms.extra)
+    # Class is octets: FreeRADIUS takes text that does not begin with 0x as it stands.
+    pairs.append(("Class", ":=", class_value(service_id, terms_id)))
+    return tuple(pairs)
+
+
+def momentary_pairs(decision: Decision) -> Pairs:
+    """Return what depends on this moment or packet: a DHCP lease, the volume that is left."""
+    pairs: list[Pair] = []
+    if isinstance(decision, Accept | WalledGarden) and decision.lease is not None:
+        timeouts = [timeout for timeout in (decision.lease, decision.terms.session_timeout) if timeout is not None]
+        _seconds(pairs, "Session-Timeout", min(timeouts))
+    if isinstance(decision, Accept) and decision.octets_left is not None:
+        # Both words are sent, 0 included: RouterOS adds them up (RouterOS vendor dictionary, 17 and 18).
+        pairs.append(("Mikrotik-Total-Limit", ":=", str(decision.octets_left & 0xFFFFFFFF)))
+        pairs.append(("Mikrotik-Total-Limit-Gigawords", ":=", str(decision.octets_left >> 32)))
+    return tuple(pairs)
+
+
+def _text(pairs: list[Pair], attribute: str, value: str | None) -> None:
+    if value and "\0" not in value and len(value.encode()) <= LONGEST_TEXT:
+        pairs.append((attribute, ":=", value))
+
+
+def _seconds(pairs: list[Pair], attribute: str, value: timedelta | None) -> None:
+    if value is not None:
+        seconds = int(value.total_seconds())
+        if 0 < seconds <= 0xFFFFFFFF:
+            pairs.append((attribute, ":=", str(seconds)))

@@ -1,0 +1,92 @@
+"""What an Access-Request asks, read from the pairs that FreeRADIUS hands over.
+
+RouterOS does not say which of its services asks; the attributes that each one sends do (RouterOS manual, RADIUS
+Client; packets seen in the field): PPP sends Service-Type Framed-User and Framed-Protocol, the hotspot Service-Type
+Login-User and Mikrotik-Host-IP, wireless a Called-Station-Id of access point and SSID, DHCP none of these.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from aaa.facts import AccessKind
+from core.mac import find_mac
+
+Attributes = Mapping[str, str]
+
+
+class Method(StrEnum):
+    """How the password came."""
+
+    PAP = "pap"
+    CHAP = "chap"
+    MSCHAP = "mschap"
+    MSCHAPV2 = "mschapv2"
+    NONE = "none"
+
+
+class Name(NamedTuple):
+    """One way to read the User-Name: the namespace of the image it is looked up in, and the name there."""
+
+    namespace: bytes
+    name: str
+
+
+def access_kind(attributes: Attributes) -> AccessKind:
+    if "Framed-Protocol" in attributes:
+        return AccessKind.PPP
+    if "Mikrotik-Host-IP" in attributes or attributes.get("Service-Type") == "Login-User":
+        return AccessKind.HOTSPOT
+    if attributes.get("NAS-Port-Type", "").startswith("Wireless"):
+        return AccessKind.WIRELESS
+    if attributes.get("Service-Type") == "Framed-User":
+        return AccessKind.PPP
+    return AccessKind.DHCP
+
+
+def method(attributes: Attributes) -> Method:
+    if "User-Password" in attributes:
+        return Method.PAP
+    if "CHAP-Password" in attributes:
+        return Method.CHAP
+    if "MS-CHAP2-Response" in attributes:
+        return Method.MSCHAPV2
+    if "MS-CHAP-Response" in attributes:
+        return Method.MSCHAP
+    return Method.NONE
+
+
+def calling_mac(attributes: Attributes) -> str | None:
+    """Return the subscriber's MAC address, where Calling-Station-Id is one (for PPTP and L2TP it is an address)."""
+    return find_mac(attributes.get("Calling-Station-Id", ""))
+
+
+def names(user_name: str, kind: AccessKind, mac: str | None) -> tuple[Name, ...]:
+    """Return the ways to read a User-Name, the first that is registered counts.
+
+    A user name is matched exactly. A MAC address is a credential without a password, so it counts only where the
+    router itself vouches for it: not over PPP, and not for another device than the one calling.
+    """
+    as_mac = find_mac(user_name)
+    vouched = as_mac is not None and kind is not AccessKind.PPP and mac in (None, as_mac)
+    if kind in (AccessKind.DHCP, AccessKind.WIRELESS):
+        return (Name(b"m", as_mac),) if as_mac is not None and vouched else ()
+    exact = Name(b"n", user_name)
+    if kind is AccessKind.PPP:
+        return (exact,)
+    if as_mac is not None and vouched:
+        return (Name(b"m", as_mac), exact)
+    return (exact, Name(b"v", fold_voucher(user_name)))
+
+
+def fold_voucher(code: str) -> str:
+    """Return a voucher code as it is stored: without blanks and dashes, capitals, O read as 0 and I and L as 1."""
+    return code.replace(" ", "").replace("-", "").upper().translate(_LOOK_ALIKES)
+
+
+_LOOK_ALIKES = str.maketrans("OIL", "011")
+
+
+def namespace_of(access_method: str) -> bytes:
+    """Return the namespace in which a service of this access method is found."""
+    return {"mac": b"m", "voucher": b"v"}.get(access_method, b"n")
