@@ -1,0 +1,71 @@
+"""What can be wrong with what somebody entered, or with the moment of doing it.
+
+Domain errors carry data; the portal turns them into sentences (portal.errors), a command line into a line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Problem(StrEnum):
+    """What is wrong with one field."""
+
+    REQUIRED = "required"
+    TOO_LONG = "too_long"  # detail: limit
+    NAME_TOO_LONG = "name_too_long"  # over 253 octets of UTF-8 (RFC 2865 §5)
+    NAME_CHARACTERS = "name_characters"
+    NAME_TAKEN = "name_taken"  # detail: subscriber, subscriber_id
+    NOT_A_MAC = "not_a_mac"
+    MAC_TAKEN = "mac_taken"  # detail: subscriber, subscriber_id
+    NOT_AN_ADDRESS = "not_an_address"
+    NOT_IPV4 = "not_ipv4"
+    ADDRESS_TAKEN = "address_taken"  # detail: subscriber, subscriber_id
+    NOT_A_PREFIX = "not_a_prefix"
+    HOST_BITS = "host_bits"  # detail: network
+    NOT_A_ROUTE = "not_a_route"
+    NOT_AN_EMAIL = "not_an_email"
+    NOT_A_PHONE = "not_a_phone"
+    NOT_A_POSITION = "not_a_position"
+    NOT_POSITIVE = "not_positive"
+    OUT_OF_RANGE = "out_of_range"  # detail: low, high
+    BOTH_OR_NEITHER = "both_or_neither"
+    UNKNOWN_PLAN = "unknown_plan"
+    UNKNOWN_NAS = "unknown_nas"
+    UNKNOWN_CHOICE = "unknown_choice"
+    ATTRIBUTE = "attribute"  # detail: what crm.attributes found
+    TAKEN = "taken"  # another row of the operator has this value
+    TOO_SHORT = "too_short"  # detail: limit
+    UNKNOWN_ZONE = "unknown_zone"
+    UNKNOWN_ROLE = "unknown_role"
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One problem of one field."""
+
+    field: str
+    problem: Problem
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+class Invalid(Exception):
+    """What was entered cannot be taken over; nothing was changed."""
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        super().__init__("; ".join(f"{problem.field}: {problem.problem}" for problem in problems))
+        self.problems = problems
+
+
+class ChangedMeanwhile(Exception):
+    """Somebody else changed the row since it was shown."""
+
+
+class WrongState(Exception):
+    """The service's state does not allow the step: `state` is what it is, `step` what was asked."""
+
+    def __init__(self, state: str, step: str) -> None:
+        super().__init__(f"cannot {step} a service that is {state}")
+        self.state = state
+        self.step = step

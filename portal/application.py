@@ -1,0 +1,118 @@
+"""Putting the portal together from the settings of an installation."""
+
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+from flask import Flask, Response, request
+from flask_wtf import CSRFProtect
+from flask_wtf.csrf import generate_csrf
+from jinja2 import StrictUndefined
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from core.i18n import LANGUAGES
+from core.settings import BadSettings, Settings
+from db.session import Tenancy, make_engine, tenancy_key
+from portal import assets, auth, context, errors, formats, i18n, labels, permissions, staff
+from portal.navigation import navigation
+
+# Styles and scripts come from files of ours alone. Tabler's style sheet holds its small pictures as data: addresses.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
+THEMES = ("light", "dark")
+
+
+def create_app(settings: Settings, *, testing: bool = False) -> Flask:
+    """Return the portal as a WSGI application. Raises BadSettings when it is not told its database.
+
+    `testing` lets unexpected errors through to the caller instead of turning them into a page.
+    """
+    if settings.portal_database_url is None:
+        raise BadSettings("PORTICO_PORTAL_DATABASE_URL is not set")
+    app = Flask(__name__)
+    keyring = settings.keyring
+    app.testing = testing
+    app.config.update(
+        SECRET_KEY=keyring.derive("portal.cookies"),
+        SESSION_COOKIE_NAME="portico_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.portal_https,
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
+        MAX_CONTENT_LENGTH=2 * 1024 * 1024,
+        SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),  # addresses of assets carry their content's hash
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session, so that a form left open is not lost
+        WTF_CSRF_SSL_STRICT=settings.portal_https,
+        RATELIMIT_STORAGE_URI=_limits_storage(settings),
+        RATELIMIT_KEY_PREFIX="portal",
+    )
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.globals.update(
+        may=context.may,
+        Permission=permissions.Permission,
+        navigation=navigation,
+        csrf_value=generate_csrf,
+        now=context.now,
+    )
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    if settings.portal_proxies:
+        hops = settings.portal_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    engine = make_engine(
+        settings.portal_database_url.get_secret_value(),
+        pool_size=settings.portal_threads,
+        max_overflow=4,
+        connect_args={"connect_timeout": 3},
+    )
+    app.extensions["portico"] = context.Portal(settings, keyring, engine, Tenancy(engine, tenancy_key(keyring)))
+    CSRFProtect(app)
+    i18n.install(app)
+    formats.install(app)
+    labels.install(app)
+    assets.install(app)
+    auth.install(app)
+    staff.install(app)
+    errors.install(app)
+    app.teardown_appcontext(context.close_db)
+    app.after_request(_protect)
+    app.context_processor(_page_values)
+    return app
+
+
+def _page_values() -> dict[str, object]:
+    """What every page may use; macros see only the globals."""
+    return {
+        "signed_in": context.signed_in_staff(),
+        "operator": context.operator() if context.signed_in_staff() else None,
+        "language": i18n.reader_language(),
+        "languages": LANGUAGES,
+        "theme": request.cookies.get("portico_theme") if request.cookies.get("portico_theme") in THEMES else None,
+    }
+
+
+def _protect(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(self)")
+    if request.is_secure:
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if request.endpoint != "static":
+        # Pages show one person's view of one operator; no cache may keep them.
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _limits_storage(settings: Settings) -> str:
+    """Return where attempts are counted, as `limits` writes addresses; in memory without Redis."""
+    if settings.redis_url is None:
+        return "memory://"
+    url = settings.redis_url.get_secret_value()
+    parts = urlsplit(url)
+    if parts.scheme == "redis+socket":
+        number = parse_qs(parts.query).get("virtual_host", ["0"])[0]
+        return f"redis+unix://{parts.path}?db={number}"
+    return url

@@ -1,0 +1,104 @@
+"""Errors as people read them: what happened, what it means, what to do.
+
+Domain errors carry data; here they become sentences. Error pages never show a stack trace.
+"""
+
+from collections.abc import Mapping
+
+import structlog
+from flask import Flask, g, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from werkzeug.exceptions import HTTPException
+
+from core.i18n import N_
+from crm.problems import FieldProblem, Invalid, Problem, WrongState
+from portal.forms import Form
+from portal.labels import label
+
+log = structlog.get_logger()
+
+_TEXTS: Mapping[Problem, str] = {
+    Problem.REQUIRED: N_("This is needed."),
+    Problem.TOO_LONG: N_("This is too long: at most %(limit)s characters."),
+    Problem.TOO_SHORT: N_("This is too short: at least %(limit)s characters."),
+    Problem.NAME_TOO_LONG: N_("This name is too long for RADIUS: at most 253 bytes, and an accented letter takes two."),
+    Problem.NAME_CHARACTERS: N_("Leave out line breaks, and blanks at the beginning and end."),
+    Problem.NAME_TAKEN: N_("This name belongs to %(subscriber)s already. Choose another, or end that service first."),
+    Problem.NOT_A_MAC: N_("This is not a MAC address. Twelve digits 0–9, a–f are needed, such as 4c:5e:0c:12:34:56."),
+    Problem.MAC_TAKEN: N_("This MAC address belongs to %(subscriber)s already."),
+    Problem.NOT_AN_ADDRESS: N_("This is not an IP address, such as 10.20.0.15."),
+    Problem.NOT_IPV4: N_("An IPv4 address is needed here, such as 10.20.0.15."),
+    Problem.ADDRESS_TAKEN: N_("This address belongs to %(subscriber)s already."),
+    Problem.NOT_A_PREFIX: N_("This is not an IPv6 prefix, such as 2001:db8:12::/56."),
+    Problem.HOST_BITS: N_("This prefix has bits behind its length. Did you mean %(network)s?"),
+    Problem.NOT_A_ROUTE: N_("This is not a route. Write one network a line, such as 192.168.50.0/24."),
+    Problem.NOT_AN_EMAIL: N_("This is not an e-mail address, such as ana@example.com."),
+    Problem.NOT_A_PHONE: N_("This is not a phone number. Digits, blanks and a + in front are fine."),
+    Problem.NOT_A_POSITION: N_("Latitude goes from -90 to 90, longitude from -180 to 180."),
+    Problem.NOT_POSITIVE: N_("A number above zero is needed."),
+    Problem.OUT_OF_RANGE: N_("A number from %(low)s to %(high)s is needed."),
+    Problem.BOTH_OR_NEITHER: N_("Enter both of the pair, or neither."),
+    Problem.UNKNOWN_PLAN: N_("This rate plan does not exist or is archived. Choose another."),
+    Problem.UNKNOWN_NAS: N_("This NAS does not exist any more. Choose another."),
+    Problem.UNKNOWN_CHOICE: N_("Choose one of the list."),
+    Problem.ATTRIBUTE: N_("%(text)s"),
+    Problem.TAKEN: N_("This is in use already. Choose another."),
+    Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
+    Problem.UNKNOWN_ROLE: N_("This is not a role."),
+    Problem.WRONG_PASSWORD: N_("This is not your present password."),
+}
+
+
+def problem_text(problem: FieldProblem) -> str:
+    """Return the sentence for one problem of one field."""
+    return str(_(_TEXTS[problem.problem], **problem.detail))
+
+
+def put_on_form(form: Form, invalid: Invalid) -> None:
+    """Put each problem beside its field; one of a field that the form does not show goes on top."""
+    for problem in invalid.problems:
+        if problem.field in form:
+            named = form[problem.field]
+            named.errors = [*named.errors, problem_text(problem)]
+        else:
+            form.form_errors.append(problem_text(problem))
+
+
+def wrong_state_text(problem: WrongState) -> str:
+    state = label("service_state", problem.state).lower()
+    return str(_("Nothing was changed: this service is %(state)s. Look at it again before you go on.", state=state))
+
+
+def _http_error(problem: HTTPException) -> ResponseReturnValue:
+    code = problem.code or 500
+    if problem.response is not None or code < 400:
+        return problem.get_response()
+    return render_template("errors/error.html", code=code), code
+
+
+def _csrf_error(_problem: CSRFError) -> ResponseReturnValue:
+    return render_template("errors/error.html", code="csrf"), 400
+
+
+def _database_error(problem: OperationalError | InterfaceError) -> ResponseReturnValue:
+    """The database is away. Subscribers still connect: radiusd does not ask it."""
+    log.error("database_unreachable", path=request.path, error=type(problem.orig).__name__)
+    g.staff = None  # what is known of the person would have to be asked of the database
+    return render_template("errors/database.html"), 503
+
+
+def _unexpected(problem: Exception) -> ResponseReturnValue:
+    log.exception("request_failed", path=request.path, error=type(problem).__name__)
+    return render_template("errors/error.html", code=500), 500
+
+
+def install(app: Flask) -> None:
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(CSRFError, _csrf_error)
+    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(InterfaceError, _database_error)
+    if not app.testing:
+        app.register_error_handler(Exception, _unexpected)

@@ -1,0 +1,90 @@
+"""How values read on a page: times in the operator's zone, volumes, rates, money."""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from flask import Flask
+from flask_babel import format_currency, format_date, format_datetime, format_decimal, format_timedelta
+from flask_babel import gettext as _
+from markupsafe import Markup
+
+from core.rates import format_rate
+from portal import context
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def octets(count: int | None) -> str:
+    """Return a volume in decimal units, as data caps are sold: `12.4 GB`."""
+    if count is None:
+        return "–"
+    size, unit = float(count), 0
+    while abs(size) >= 999.95 and unit < len(_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{format_decimal(round(size, 1 if unit and size < 100 else 0))}\u00a0{_UNITS[unit]}"
+
+
+def rate(bits_per_second: int | None) -> str:
+    return "–" if bits_per_second is None else format_rate(bits_per_second).replace(" ", "\u00a0")
+
+
+def number(count: int | float | None) -> str:
+    return "–" if count is None else str(format_decimal(count))
+
+
+def local_time(instant: datetime | None) -> str:
+    """Return date and time in the operator's zone."""
+    return "–" if instant is None else str(format_datetime(instant, "medium"))
+
+
+def local_day(day: date | datetime | None) -> str:
+    """Return a date; an instant is put into the operator's zone, a billing day stays the day it is."""
+    if day is None:
+        return "–"
+    if isinstance(day, datetime):
+        day = day.astimezone(context.zone()).date()
+    return str(format_date(day, "medium", rebase=False))
+
+
+def ago(instant: datetime | None) -> str | Markup:
+    """Return how long ago something was, with the exact time on hover."""
+    if instant is None:
+        return str(_("never"))
+    distance = context.now() - instant
+    if timedelta(0) <= distance < timedelta(seconds=5):
+        words = _("just now")
+    else:
+        words = format_timedelta(-distance, add_direction=True)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(instant.isoformat(), local_time(instant), words)
+
+
+def duration(length: timedelta | float | None) -> str:
+    """Return a length of time with its two largest units: `3 d 4 h`, `12 min 5 s`."""
+    if length is None:
+        return "–"
+    seconds = int(length.total_seconds() if isinstance(length, timedelta) else length)
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, seconds = divmod(seconds, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count}\u00a0{unit}")
+    return " ".join(parts[:2])
+
+
+def money(amount: Decimal | None) -> str:
+    """Return an amount in the operator's currency."""
+    return "–" if amount is None else str(format_currency(amount, context.operator().currency))
+
+
+def dialled(phone: str) -> str:
+    """Return a phone number as `tel:` and WhatsApp links need it: digits, with the plus in front if it was there."""
+    digits = "".join(character for character in phone if character.isdigit())
+    return f"+{digits}" if phone.lstrip().startswith("+") else digits
+
+
+FILTERS = (octets, rate, number, local_time, local_day, ago, duration, money, dialled)
+
+
+def install(app: Flask) -> None:
+    for formatter in FILTERS:
+        app.add_template_filter(formatter)

@@ -1,0 +1,118 @@
+"""Forms: the base of all, and the fields that several of them share.
+
+A form turns text into values and says what cannot be read; what the values must be to each other is the domain's
+business (`crm`), whose findings `portal.errors.put_on_form` puts beside the same fields.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from flask_wtf import FlaskForm
+from wtforms import DateField, DecimalField, IntegerField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms.validators import InputRequired, Optional
+
+
+class Form(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
+    """The base of every form. CSRF is checked for the whole application, and the token written by `form_start`."""
+
+    class Meta:
+        csrf = False  # CSRFProtect has checked before the view runs
+
+
+REQUIRED = InputRequired(_l("This is needed."))
+OPTIONAL = Optional()
+
+
+def stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+def none_if_empty(value: Any) -> Any:
+    return value or None
+
+
+def text(title: Any, *, required: bool = False, **options: Any) -> StringField:
+    """A line of text; blanks around it are dropped, and when it may be left out, nothing is None."""
+    if required:
+        return StringField(title, [REQUIRED], filters=[stripped], **options)
+    return StringField(title, [OPTIONAL], filters=[stripped, none_if_empty], **options)
+
+
+def long_text(title: Any, **options: Any) -> TextAreaField:
+    return TextAreaField(title, [OPTIONAL], filters=[stripped], render_kw={"rows": 3}, **options)
+
+
+def password(title: Any, *, required: bool = False, **options: Any) -> PasswordField:
+    return PasswordField(title, [REQUIRED if required else OPTIONAL], **options)
+
+
+class WholeNumberField(IntegerField):
+    """A whole number, with a sentence of ours where it is none."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        if not valuelist or not valuelist[0].strip():
+            self.data = None
+            return
+        try:
+            self.data = int(valuelist[0])
+        except ValueError:
+            self.data = None
+            raise ValueError(_("Enter a whole number.")) from None
+
+
+def whole_number(title: Any, *, required: bool = False, **options: Any) -> WholeNumberField:
+    return WholeNumberField(title, [REQUIRED if required else OPTIONAL], **options)
+
+
+class NumberField(DecimalField):
+    """A number that may have decimals; a comma is read as a point, as half of the world writes it."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        if not valuelist or not valuelist[0].strip():
+            self.data = None
+            return
+        try:
+            number = Decimal(valuelist[0].strip().replace(",", "."))
+        except ArithmeticError:
+            number = Decimal("NaN")
+        if not number.is_finite():
+            self.data = None
+            raise ValueError(_("Enter a number."))
+        self.data = number
+
+    def _value(self) -> str:
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return "" if self.data is None else f"{self.data:f}"
+
+
+def number(title: Any, *, required: bool = False, **options: Any) -> NumberField:
+    return NumberField(title, [REQUIRED if required else OPTIONAL], places=None, **options)
+
+
+class DayField(DateField):
+    """A date, with a sentence of ours where it is none."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        if not valuelist or not valuelist[0].strip():
+            self.data = None
+            return
+        try:
+            super().process_formdata(valuelist)
+        except ValueError:
+            raise ValueError(_("Enter a date, such as 2027-04-30.")) from None
+
+
+def day(title: Any, *, required: bool = False, **options: Any) -> DayField:
+    return DayField(title, [REQUIRED if required else OPTIONAL], **options)
+
+
+def choice(title: Any, *, numeric: bool = False, **options: Any) -> SelectField:
+    """One of a list. With `numeric` the values are ids, and the empty choice is None."""
+
+    def to_id(value: Any) -> int | None:
+        return int(value) if value not in (None, "", "None") else None
+
+    return SelectField(title, coerce=to_id if numeric else str, **options)

@@ -1,0 +1,46 @@
+"""Languages: which one a reader gets, and the switch between them.
+
+The choice of the switch is kept in a cookie and, once signed in, with the staff member, so it follows to the next
+browser. Before any choice the operator's language counts, then the browser's.
+"""
+
+from flask import Flask, g, request
+from flask_babel import Babel
+
+from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, TRANSLATIONS
+from portal.context import operator, signed_in_staff, zone
+
+LANGUAGE_COOKIE = "portico_language"
+A_YEAR = 365 * 24 * 3600
+
+
+def reader_language() -> str:
+    """Return the code of the language for this request."""
+    if "language" not in g:
+        g.language = _choose()
+    language: str = g.language
+    return language
+
+
+def _choose() -> str:
+    person = signed_in_staff()
+    wanted = [
+        person.language if person else None,
+        request.cookies.get(LANGUAGE_COOKIE),
+        operator().locale[:2] if person else None,
+        request.accept_languages.best_match(list(LANGUAGES)),
+    ]
+    return next((language for language in wanted if language and language in LANGUAGES), DEFAULT_LANGUAGE)
+
+
+def _zone_name() -> str | None:
+    return zone().key if signed_in_staff() else None
+
+
+def install(app: Flask) -> None:
+    Babel(
+        app,
+        default_translation_directories=str(TRANSLATIONS),
+        locale_selector=reader_language,
+        timezone_selector=_zone_name,
+    )

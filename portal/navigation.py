@@ -1,0 +1,81 @@
+"""The navigation: areas and their pages, of which each person sees what their roles allow."""
+
+from dataclasses import dataclass
+
+from flask import current_app, request, url_for
+from flask_babel import gettext as _
+
+from core.i18n import N_
+from portal.context import may
+from portal.permissions import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page of the navigation. `on_phone` puts it into the bar at the bottom of small screens."""
+
+    endpoint: str
+    title: str
+    icon: str
+    permission: Permission
+    on_phone: bool = False
+
+
+AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    ("", (Entry("dashboard.index", N_("Dashboard"), "layout-dashboard", Permission.DASHBOARD_VIEW, on_phone=True),)),
+    (
+        N_("Subscribers"),
+        (
+            Entry("subscribers.index", N_("Subscribers"), "users", Permission.SUBSCRIBERS_VIEW, on_phone=True),
+            Entry("services.index", N_("Services"), "plug-connected", Permission.SUBSCRIBERS_VIEW),
+            Entry("plans.index", N_("Rate plans"), "gauge", Permission.PLANS_VIEW),
+            Entry("explain.index", N_("Explain"), "stethoscope", Permission.EXPLAIN, on_phone=True),
+        ),
+    ),
+    (
+        N_("Network"),
+        (
+            Entry("sessions.index", N_("Live sessions"), "activity", Permission.SESSIONS_VIEW, on_phone=True),
+            Entry("auth_events.index", N_("Access requests"), "key", Permission.AUTH_EVENTS_VIEW),
+            Entry("auth_events.seen", N_("Unknown devices"), "device-unknown", Permission.DEVICES_VIEW),
+            Entry("enforcement.index", N_("Orders to routers"), "send", Permission.ORDERS_VIEW),
+            Entry("nas.index", N_("NAS"), "router", Permission.NAS_VIEW),
+            Entry("addresses.index", N_("Address lookup"), "map-search", Permission.ADDRESSES_LOOKUP),
+        ),
+    ),
+    (N_("Settings"), (Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as it is drawn."""
+
+    title: str
+    icon: str
+    url: str
+    current: bool
+    on_phone: bool
+
+
+def navigation() -> list[tuple[str, list[Link]]]:
+    """Return the areas with the pages that this person may see."""
+    areas = []
+    for title, entries in AREAS:
+        links = [
+            Link(_(entry.title), entry.icon, url_for(entry.endpoint), _is_current(entry), entry.on_phone)
+            for entry in entries
+            if entry.endpoint in current_app.view_functions and may(entry.permission)
+        ]
+        if links:
+            areas.append((_(title) if title else "", links))
+    return areas
+
+
+def _is_current(entry: Entry) -> bool:
+    """Tell whether the page shown belongs to an entry: it is its page, or one of its area without an entry."""
+    if request.endpoint == entry.endpoint:
+        return True
+    if any(request.endpoint == other.endpoint for _title, entries in AREAS for other in entries):
+        return False
+    return entry.endpoint == f"{request.blueprint}.index"

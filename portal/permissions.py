@@ -1,0 +1,136 @@
+"""Who may do what. Every route says which permission it needs; a route that says nothing is closed.
+
+A staff member has roles, a role has permissions, a route names one. `@requires(…)` stands under the route's decorator;
+`@public` opens a route to those who have not signed in, `@signed_in` to all who have.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Permission(StrEnum):
+    """One thing that a role may do."""
+
+    DASHBOARD_VIEW = "dashboard.view"
+    SUBSCRIBERS_VIEW = "subscribers.view"
+    SUBSCRIBERS_EDIT = "subscribers.edit"
+    SERVICES_EDIT = "services.edit"  # create, edit, change of plan
+    SERVICES_SUSPEND = "services.suspend"  # suspend, restore, pause, resume
+    SERVICES_TERMINATE = "services.terminate"
+    SERVICES_PAID = "services.paid"  # mark paid until
+    SERVICES_PASSWORD = "services.password"  # noqa: S105 - set and reveal a service's password
+    PLANS_VIEW = "plans.view"
+    PLANS_EDIT = "plans.edit"
+    NAS_VIEW = "nas.view"
+    NAS_EDIT = "nas.edit"
+    NAS_SECRET = "nas.secret"  # noqa: S105 - reveal a RADIUS secret
+    SESSIONS_VIEW = "sessions.view"
+    SESSIONS_ACT = "sessions.act"  # disconnect, change the rate, close a zombie
+    AUTH_EVENTS_VIEW = "auth_events.view"
+    DEVICES_VIEW = "devices.view"  # seen, not registered
+    EXPLAIN = "explain"
+    ORDERS_VIEW = "orders.view"
+    ADDRESSES_LOOKUP = "addresses.lookup"
+    AUDIT_VIEW = "audit.view"
+    EXPORT = "export"
+
+
+_EVERYBODY = {
+    Permission.DASHBOARD_VIEW,
+    Permission.SUBSCRIBERS_VIEW,
+    Permission.PLANS_VIEW,
+    Permission.SESSIONS_VIEW,
+    Permission.EXPLAIN,
+}
+
+ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
+    "manager": frozenset(Permission),
+    "sales": frozenset(
+        _EVERYBODY | {Permission.SUBSCRIBERS_EDIT, Permission.SERVICES_EDIT, Permission.EXPORT, Permission.DEVICES_VIEW}
+    ),
+    "support": frozenset(
+        _EVERYBODY
+        | {
+            Permission.SUBSCRIBERS_EDIT,
+            Permission.SERVICES_EDIT,
+            Permission.SERVICES_SUSPEND,
+            Permission.SERVICES_PASSWORD,
+            Permission.NAS_VIEW,
+            Permission.SESSIONS_ACT,
+            Permission.AUTH_EVENTS_VIEW,
+            Permission.DEVICES_VIEW,
+            Permission.ORDERS_VIEW,
+        }
+    ),
+    "finance": frozenset(
+        _EVERYBODY
+        | {
+            Permission.SERVICES_SUSPEND,
+            Permission.SERVICES_PAID,
+            Permission.SERVICES_TERMINATE,
+            Permission.ORDERS_VIEW,
+            Permission.EXPORT,
+        }
+    ),
+    "technical": frozenset(
+        _EVERYBODY
+        | {
+            Permission.SERVICES_EDIT,
+            Permission.SERVICES_PASSWORD,
+            Permission.PLANS_EDIT,
+            Permission.NAS_VIEW,
+            Permission.NAS_EDIT,
+            Permission.NAS_SECRET,
+            Permission.SESSIONS_ACT,
+            Permission.AUTH_EVENTS_VIEW,
+            Permission.DEVICES_VIEW,
+            Permission.ORDERS_VIEW,
+            Permission.ADDRESSES_LOOKUP,
+        }
+    ),
+}
+
+
+class Openness(StrEnum):
+    """What a route may ask instead of a permission."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed in"
+
+
+Requirement = Permission | Openness
+
+
+def permissions_of(roles: Iterable[str]) -> frozenset[Permission]:
+    """Return what the roles allow together; a role that is not known allows nothing."""
+    return frozenset().union(*(ROLE_PERMISSIONS.get(role, frozenset()) for role in roles))
+
+
+def requires(permission: Permission) -> Callable[[View], View]:
+    """Declare which permission a route needs."""
+
+    def declare(view: View) -> View:
+        view.__dict__["requirement"] = permission
+        return view
+
+    return declare
+
+
+def public(view: View) -> View:
+    """Declare that a route is open to those who have not signed in."""
+    view.__dict__["requirement"] = Openness.PUBLIC
+    return view
+
+
+def signed_in(view: View) -> View:
+    """Declare that a route is open to everybody who has signed in."""
+    view.__dict__["requirement"] = Openness.SIGNED_IN
+    return view
+
+
+def requirement_of(view: Callable[..., Any]) -> Requirement | None:
+    """Return what a route asks, or None where nothing was declared, which means: closed."""
+    return getattr(view, "requirement", None)

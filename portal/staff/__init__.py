@@ -1,0 +1,17 @@
+"""The pages of an operator's staff, a module for each area, each with a Blueprint called `blueprint`."""
+
+from importlib import import_module
+
+from flask import Flask
+
+AREAS = (
+    "dashboard",
+    "search",
+    "subscribers",
+    "account",
+)
+
+
+def install(app: Flask) -> None:
+    for area in AREAS:
+        app.register_blueprint(import_module(f"portal.staff.{area}").blueprint)

@@ -1,0 +1,137 @@
+// What moves in the portal. Every page works without this; nothing here decides anything.
+(function () {
+  "use strict";
+  var root = document.documentElement;
+
+  // "/" goes to the search of the whole portal, unless somebody is typing.
+  document.addEventListener("keydown", function (event) {
+    var typing = event.target.closest("input, textarea, select, [contenteditable]");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      var search = document.getElementById("global-search");
+      if (search) { event.preventDefault(); search.focus(); search.select(); }
+    }
+    var results = document.getElementById("search-results");
+    if (!results) return;
+    if (event.key === "Escape") results.replaceChildren();
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      var links = Array.from(results.querySelectorAll("a"));
+      var at = links.indexOf(document.activeElement);
+      if (links.length && (at >= 0 || event.target.id === "global-search")) {
+        event.preventDefault();
+        var next = at + (event.key === "ArrowDown" ? 1 : -1);
+        (next < 0 ? document.getElementById("global-search") : links[Math.min(next, links.length - 1)]).focus();
+      }
+    }
+  });
+
+  document.addEventListener("click", function (event) {
+    var results = document.getElementById("search-results");
+    if (results && !event.target.closest(".portal-search")) results.replaceChildren();
+
+    if (event.target.closest("[data-switch-theme]")) {
+      var theme = root.dataset.bsTheme === "dark" ? "light" : "dark";
+      root.dataset.bsTheme = theme;
+      document.cookie = "portico_theme=" + theme + ";path=/;max-age=31536000;samesite=lax";
+      document.dispatchEvent(new CustomEvent("portico:theme"));
+    }
+    if (event.target.closest("[data-collapse-nav]")) {
+      if (root.dataset.nav === "narrow") delete root.dataset.nav; else root.dataset.nav = "narrow";
+      try { localStorage.setItem("portico-nav", root.dataset.nav || "wide"); } catch (ignored) { /* not kept */ }
+    }
+    var copied = event.target.closest("[data-copy]");
+    if (copied && navigator.clipboard) {
+      navigator.clipboard.writeText(copied.dataset.copy).then(function () { copied.classList.add("copied"); });
+    }
+  });
+
+  document.addEventListener("change", function (event) {
+    if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
+    // A part of a form that only some choices need: data-shown-for="field=value value".
+    if (event.target.name) showParts(document);
+  });
+
+  function showParts(within) {
+    within.querySelectorAll("[data-shown-for]").forEach(function (part) {
+      var wanted = part.dataset.shownFor.split("=");
+      var field = document.querySelector('[name="' + wanted[0] + '"]:checked, select[name="' + wanted[0] + '"]');
+      part.hidden = !field || wanted[1].split(" ").indexOf(field.value) < 0;
+    });
+  }
+
+  // An export takes over what is typed in the search at this moment.
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest("[data-keeps-search]");
+    var search = document.getElementById("list-search");
+    if (!link || !search) return;
+    var url = new URL(link.href);
+    if (search.value) url.searchParams.set("q", search.value); else url.searchParams.delete("q");
+    link.href = url.href;
+  });
+
+  // Searchable selects.
+  function enhance(within) {
+    if (window.TomSelect) {
+      within.querySelectorAll("select[data-search]").forEach(function (select) {
+        if (!select.tomselect) new window.TomSelect(select, { maxOptions: 200, dropdownParent: "body" });
+      });
+    }
+    showParts(within);
+    within.querySelectorAll("[data-graph]").forEach(drawGraph);
+  }
+
+  // Graphs: the numbers stand in a table of the page, for everybody; this draws them.
+  // data-graph="id of the table"; its first column holds the time in seconds, each further column one line.
+  function drawGraph(place) {
+    if (!window.uPlot || place.drawn) return;
+    var table = document.getElementById(place.dataset.graph);
+    if (!table) return;
+    var heads = Array.from(table.querySelectorAll("thead th")).map(function (cell) { return cell.textContent.trim(); });
+    var colours = (place.dataset.colours || "#2fb344,#d63939,#4299e1").split(",");
+    var columns = heads.map(function () { return []; });
+    table.querySelectorAll("tbody tr").forEach(function (row) {
+      Array.from(row.cells).forEach(function (cell, at) {
+        columns[at].push(cell.dataset.value === "" ? null : Number(cell.dataset.value));
+      });
+    });
+    var style = getComputedStyle(root);
+    var text = style.getPropertyValue("--tblr-secondary") || "#888";
+    var grid = { stroke: style.getPropertyValue("--tblr-border-color") || "#ddd", width: 1 };
+    var unit = place.dataset.unit || "";
+    place.replaceChildren();
+    place.drawn = new window.uPlot({
+      width: place.clientWidth,
+      height: Number(place.dataset.height || 200),
+      tzDate: function (seconds) { return window.uPlot.tzDate(new Date(seconds * 1000), place.dataset.zone || "UTC"); },
+      cursor: { drag: { x: true, y: false } },
+      scales: { y: { range: function (_plot, _low, high) { return [0, Math.max(high * 1.1, 1)]; } } },
+      axes: [
+        { stroke: text, grid: grid, ticks: grid, values: [
+          [86400, "{DD}.{MM}.", null, null, null, null, null, null, 1],
+          [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
+          [60, "{HH}:{mm}", null, null, null, null, null, null, 1] ] },
+        { stroke: text, grid: grid, ticks: grid, size: 60, values: function (_plot, ticks) {
+          return ticks.map(function (tick) { return tick.toLocaleString(root.lang) + (unit ? " " + unit : ""); });
+        } },
+      ],
+      series: [{ label: heads[0], value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }].concat(heads.slice(1).map(function (head, at) {
+        return { label: head, stroke: colours[at % colours.length], fill: colours[at % colours.length] + "22", width: 2, spanGaps: false, points: { show: false } };
+      })),
+    }, columns, place);
+  }
+
+  window.addEventListener("resize", function () {
+    document.querySelectorAll("[data-graph]").forEach(function (place) {
+      if (place.drawn) place.drawn.setSize({ width: place.clientWidth, height: Number(place.dataset.height || 200) });
+    });
+  });
+  document.addEventListener("portico:theme", function () {
+    document.querySelectorAll("[data-graph]").forEach(function (place) { place.drawn = null; drawGraph(place); });
+  });
+
+  document.addEventListener("htmx:afterSwap", function (event) { enhance(event.target.parentElement || document); });
+  document.addEventListener("DOMContentLoaded", function () {
+    enhance(document);
+    var problems = document.querySelector("[data-problems]");
+    if (problems) problems.focus();
+  });
+})();

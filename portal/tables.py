@@ -1,0 +1,304 @@
+"""Lists: search, filters, sort and paging done by PostgreSQL, and the export of what is filtered.
+
+A list is a `Table` (its columns, filters and search) and a query; `show()` answers the request with a page of 50
+rows, or with the whole of it as CSV or Excel. Everything chosen stands in the URL, so a list can be sent to a
+colleague. Rows are counted up to `count_up_to` and pages end there: who is that far down searches instead.
+
+Row-level security lets PostgreSQL use an index only for comparisons it knows not to leak (`=`, `<`, ranges); `LIKE`
+and trigrams scan the operator's rows. Searches over many rows therefore go through functions that check the operator
+themselves (`search_subscribers`, `search_services`).
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from flask import Response, abort, current_app, render_template, request, stream_with_context, url_for
+from flask.typing import ResponseReturnValue
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.styles import Font
+from sqlalchemy import ColumnElement, Select, UnaryExpression, func, literal, select
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
+
+from portal import context
+from portal.permissions import Permission
+
+PAGE = 50
+Text: TypeAlias = Any  # str, or a lazy translation
+
+# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_EXCEL_ROWS = 1_048_575
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. `value` gives the plain value for the export; the template of the list renders the cell."""
+
+    key: str
+    title: Text
+    value: Callable[[Any], object]
+    sort: Any = None  # the SQL expression, where the column can be sorted by
+    numeric: bool = False  # right-aligned
+    wide: bool = False  # left out on phones
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A choice that narrows the list: a chip in the page, `key=value` in the URL."""
+
+    key: str
+    title: Text
+    choices: Callable[[], Sequence[tuple[str, Text]]]
+    where: Callable[[str], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A list. `order` is the key of a column, with a minus in front for descending; `tie` makes the order total."""
+
+    name: str
+    columns: tuple[Column, ...]
+    order: str
+    tie: Any
+    filters: tuple[Filter, ...] = ()
+    search: Callable[[str], ColumnElement[bool]] | None = None
+    search_hint: Text = ""
+    count_up_to: int = 10_000
+
+    def sortable(self, key: str) -> Column | None:
+        return next((column for column in self.columns if column.key == key and column.sort is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A filter that is in force, and the address of the list without it."""
+
+    title: Text
+    label: Text
+    without: str
+
+
+@dataclass(slots=True)
+class Listing:
+    """One page of a list, as the table macro shows it."""
+
+    table: Table
+    rows: Sequence[Any]
+    total: int
+    exact: bool  # false: there are more than `total`
+    page: int
+    query: str
+    order: str
+    chosen: Mapping[str, str]
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # of the URL's path
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.total // PAGE))
+
+    @property
+    def first(self) -> int:
+        return (self.page - 1) * PAGE + 1
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether a search or filter is in force: an empty list then means something else."""
+        return bool(self.query or self.chosen)
+
+    @property
+    def chips(self) -> list[Chip]:
+        chips = []
+        for choice in self.table.filters:
+            value = self.chosen.get(choice.key)
+            if value is not None:
+                labels = dict(choice.choices())
+                chips.append(Chip(choice.title, labels.get(value, value), self.url(**{choice.key: None, "page": None})))
+        return chips
+
+    def url(self, **changes: Any) -> str:
+        """Return the address of this list with some of its choices changed; None takes one out."""
+        args: dict[str, Any] = {"q": self.query or None, **self.chosen, "sort": self.order, "page": self.page}
+        if args["sort"] == self.table.order:
+            args["sort"] = None
+        if args["page"] == 1:
+            args["page"] = None
+        args |= changes
+        assert request.endpoint is not None
+        return url_for(request.endpoint, **self.fixed, **{key: value for key, value in args.items() if value})
+
+    def sorted_by(self, column: Column) -> str | None:
+        """Return `ascending` or `descending` where the list is sorted by this column."""
+        if self.order.lstrip("-") != column.key:
+            return None
+        return "descending" if self.order.startswith("-") else "ascending"
+
+    def sort_url(self, column: Column) -> str:
+        """Return the address of the list sorted by a column, or the other way round if it is already."""
+        key = f"-{column.key}" if self.sorted_by(column) == "ascending" else column.key
+        return self.url(sort=key, page=None)
+
+
+def show(session: Session, table: Table, query: Select[Any], template: str, **values: Any) -> ResponseReturnValue:
+    """Answer a request for a list: the page, or with `format=csv` or `format=xlsx` the whole of what is filtered."""
+    wanted = request.args.get("format")
+    if wanted is None:
+        return render_template(template, listing=page_of(session, table, query, request.args), **values)
+    if not context.may(Permission.EXPORT):
+        abort(403)
+    narrowed, _chosen, _q = _narrow(table, query, request.args)
+    rows = _all_rows(session, narrowed.order_by(*_order(table, request.args.get("sort", ""))[1]))
+    if wanted == "csv":
+        return _csv(table, rows)
+    if wanted == "xlsx":
+        return _xlsx(table, rows)
+    return abort(404)
+
+
+def page_of(session: Session, table: Table, query: Select[Any], args: MultiDict[str, str]) -> Listing:
+    """Return the page of a list that the arguments of a URL ask for. Arguments that make no sense are left out."""
+    narrowed, chosen, q = _narrow(table, query, args)
+    counted = narrowed.with_only_columns(literal(1), maintain_column_froms=True).order_by(None)
+    counted = counted.limit(table.count_up_to + 1)
+    total = session.scalar(select(func.count()).select_from(counted.subquery())) or 0
+    exact = total <= table.count_up_to
+    total = min(total, table.count_up_to)
+    pages = max(1, -(-total // PAGE))
+    page = min(max(_number(args.get("page", "")), 1), pages)
+    order, by = _order(table, args.get("sort", ""))
+    result = session.execute(narrowed.order_by(*by).limit(PAGE).offset((page - 1) * PAGE))
+    return Listing(table, _unwrap(result, narrowed), total, exact, page, q, order, chosen, request.view_args or {})
+
+
+def _narrow(table: Table, query: Select[Any], args: MultiDict[str, str]) -> tuple[Select[Any], dict[str, str], str]:
+    chosen = {}
+    for choice in table.filters:
+        value = args.get(choice.key, "")
+        if value and value in {key for key, _label in choice.choices()}:
+            chosen[choice.key] = value
+            query = query.where(choice.where(value))
+    q = args.get("q", "").replace("\0", "").strip()[:200]
+    if q and table.search is not None:
+        query = query.where(table.search(q))
+    return query, chosen, q
+
+
+def _order(table: Table, wanted: str) -> tuple[str, list[UnaryExpression[Any]]]:
+    """Return the order in force and its SQL. Only columns of the table are sorted by, whatever the URL says."""
+    if table.sortable(wanted.lstrip("-")) is None or wanted.startswith("--"):
+        wanted = table.order
+    column = table.sortable(wanted.lstrip("-"))
+    assert column is not None
+    if wanted.startswith("-"):
+        return wanted, [column.sort.desc().nulls_last(), table.tie.desc()]
+    return wanted, [column.sort.asc(), table.tie.asc()]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+def _unwrap(result: Any, query: Select[Any]) -> Sequence[Any]:
+    """Return rows; where a query selects one entity, that entity itself."""
+    return list(result.scalars() if len(query.column_descriptions) == 1 else result)
+
+
+def _all_rows(session: Session, query: Select[Any]) -> Iterator[Any]:
+    result = session.execute(query.execution_options(yield_per=1000))
+    yield from result.scalars() if len(query.column_descriptions) == 1 else result
+
+
+# Export.
+
+
+def _csv(table: Table, rows: Iterable[Any]) -> Response:
+    def lines() -> Iterator[str]:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer)
+        yield "\ufeff"  # without it Excel reads UTF-8 as Windows-1252
+        writer.writerow([str(column.title) for column in table.columns])
+        for row in rows:
+            writer.writerow([defused(_exported(column.value(row))) for column in table.columns])
+            if buffer.tell() > 16_384:
+                yield buffer.getvalue()
+                buffer.seek(0)
+                buffer.truncate()
+        yield buffer.getvalue()
+
+    return current_app.response_class(
+        stream_with_context(lines()),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{_file_name(table)}.csv"'},
+    )
+
+
+def _xlsx(table: Table, rows: Iterable[Any]) -> Response:
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet(table.name[:31])
+    sheet.freeze_panes = "A2"
+
+    def cell(value: object, *, bold: bool = False) -> Any:
+        made: Any = WriteOnlyCell(sheet, value=None)
+        if isinstance(value, str):
+            # Said to be text, so that "=1+1" is shown and not computed.
+            made.value, made.data_type = _clean(value), "s"
+            if value.startswith(_FORMULA):
+                made.quotePrefix = True
+        else:
+            made.value = value
+        if bold:
+            made.font = Font(bold=True)
+        return made
+
+    sheet.append([cell(str(column.title), bold=True) for column in table.columns])
+    for number, row in enumerate(rows):
+        if number == _EXCEL_ROWS:
+            break
+        sheet.append([cell(_exported(column.value(row))) for column in table.columns])
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return current_app.response_class(
+        buffer.getvalue(),
+        content_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        headers={"Content-Disposition": f'attachment; filename="{_file_name(table)}.xlsx"'},
+    )
+
+
+def _file_name(table: Table) -> str:
+    return f"{table.name}-{context.now().astimezone(context.zone()):%Y-%m-%d}"
+
+
+def _exported(value: object) -> object:
+    """Return a value as a spreadsheet takes it: instants in the operator's zone and without their offset."""
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return value.astimezone(context.zone()).replace(tzinfo=None, microsecond=0)
+        case bool():
+            return str(value).lower()
+        case int() | float() | Decimal() | date() | timedelta() | str():
+            return value
+    return str(value)
+
+
+def defused(value: object) -> object:
+    """Return a CSV cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _clean(text: str) -> str:
+    """Return text without the control characters that a worksheet cannot hold."""
+    return "".join(character for character in text if character >= " " or character in "\t\n\r")[:32_767]

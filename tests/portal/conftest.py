@@ -1,0 +1,144 @@
+"""The portal on a real PostgreSQL: an operator with staff of every role, and a browser for each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from core.settings import Settings
+from db.migrate import migrate
+from db.models import ROLES, Nas, Operator, RatePlan, Service, Staff, Subscriber
+from db.session import Tenancy, make_engine, tenancy_key
+from portal.application import create_app
+from portal.auth import hasher
+
+PASSWORD = "correct horse battery"
+_HASH = hasher.hash(PASSWORD)
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Isp:
+    """An operator with one staff member for each role, a rate plan and a NAS."""
+
+    operator_id: int
+    plan_id: int
+    nas_id: int
+    staff: dict[str, str]  # role: e-mail address
+
+
+@pytest.fixture(scope="module")
+def app(installation: Settings) -> Iterator[Flask]:
+    migrate(installation)  # signs operators with this installation's key
+    made = create_app(installation, testing=True)
+    yield made
+    made.extensions["portico"].close()
+
+
+@pytest.fixture(scope="module")
+def system(installation: Settings) -> Iterator[Engine]:
+    """An engine that sees every operator's rows."""
+    assert installation.database_url is not None
+    engine = make_engine(installation.database_url.get_secret_value())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def tenancy(installation: Settings) -> Iterator[Tenancy]:
+    """Sessions of the portal's role, bound to one operator."""
+    assert installation.portal_database_url is not None
+    engine = make_engine(installation.portal_database_url.get_secret_value())
+    yield Tenancy(engine, tenancy_key(installation.keyring))
+    engine.dispose()
+
+
+@pytest.fixture
+def isp(system: Engine, installation: Settings) -> Isp:
+    return make_isp(system, installation)
+
+
+def make_isp(system: Engine, installation: Settings) -> Isp:
+    number = next(_numbers)
+    with Session(system) as session:
+        operator = Operator(
+            slug=f"isp-{number}", name=f"Wireless {number}", timezone="America/Mexico_City", currency="MXN"
+        )
+        session.add(operator)
+        session.flush()
+        people = {role: f"{role}@isp-{number}.example" for role in ROLES}
+        session.add_all(
+            Staff(operator_id=operator.id, email=email, name=role.title(), password_hash=_HASH, roles=[role])
+            for role, email in people.items()
+        )
+        plan = RatePlan(operator_id=operator.id, name="Home 20", download=20_000_000, upload=5_000_000)
+        nas = Nas(
+            operator_id=operator.id,
+            name="tower-1",
+            address=f"10.99.{number}.1",
+            secret=installation.keyring.seal("nas.secret", "testing123"),
+        )
+        session.add_all([plan, nas])
+        session.flush()
+        made = Isp(operator.id, plan.id, nas.id, people)
+        session.commit()
+    return made
+
+
+@pytest.fixture
+def sign_in(app: Flask, isp: Isp) -> Callable[..., FlaskClient]:
+    """A function that returns a browser in which somebody of that role is signed in."""
+
+    def signed_in_as(role: str, of: Isp = isp) -> FlaskClient:
+        browser = app.test_client()
+        answer = post(browser, "/sign-in", email=of.staff[role], password=PASSWORD)
+        assert answer.status_code == 302, answer.text
+        return browser
+
+    return signed_in_as
+
+
+def csrf_token(browser: FlaskClient) -> str:
+    """Return a token of this browser's session, as its forms carry it."""
+    page = browser.get("/account/")
+    if page.status_code != 200:
+        page = browser.get("/sign-in")
+    return page.text.split('name="csrf_token" value="')[1].split('"')[0]
+
+
+def post(browser: FlaskClient, url: str, **fields: object):
+    """Send a form as the browser would, with its CSRF token."""
+    return browser.post(url, data={"csrf_token": csrf_token(browser), **fields})
+
+
+def add_subscriber(system: Engine, isp: Isp, name: str, **values: object) -> int:
+    with Session(system) as session:
+        subscriber = Subscriber(operator_id=isp.operator_id, name=name, **values)
+        session.add(subscriber)
+        session.commit()
+        return subscriber.id
+
+
+def add_service(
+    system: Engine, installation: Settings, isp: Isp, subscriber_id: int, name: str, **values: object
+) -> int:
+    with Session(system) as session:
+        service = Service(
+            operator_id=isp.operator_id,
+            subscriber_id=subscriber_id,
+            plan_id=isp.plan_id,
+            name=name,
+            **{
+                "access_method": "pppoe",
+                "password": installation.keyring.seal("service.password", "secret"),
+                **values,
+            },
+        )
+        session.add(service)
+        session.commit()
+        return service.id
