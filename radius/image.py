@@ -162,9 +162,10 @@ class Image:
         if now >= self._next_check:
             self._next_check = now + _RECHECK
             self._follow()
-        transaction = self._transaction
-        transaction.reset()
-        transaction.renew()
+        # lmdb keeps an ended read transaction and renews it, so this costs no allocation.
+        self._transaction.abort()
+        self._transaction = transaction = self._environment.begin()
+        self._get = transaction.get
         return int(self._inode << 64 | transaction.id())
 
     def get(self, key: bytes) -> Any:
