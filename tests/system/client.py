@@ -11,6 +11,8 @@ from typing import Any
 from pyrad import packet
 from pyrad.dictionary import Dictionary
 
+from lab.mschap import version1_response, version2_response
+
 DICTIONARY = Path(__file__).with_name("dictionary")
 
 
@@ -75,6 +77,14 @@ class Client:
             digest = hashlib.md5(identifier + password.encode() + challenge).digest()
             request["CHAP-Password"] = identifier + digest
             request["CHAP-Challenge"] = challenge
+        elif method == "mschap":
+            challenge = os.urandom(8)
+            request["MS-CHAP-Challenge"] = challenge
+            request["MS-CHAP-Response"] = version1_response(1, password, challenge)
+        elif method == "mschapv2":
+            challenge, peer_challenge = os.urandom(16), os.urandom(16)
+            request["MS-CHAP-Challenge"] = challenge
+            request["MS-CHAP2-Response"] = version2_response(1, user, password, challenge, peer_challenge)
         return self.exchange(request, timeout, message_authenticator=message_authenticator)
 
     def exchange(self, request: packet.Packet, timeout: float = 2.0, *, message_authenticator: bool = False) -> Answer:
@@ -93,7 +103,7 @@ class Client:
         expected = hashlib.md5(reply[:4] + raw[4:20] + reply[20:] + self.secret).digest()
         assert expected == reply[4:20], "Response Authenticator"
         answer = packet.Packet(dict=self.dictionary, packet=reply, secret=self.secret)
-        return Answer(reply[0], reply, {str(name): list(answer[name]) for name in answer.keys()})
+        return Answer(reply[0], reply, {str(name): list(answer[name]) for name in answer.keys()})  # noqa: SIM118 - keys() gives names
 
 
 def signed(raw: bytes, secret: bytes) -> bytes:
