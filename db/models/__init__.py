@@ -4,7 +4,7 @@ from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
-from db.models.nas import Nas
+from db.models.nas import Nas, NasHeard
 from db.models.operator import Operator
 from db.models.plan import RatePlan
 from db.models.service import SeenDevice, Service, ServiceMac
@@ -24,6 +24,7 @@ __all__ = [
     "Follower",
     "JournalPosition",
     "Nas",
+    "NasHeard",
     "Node",
     "Operator",
     "RatePlan",

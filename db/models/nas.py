@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.types import Base, Created, Id, Inet, Instant, Tenanted
+from db.types import Base, BigInt, Created, Id, Inet, Instant, Tenanted
 
 
 class Nas(Tenanted, Base):
@@ -32,5 +32,14 @@ class Nas(Tenanted, Base):
     swap_directions: Mapped[bool] = mapped_column(server_default=text("false"))  # octets reported the other way round
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     notes: Mapped[str] = mapped_column(server_default="")
-    last_packet_at: Mapped[Instant | None]
     created_at: Mapped[Created]
+
+
+class NasHeard(Tenanted, Base):
+    """When a NAS last sent anything. Apart from its row, whose every change makes radiusd read it anew."""
+
+    __tablename__ = "nas_heard"
+    __table_args__ = (Index("ix_nas_heard_operator_id", "operator_id"),)
+
+    nas_id: Mapped[BigInt] = mapped_column(primary_key=True, autoincrement=False)
+    last_packet_at: Mapped[Instant]  # no finer than ten seconds

@@ -12,7 +12,9 @@ session_id_seq = Sequence("session_id_seq", metadata=NAMES)
 class AccountingSession(Tenanted, Base):
     """One session as accounting tells it (RFC 2866).
 
-    `octets_in` is what the subscriber sent (upload), `octets_out` what it received; both are totals of the session.
+    `octets_in` is what the subscriber sent (upload), `octets_out` what it received; both are totals of the session
+    and only grow. `input_octets` and `output_octets` are the counters as the NAS last reported them: it may name the
+    directions the other way round, and they may begin at zero again inside a session.
     Acct-Session-Id repeats (after reboots, across users), so a session is told by NAS, id, user name and start.
     `terms_id` is what it was last granted, as far as is known.
     """
@@ -68,6 +70,8 @@ class AccountingSession(Tenanted, Base):
     octets_out: Mapped[BigInt] = mapped_column(server_default="0")
     packets_in: Mapped[BigInt] = mapped_column(server_default="0")
     packets_out: Mapped[BigInt] = mapped_column(server_default="0")
+    input_octets: Mapped[BigInt] = mapped_column(server_default="0")
+    output_octets: Mapped[BigInt] = mapped_column(server_default="0")
     terminate_cause: Mapped[str | None]
     ended_by: Mapped[str | None]  # stop, superseded, reboot, accounting-on, accounting-off, stale, staff
     terms_id: Mapped[bytes | None] = mapped_column(BYTEA)
