@@ -4,7 +4,8 @@ Domain errors carry data; the portal turns them into sentences (portal.errors), 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from enum import StrEnum
 
 
@@ -47,7 +48,7 @@ class FieldProblem:
 
     field: str
     problem: Problem
-    detail: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, str] = dataclass_field(default_factory=dict)
 
 
 class Invalid(Exception):
