@@ -55,6 +55,9 @@ class Service(Tenanted, Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
     __table_args__ = (
         Index("uq_service_name", "operator_id", "name", unique=True, postgresql_where=text("state <> 'terminated'")),
+        Index("ix_service_name", "operator_id", "name", "id"),
+        Index("ix_service_name_trigrams", text("lower(name) gin_trgm_ops"), postgresql_using="gin"),
+        Index("ix_service_created_at", "operator_id", "created_at", "id"),
         Index("ix_service_subscriber_id", "subscriber_id"),
         Index("ix_service_plan_id", "plan_id"),
         Index("ix_service_state", "operator_id", "state", "id"),

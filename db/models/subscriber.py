@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.types import Base, Created, Id, Tenanted
@@ -24,11 +24,16 @@ class Subscriber(Tenanted, Base):
     notes: Mapped[str] = mapped_column(server_default="")
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[Created]
+    search_text: Mapped[str] = mapped_column(  # what search_subscribers() looks in: folded, without accents
+        Computed("portico_subscriber_text(name, email, phone, tax_id, address)", persisted=True), deferred=True
+    )
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
     __table_args__ = (
         CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", "position_whole"),
         CheckConstraint("latitude BETWEEN -90 AND 90", "latitude"),
         CheckConstraint("longitude BETWEEN -180 AND 180", "longitude"),
-        Index("ix_subscriber_name", "operator_id", text("lower(name) text_pattern_ops"), "id"),
+        Index("ix_subscriber_name", "operator_id", text('name COLLATE "und-x-icu"'), "id"),
+        Index("ix_subscriber_created_at", "operator_id", "created_at", "id"),
+        Index("ix_subscriber_search_text", text("search_text gin_trgm_ops"), postgresql_using="gin"),
     )
