@@ -1,0 +1,17 @@
+"""`portico explain`: what would happen if a subscriber connected now, and why."""
+
+import click
+
+from core.i18n import DEFAULT_LANGUAGE, LANGUAGES
+from stack.installation import installed_settings
+
+
+@click.command()
+@click.argument("operator")
+@click.argument("name")
+@click.option("--language", type=click.Choice(list(LANGUAGES)), default=DEFAULT_LANGUAGE, show_default=True)
+def command(operator: str, name: str, language: str) -> None:
+    """Explain the user name or MAC address NAME of the operator OPERATOR (its short name), rule by rule."""
+    from stack.explanation import explanation_text
+
+    click.echo(explanation_text(installed_settings(), operator, name, language))

@@ -1,0 +1,71 @@
+import tomllib
+
+import psycopg
+import pytest
+from argon2 import PasswordHasher
+
+from core.settings import Settings
+from db.models import ROLES
+from lab.scenario import read_scenario
+from stack.demo import LINES, Demo, seed
+from stack.explanation import explanation_text
+
+
+@pytest.fixture(scope="module")
+def demo(installation: Settings) -> Demo:
+    return seed(installation)
+
+
+def test_there_is_a_login_for_each_role_and_it_signs_in(installation, demo, system_dsn):
+    assert set(demo.logins) == set(ROLES)
+    with psycopg.connect(system_dsn) as connection:
+        for email, password in demo.logins.values():
+            (stored,) = connection.execute("SELECT password_hash FROM staff_login(%s)", (email,)).fetchone()
+            assert PasswordHasher().verify(stored, password)
+
+
+def test_what_is_kept_can_be_read_by_its_owner_alone(installation, demo):
+    for name in ("demo.toml", "lab.toml"):
+        assert ((installation.data_dir / name).stat().st_mode & 0o777) == 0o600
+
+
+def test_a_second_start_changes_nothing(installation, demo, system_dsn):
+    def counts() -> list[int]:
+        with psycopg.connect(system_dsn) as connection:
+            return [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("operator", "staff", "nas", "rate_plan", "subscriber", "service", "audit_entry")
+            ]
+
+    before, lab = counts(), (installation.data_dir / "lab.toml").read_text()
+    assert seed(installation) == demo
+    assert counts() == before
+    assert (installation.data_dir / "lab.toml").read_text() == lab
+
+
+def test_a_lost_file_of_logins_is_made_anew_and_works(installation, demo, system_dsn):
+    (installation.data_dir / "demo.toml").unlink()
+    email, password = seed(installation).logins["manager"]
+    assert password != demo.logins["manager"][1]
+    with psycopg.connect(system_dsn) as connection:
+        (stored,) = connection.execute("SELECT password_hash FROM staff_login(%s)", (email,)).fetchone()
+    assert PasswordHasher().verify(stored, password)
+
+
+def test_the_lab_reads_its_file_and_everybody_has_the_password_of_the_database(installation, demo):
+    path = installation.data_dir / "lab.toml"
+    scenario = read_scenario(path, {"address": "127.0.0.1", "auth_port": 1, "acct_port": 2})
+    in_service = [line for line in LINES if line.state != "terminated"]
+    assert len(scenario.subscribers) == len(in_service) + 5
+    written = tomllib.loads(path.read_text())
+    assert {nas["coa_port"] for nas in written["nas"]} == {installation.lab_coa_port}
+
+
+def test_the_command_line_explains_in_both_languages(installation, demo):
+    english = explanation_text(installation, "demo", "jp.itza", "en")
+    assert "jp.itza: Would be let into the walled garden only" in english
+    assert "✗ Suspended since" in english
+    assert "payment overdue (two months unpaid)" in english
+    assert "✓ Registered: Juan Pablo Itzá Canul" in english
+    accepted = explanation_text(installation, "demo", "4C-5E-0C-1A-2B-01", "en")
+    assert "4c:5e:0c:1a:2b:01: Would be accepted with ↓ 20 Mbit/s ↑ 6 Mbit/s" in accepted
