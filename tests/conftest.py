@@ -21,7 +21,6 @@ from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
-from core.crypto import Keyring
 from core.settings import Settings
 from db.session import make_engine
 from stack.accounts import own_directory, piece_account, prepare_directories
@@ -145,7 +144,8 @@ def new_installation(servers: Servers) -> Iterator[Callable[[], Settings]]:
             prepare_directories(settings)
             return settings.model_copy(
                 update={
-                    "secret_keys": SecretStr(Keyring.generate()),
+                    # The same for all: the copied database holds what was derived from it.
+                    "secret_keys": servers.settings.secret_keys,
                     "database_url": SecretStr(private_url(servers.settings, SYSTEM_ROLE, name)),
                     "portal_database_url": SecretStr(private_url(servers.settings, PORTAL_ROLE, name)),
                     "owner_database_url": SecretStr(private_url(servers.settings, OWNER_ROLE, name)),
