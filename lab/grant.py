@@ -7,6 +7,8 @@ no address. What is in the reply and not here the router ignores.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 from aaa.facts import AccessKind
 from core.rates import Burst, RateLimit
@@ -78,8 +80,8 @@ def read_grant(kind: AccessKind, reply: Attributes) -> Grant:
 
     address = reply.address(rad.FRAMED_IP_ADDRESS) if taken(rad.FRAMED_IP_ADDRESS) else None
     ppp = kind is AccessKind.PPP
-    return replace(
-        _changeable(Grant(), reply, taken),
+    return Grant(
+        **_changes(reply, taken),
         address=None if address is None or _means_the_pool(address) else address,
         pool=reply.text(rad.FRAMED_POOL) if taken(rad.FRAMED_POOL) else None,
         interim_interval=(reply.number(rad.ACCT_INTERIM_INTERVAL) or 0) if taken(rad.ACCT_INTERIM_INTERVAL) else 0,
@@ -105,11 +107,12 @@ def change_grant(grant: Grant, kind: AccessKind, wanted: Attributes, *, rate_obe
             return False
         return kind in _TAKEN_BY.get(code, (kind,))
 
-    return _changeable(grant, wanted, taken)
+    return replace(grant, **_changes(wanted, taken))
 
 
-def _changeable(grant: Grant, given: Attributes, taken: Callable[[int], bool]) -> Grant:
-    changes: dict[str, object] = {}
+def _changes(given: Attributes, taken: Callable[[int], bool]) -> dict[str, Any]:
+    """Return the fields of a grant that both an Access-Accept and a CoA-Request can set, as far as they do."""
+    changes: dict[str, Any] = {}
     rate = given.text(rad.MIKROTIK_RATE_LIMIT)
     if rate is not None and taken(rad.MIKROTIK_RATE_LIMIT):
         changes["rate"], changes["rate_text"] = parse_rate_limit(rate), rate
@@ -130,7 +133,7 @@ def _changeable(grant: Grant, given: Attributes, taken: Callable[[int], bool]) -
         if (low in given or high in given) and taken(low):
             octets = (given.number(high) or 0) * _GIGAWORD + (given.number(low) or 0)
             changes[name] = octets or None
-    return replace(grant, **changes)  # type: ignore[arg-type]
+    return changes
 
 
 def _means_the_pool(address: str) -> bool:
@@ -139,6 +142,7 @@ def _means_the_pool(address: str) -> bool:
     return first == 127 or first >= 224
 
 
+@lru_cache(maxsize=1024)
 def parse_rate_limit(written: str) -> RateLimit:
     """Read Mikrotik-Rate-Limit: `rx/tx [burst [threshold [seconds [priority [minimum]]]]]`.
 

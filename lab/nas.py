@@ -144,6 +144,9 @@ class Nas:
         self._turns = asyncio.Semaphore(profile.logins_at_once) if profile.logins_at_once else None
         self._random = random.Random(seed)
         self._secret = profile.secret.encode()
+        name, own_address = text(rad.NAS_IDENTIFIER, profile.name), address(rad.NAS_IP_ADDRESS, profile.address)
+        self._access_tail = name + own_address
+        self._accounting_tail = name + number(rad.ACCT_DELAY_TIME, 0) + own_address
         self._access = self._client(profile.server.auth_port)
         self._accounting = self._client(profile.server.acct_port)
 
@@ -268,7 +271,7 @@ class Nas:
         attributes = echoed + proof
         if subscriber.kind is AccessKind.HOTSPOT:
             attributes += number(rad.SERVICE_TYPE, _LOGIN) + text(rad.WISPR_LOGOFF_URL, "http://10.5.88.1/logout")
-        attributes += text(rad.NAS_IDENTIFIER, profile.name) + address(rad.NAS_IP_ADDRESS, profile.address)
+        attributes += self._access_tail
         signed, secret = profile.signs, self._secret
         self.counters.requests += 1
         answer = await self._access.ask(
@@ -397,9 +400,7 @@ class Nas:
         parts.append(number(rad.EVENT_TIMESTAMP, int(time.time() + self.faults.clock_skew)))
         if status is not StatusType.START:
             parts.append(self._counters(session, now))
-        parts.append(text(rad.NAS_IDENTIFIER, profile.name))
-        parts.append(number(rad.ACCT_DELAY_TIME, 0))
-        parts.append(address(rad.NAS_IP_ADDRESS, profile.address))
+        parts.append(self._accounting_tail)
         attributes = b"".join(parts)
         self.counters.accounting_sent += 1
         answered = self._accounting.ask(

@@ -6,12 +6,12 @@ reads them back.
 """
 
 import hmac
-import ipaddress
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import md5
+from socket import inet_aton
 
 from lab.attributes import MESSAGE_AUTHENTICATOR, VENDOR_SPECIFIC
 
@@ -19,6 +19,7 @@ HEADER = 20
 LONGEST = 4096  # RFC 2865 §3
 _ZEROES = bytes(16)
 _SIGNATURE_LENGTH = 18
+_NUMBER = struct.Struct("!BBI")
 
 
 class Code(IntEnum):
@@ -60,11 +61,11 @@ def text(code: int, value: str) -> bytes:
 
 
 def number(code: int, value: int) -> bytes:
-    return attribute(code, value.to_bytes(4, "big"))
+    return _NUMBER.pack(code, 6, value) if code < 256 else attribute(code, value.to_bytes(4, "big"))
 
 
 def address(code: int, value: str) -> bytes:
-    return attribute(code, ipaddress.IPv4Address(value).packed)
+    return attribute(code, inet_aton(value))
 
 
 class Attributes:

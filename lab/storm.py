@@ -36,7 +36,7 @@ class Storm:
     nas_address: str = "127.1.{hundreds}.{ones}"
     method: Method = Method.CHAP
     spread: float = 5.0
-    logins_at_once: int = 32
+    logins_at_once: int = 10
     timeout: float = 3.0
     patience: float = 300.0
 
