@@ -9,6 +9,7 @@ import re
 
 _SEPARATORS = str.maketrans("", "", ":-. ")
 _TWELVE_HEX = re.compile(r"[0-9a-f]{12}\Z")
+_COMMON = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z")
 
 
 class NotAMac(ValueError):
@@ -31,6 +32,8 @@ def parse_mac(text: str) -> str:
 
 def find_mac(text: str) -> str | None:
     """Return the canonical spelling of `text`, or None when it is not a MAC address."""
+    if _COMMON.match(text):  # what RouterOS sends unless told otherwise
+        return text.lower()
     if not 12 <= len(text) <= 20:
         return None
     if text[:2] == "1:" and len(text) > 14:

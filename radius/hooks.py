@@ -8,11 +8,11 @@ PAP and CHAP are verified here, and the outcome journalled in the same call; MS-
 with the outcome journalled in post-auth. The record waits in between in the request itself (Tmp-String-8).
 """
 
-import hmac
 import marshal
 import time
 from collections.abc import Callable, Mapping
 from hashlib import md5
+from hmac import compare_digest
 from typing import Any
 
 from lmdb import Error as LmdbError
@@ -22,6 +22,7 @@ from aaa.decision import Accept, Decision, Reason, Reject, WalledGarden
 from aaa.facts import Access, AccessKind, Nas, OpenSession, Plan, Policy, Proof
 from core.clock import from_epoch
 from core.crypto import Keyring, SecretUnreadable
+from core.mac import find_mac
 from radius.facts_codec import plan_id_of, read_plan, read_policy, read_sessions, unpack_service
 from radius.guessing import Guessing
 from radius.image import (
@@ -29,7 +30,6 @@ from radius.image import (
     Image,
     ImageDamaged,
     NasRow,
-    ServiceRow,
     live_key,
     nas_key,
     plan_key,
@@ -39,8 +39,8 @@ from radius.image import (
 )
 from radius.journal import ACCOUNTING, AUTHENTICATION, JournalWriter
 from radius.messages import reply_message
-from radius.reply import Pairs, momentary_pairs, own_pairs, shared_pairs
-from radius.request import Method, access_kind, calling_mac, method, names
+from radius.reply import Pairs, momentary_pairs, own_pairs, prepared_pairs, shared_pairs
+from radius.request import Method, access_kind, method, names
 from radius.terms import terms_id
 
 REJECT, FAIL, OK, HANDLED, INVALID, USERLOCK, NOTFOUND, NOOP, UPDATED = range(9)
@@ -141,31 +141,30 @@ class Hooks:
             return _SILENT
         user_name = attributes.get("User-Name", "")
         kind = access_kind(attributes)
-        mac = calling_mac(attributes)
+        mac = find_mac(attributes.get("Calling-Station-Id", ""))
         row = self._row(nas.operator_id, user_name, kind, mac)
         how = method(attributes)
+        now = time.time()
         if row is None:
             proof, password = Proof.NOT_NEEDED if kind in _MAC_KINDS else Proof.MISSING, b""
         else:
-            proof, password = self._prove(attributes, row, how, user_name, mac)
-        now = time.time()
+            proof, password = self._prove(attributes, row[1], how)
+            if (
+                now < row[2]  # the prepared answer holds
+                and proof in _PROVEN
+                and kind is not AccessKind.DHCP
+                and (row[9] == 0 or self._image.get_raw(live_key(row[0])) is None)
+                and not self._guessing.blocked(nas.operator_id, user_name, mac, now)
+            ):
+                return self._grant_prepared(attributes, nas, row, kind, how, mac, now, proof, password)
         guessing = self._guessing.blocked(nas.operator_id, user_name, mac, now)
-        if (
-            row is not None
-            and now < row.ready_until
-            and (proof is Proof.CORRECT or proof is Proof.NOT_NEEDED or proof is Proof.LEFT_TO_MSCHAP)
-            and kind is not AccessKind.DHCP
-            and not guessing
-            and (row.session_limit == 0 or self._image.get_raw(live_key(row.service_id)) is None)
-        ):
-            return self._grant_prepared(attributes, nas, row, kind, how, mac, now, proof, password)
         return self._decide(attributes, nas, row, kind, how, mac, now, proof, password, guessing)
 
     def _grant_prepared(
         self,
         attributes: Mapping[str, str],
         nas: NasRow,
-        row: ServiceRow,
+        row: tuple[Any, ...],
         kind: AccessKind,
         how: Method,
         mac: str | None,
@@ -173,24 +172,28 @@ class Hooks:
         proof: Proof,
         password: bytes,
     ) -> Answer:
+        """Answer as the publisher prepared it: nothing in the packet can make a difference."""
+        service_id, _, _, shared_digest, framed_ip, rare, identity, outcome, reason, _, _ = row
+        get = attributes.get
         record = (
-            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row.service_id, attributes["User-Name"], mac, kind.value,
-            how.value, row.outcome, row.reason, None, attributes.get("Acct-Session-Id", ""), row.terms_id,
-            attributes.get("Called-Station-Id", ""), attributes.get("NAS-Port-Id", ""),
+            AUTHENTICATION, now, nas.nas_id, nas.operator_id, service_id, attributes["User-Name"], mac, kind._value_,
+            how._value_, outcome, reason, None, get("Acct-Session-Id", ""), identity, get("Called-Station-Id", ""),
+            get("NAS-Port-Id", ""),
         )  # fmt: skip
-        shared = self._shared.get(row.shared)
+        shared = self._shared.get(shared_digest)
         if shared is None:
-            shared = self._shared_pairs(row.shared)
+            shared = self._shared_pairs(shared_digest)
+        reply = shared + prepared_pairs(service_id, framed_ip, rare, identity)
         if proof is Proof.LEFT_TO_MSCHAP:
-            return self._to_mschap(record, shared + row.own, password)
+            return self._to_mschap(record, reply, password)
         self._journal.append(record)
-        return (UPDATED, {"config": _ACCEPTED, "reply": shared + row.own})
+        return (UPDATED, {"config": _ACCEPTED, "reply": reply})
 
     def _decide(
         self,
         attributes: Mapping[str, str],
         nas: NasRow,
-        row: ServiceRow | None,
+        row: tuple[Any, ...] | None,
         kind: AccessKind,
         how: Method,
         mac: str | None,
@@ -208,13 +211,13 @@ class Hooks:
         if row is None:
             decision = authorize(None, policy, from_epoch(now), access)
         else:
-            service = unpack_service(row.facts, self._plan(plan_id_of(row.facts)))
+            service = unpack_service(row[10], self._plan(plan_id_of(row[10])))
             language = service.language
-            decision = authorize(service, policy, from_epoch(now), access, self._open_sessions(row.service_id))
+            decision = authorize(service, policy, from_epoch(now), access, self._open_sessions(row[0]))
         identity = None if isinstance(decision, Reject) else terms_id(decision.terms)
         record = (
-            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row.service_id if row else None, user_name, mac,
-            kind.value, how.value, _outcome(decision), decision.reason.value if decision.reason else "",
+            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row[0] if row else None, user_name, mac,
+            kind._value_, how._value_, _outcome(decision), decision.reason.value if decision.reason else "",
             decision.detail or None, acct_session_id, identity, attributes.get("Called-Station-Id", ""),
             attributes.get("NAS-Port-Id", ""),
         )  # fmt: skip
@@ -226,11 +229,7 @@ class Hooks:
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
         assert row is not None  # only a reject answers a name that nobody has
         assert identity is not None
-        reply = (
-            shared_pairs(decision.terms)
-            + own_pairs(row.service_id, decision.terms, identity)
-            + momentary_pairs(decision)
-        )
+        reply = shared_pairs(decision.terms) + own_pairs(row[0], decision.terms, identity) + momentary_pairs(decision)
         if proof is Proof.LEFT_TO_MSCHAP:
             return self._to_mschap(record, reply, password)
         self._journal.append(record)
@@ -256,21 +255,19 @@ class Hooks:
             self._guessing.wrong(record[3], record[5], record[6], time.time())
         self._journal.append(tuple(record))
 
-    def _prove(
-        self, attributes: Mapping[str, str], row: ServiceRow, how: Method, user_name: str, mac: str | None
-    ) -> tuple[Proof, bytes]:
+    def _prove(self, attributes: Mapping[str, str], sealed: bytes | None, how: Method) -> tuple[Proof, bytes]:
         """Return what became of the password, and the right one in clear (for MS-CHAP)."""
-        if row.sealed_password is None:
+        if sealed is None:
             return Proof.NOT_NEEDED, b""
-        right = self._open_sealed(_SERVICE_PASSWORD, row.sealed_password)
+        right = self._open_sealed(_SERVICE_PASSWORD, sealed)
         if how is Method.PAP:
-            correct = hmac.compare_digest(attributes["User-Password"].encode(), right)
+            correct = compare_digest(attributes["User-Password"].encode(), right)
         elif how is Method.CHAP:
             # RFC 2865 §2.2: MD5 over identifier, password and challenge; preprocess supplies a missing challenge.
             given = bytes.fromhex(attributes["CHAP-Password"][2:])
             challenge = bytes.fromhex(attributes["CHAP-Challenge"][2:])
             expected = md5(given[:1] + right + challenge, usedforsecurity=False).digest()
-            correct = hmac.compare_digest(expected, given[1:])
+            correct = compare_digest(expected, given[1:])
         elif how is Method.NONE:
             return Proof.MISSING, b""
         else:
@@ -298,11 +295,16 @@ class Hooks:
                 self._nas[source] = nas
             return nas
 
-    def _row(self, operator_id: int, user_name: str, kind: AccessKind, mac: str | None) -> ServiceRow | None:
+    def _row(self, operator_id: int, user_name: str, kind: AccessKind, mac: str | None) -> tuple[Any, ...] | None:
+        """Return the service's row, as the plain tuple of an image.ServiceRow: unpacking a name each costs too much."""
+        get = self._image.get
+        if kind is AccessKind.PPP:
+            content: tuple[Any, ...] | None = get(service_key(operator_id, b"n", user_name))
+            return content
         for namespace, name in names(user_name, kind, mac):
-            content = self._image.get(service_key(operator_id, namespace, name))
+            content = get(service_key(operator_id, namespace, name))
             if content is not None:
-                return ServiceRow(*content)
+                return content
         return None
 
     def _shared_pairs(self, digest: bytes) -> Pairs:
@@ -339,7 +341,8 @@ class Hooks:
         self._log(f"portico {where}: {what}{more}")
 
 
-_MAC_KINDS = frozenset({AccessKind.DHCP, AccessKind.WIRELESS})
+_MAC_KINDS = (AccessKind.DHCP, AccessKind.WIRELESS)
+_PROVEN = (Proof.CORRECT, Proof.LEFT_TO_MSCHAP, Proof.NOT_NEEDED)
 
 
 def _outcome(decision: Decision) -> str:

@@ -19,19 +19,19 @@ image: `Image` looks for that every half second and opens the new one.
 """
 
 import contextlib
-import marshal
 import os
 import sys
 import time
-import zlib
 from collections.abc import Iterable, Iterator
+from marshal import dumps, loads
 from pathlib import Path
 from struct import Struct
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import lmdb
 
-FORMAT = 1
+FORMAT = 2
 MAP_OCTETS = 16 << 30  # address space, not memory or disk
 CURRENT = "current"
 DAMAGED = "damaged"
@@ -56,14 +56,16 @@ class ServiceRow(NamedTuple):
     """A service as radiusd needs it.
 
     `ready_until` is the instant (epoch seconds) until which the prepared answer holds; 0 when there is none and
-    `facts` must be decided on. The prepared answer is `shared` (by hash) and `own` reply pairs.
+    `facts` must be decided on. The prepared answer is what `radius.reply` makes of the pairs under `shared` (their
+    hash), `framed_ip` and `rare`.
     """
 
     service_id: int
     sealed_password: bytes | None
     ready_until: float
     shared: bytes
-    own: tuple[tuple[str, str, str], ...]
+    framed_ip: str | None
+    rare: tuple[tuple[str, str, str], ...]
     terms_id: bytes
     outcome: str
     reason: str
@@ -109,16 +111,16 @@ def live_key(service_id: int) -> bytes:
 
 
 def pack(key: bytes, content: Any) -> bytes:
-    body = marshal.dumps(content, 4)
-    return _crc_at_front.pack(zlib.crc32(body, zlib.crc32(key))) + body
+    body = dumps(content, 4)
+    return _crc_at_front.pack(crc32(body, crc32(key))) + body
 
 
 def unpack(key: bytes, value: bytes) -> Any:
     """Return the content. Raises ImageDamaged."""
     body = value[4:]
-    if len(value) < 5 or _crc_at_front.unpack_from(value)[0] != zlib.crc32(body, zlib.crc32(key)):
+    if len(value) < 5 or _crc_at_front.unpack_from(value)[0] != crc32(body, crc32(key)):
         raise ImageDamaged(f"checksum of {key[:40]!r}")
-    return marshal.loads(body)  # noqa: S302 - our own file, its checksum verified
+    return loads(body)  # noqa: S302 - our own file, its checksum verified
 
 
 def header(installation: str, position: str) -> dict[str, Any]:
@@ -171,7 +173,12 @@ class Image:
     def get(self, key: bytes) -> Any:
         """Return the content under a key, or None. Raises ImageDamaged."""
         value = self._get(key)
-        return None if value is None else unpack(key, value)
+        if value is None:
+            return None
+        body = value[4:]
+        if value[:4] != crc32(body, crc32(key)).to_bytes(4, "little"):
+            raise ImageDamaged(f"checksum of {key[:40]!r}")
+        return loads(body)  # the same as `unpack`, without another call: this runs for every packet
 
     def get_raw(self, key: bytes) -> bytes | None:
         """Return the stored octets, unchecked: to tell whether they changed."""

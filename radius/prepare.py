@@ -5,17 +5,18 @@ when nothing about the packet can change it; tests hold the two ways to the same
 """
 
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from marshal import dumps
 from typing import NamedTuple
 
 from aaa.authorize import authorize, changes_at
 from aaa.decision import Accept, Reject
-from aaa.facts import AccessKind, MacBinding, Policy, Service
+from aaa.facts import MacBinding, Policy, Service
 from radius.facts import StoredService
 from radius.facts_codec import pack_service
 from radius.image import ServiceRow, name_key, pack, service_key, shared_key
-from radius.reply import own_pairs, shared_pairs
+from radius.reply import Pairs, rare_pairs, shared_pairs
 from radius.request import namespace_of
 from radius.terms import terms_id
 
@@ -44,28 +45,29 @@ def prepare(stored: StoredService, now: datetime) -> Prepared:
         key,
         pack(key, tuple(row)),
         at,
-        pack(at, shared) if at is not None else None,
+        _packed(at, shared) if at is not None and shared is not None else None,
         own_name,
         pack(own_name, key),
         row.ready_until,
     )
 
 
-def service_row(stored: StoredService, now: datetime) -> tuple[ServiceRow, tuple[tuple[str, str, str], ...] | None]:
+def service_row(stored: StoredService, now: datetime) -> tuple[ServiceRow, Pairs | None]:
     """Return the row and the shared pairs that it names, None when no answer is prepared."""
     service, policy, password = stored
     facts = pack_service(service)
     decision = authorize(service, policy, now)
     if isinstance(decision, Reject) or not _always_the_same(service):
-        return ServiceRow(service.id, password, 0.0, b"", (), b"", "", "", service.session_limit, facts), None
+        return ServiceRow(service.id, password, 0.0, b"", None, (), b"", "", "", service.session_limit, facts), None
     identity = terms_id(decision.terms)
     shared = shared_pairs(decision.terms)
     row = ServiceRow(
         service.id,
         password,
         _until(service, policy, now),
-        blake2b(dumps(shared, 2), digest_size=8).digest(),
-        own_pairs(service.id, decision.terms, identity),
+        _digest(shared),
+        decision.terms.framed_ip,
+        rare_pairs(decision.terms),
         identity,
         "accept" if isinstance(decision, Accept) else "garden",
         decision.reason.value if decision.reason else "",
@@ -75,9 +77,14 @@ def service_row(stored: StoredService, now: datetime) -> tuple[ServiceRow, tuple
     return row, shared
 
 
-def answers_from_row(kind: AccessKind) -> bool:
-    """Whether a prepared answer serves this kind of access: a DHCP lease depends on the packet."""
-    return kind is not AccessKind.DHCP
+@lru_cache(maxsize=4096)
+def _digest(shared: Pairs) -> bytes:
+    return blake2b(dumps(shared, 2), digest_size=8).digest()
+
+
+@lru_cache(maxsize=4096)
+def _packed(key: bytes, shared: Pairs) -> bytes:
+    return pack(key, shared)
 
 
 def _always_the_same(service: Service) -> bool:

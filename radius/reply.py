@@ -7,8 +7,10 @@ the former once.
 """
 
 from datetime import timedelta
+from functools import lru_cache
 
 from aaa.decision import Accept, Decision, Terms, WalledGarden
+from core.rates import RateLimit
 from radius.mikrotik import mikrotik_rate_limit
 from radius.terms import class_value
 
@@ -16,38 +18,69 @@ Pair = tuple[str, str, str]
 Pairs = tuple[Pair, ...]
 
 LONGEST_TEXT = 247  # octets of a string inside a vendor-specific attribute (RFC 2865 §5.26)
-_ADDRESS_OF_ONE = "255.255.255.255"
 
 
 def shared_pairs(terms: Terms) -> Pairs:
     """Return what every service with such terms is told; Message-Authenticator first (CVE-2024-3596)."""
+    return _shared_pairs(
+        terms.rate,
+        terms.address_list,
+        terms.pool,
+        terms.ipv6_pool,
+        terms.delegated_ipv6_pool,
+        terms.session_timeout,
+        terms.idle_timeout,
+        terms.interim_interval,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared_pairs(
+    rate: RateLimit | None,
+    address_list: str | None,
+    pool: str | None,
+    ipv6_pool: str | None,
+    delegated_ipv6_pool: str | None,
+    session_timeout: timedelta | None,
+    idle_timeout: timedelta | None,
+    interim_interval: timedelta,
+) -> Pairs:
     pairs: list[Pair] = [("Message-Authenticator", ":=", "0x00")]
-    if terms.rate is not None:
-        pairs.append(("Mikrotik-Rate-Limit", ":=", mikrotik_rate_limit(terms.rate)))
-    _text(pairs, "Mikrotik-Address-List", terms.address_list)
-    _text(pairs, "Framed-Pool", terms.pool)
-    _text(pairs, "Framed-IPv6-Pool", terms.ipv6_pool)
-    _text(pairs, "Mikrotik-Delegated-IPv6-Pool", terms.delegated_ipv6_pool)
-    _seconds(pairs, "Session-Timeout", terms.session_timeout)
-    _seconds(pairs, "Idle-Timeout", terms.idle_timeout)
-    _seconds(pairs, "Acct-Interim-Interval", terms.interim_interval)
+    if rate is not None:
+        pairs.append(("Mikrotik-Rate-Limit", ":=", mikrotik_rate_limit(rate)))
+    _text(pairs, "Mikrotik-Address-List", address_list)
+    _text(pairs, "Framed-Pool", pool)
+    _text(pairs, "Framed-IPv6-Pool", ipv6_pool)
+    _text(pairs, "Mikrotik-Delegated-IPv6-Pool", delegated_ipv6_pool)
+    _seconds(pairs, "Session-Timeout", session_timeout)
+    _seconds(pairs, "Idle-Timeout", idle_timeout)
+    _seconds(pairs, "Acct-Interim-Interval", interim_interval)
     return tuple(pairs)
 
 
 def own_pairs(service_id: int, terms: Terms, terms_id: bytes) -> Pairs:
-    """Return what this service alone is told: its addresses, its extra attributes, and Class."""
+    """Return what this service alone is told: its address, what else is its own, and Class."""
+    return prepared_pairs(service_id, terms.framed_ip, rare_pairs(terms), terms_id)
+
+
+def prepared_pairs(service_id: int, framed_ip: str | None, rare: Pairs, terms_id: bytes) -> Pairs:
+    """Return `own_pairs` from the parts that the image keeps; no netmask is sent, a PPP client is a single host."""
+    # Class is octets: FreeRADIUS takes text that does not begin with 0x as it stands.
+    mark = ("Class", ":=", class_value(service_id, terms_id))
+    if framed_ip is None:
+        return (*rare, mark)
+    return (("Framed-IP-Address", ":=", framed_ip), *rare, mark)
+
+
+def rare_pairs(terms: Terms) -> Pairs:
+    """Return what few services have of their own: routes, IPv6 prefixes, extra attributes."""
     pairs: list[Pair] = []
-    if terms.framed_ip is not None:
-        pairs.append(("Framed-IP-Address", ":=", terms.framed_ip))
-        pairs.append(("Framed-IP-Netmask", ":=", _ADDRESS_OF_ONE))
     pairs.extend(("Framed-Route", "+=", route) for route in terms.framed_routes)
     if terms.framed_ipv6_prefix is not None:
         pairs.append(("Framed-IPv6-Prefix", ":=", terms.framed_ipv6_prefix))
     if terms.delegated_ipv6_prefix is not None:
         pairs.append(("Delegated-IPv6-Prefix", ":=", terms.delegated_ipv6_prefix))
     pairs.extend(terms.extra)
-    # Class is octets: FreeRADIUS takes text that does not begin with 0x as it stands.
-    pairs.append(("Class", ":=", class_value(service_id, terms_id)))
     return tuple(pairs)
 
 

@@ -56,11 +56,6 @@ def method(attributes: Attributes) -> Method:
     return Method.NONE
 
 
-def calling_mac(attributes: Attributes) -> str | None:
-    """Return the subscriber's MAC address, where Calling-Station-Id is one (for PPTP and L2TP it is an address)."""
-    return find_mac(attributes.get("Calling-Station-Id", ""))
-
-
 def names(user_name: str, kind: AccessKind, mac: str | None) -> tuple[Name, ...]:
     """Return the ways to read a User-Name, the first that is registered counts.
 

@@ -8,6 +8,7 @@ it is short ASCII because some devices cut it.
 import json
 from dataclasses import asdict
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ class Grant(NamedTuple):
 def terms_document(terms: Terms) -> dict[str, Any]:
     """Return terms as JSON types, without what is not set."""
     document = {key: value for key, value in asdict(terms).items() if value not in (None, (), [])}
+    if terms.rate is not None:
+        document["rate"] = {key: value for key, value in document["rate"].items() if value is not None}
     for key in _SECONDS:
         if key in document:
             document[key] = int(document[key].total_seconds())
@@ -50,9 +53,50 @@ def terms_from_document(document: dict[str, Any]) -> Terms:
 
 
 def terms_id(terms: Terms) -> bytes:
-    """Return the eight octets that stand for these terms."""
-    text = json.dumps(terms_document(terms), sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=8).digest()
+    """Return the eight octets that stand for these terms.
+
+    What is not set is not hashed, so a new kind of term in a later version leaves the ids of old terms as they are.
+    """
+    common = _common_digest(
+        terms.rate,
+        terms.address_list,
+        terms.pool,
+        terms.ipv6_pool,
+        terms.delegated_ipv6_pool,
+        terms.session_timeout,
+        terms.idle_timeout,
+        terms.interim_interval,
+    )
+    own = "".join(f"{name}={value!r};" for name in _OWN if (value := getattr(terms, name)))
+    return blake2b(common + own.encode(), digest_size=8).digest()
+
+
+_OWN = ("framed_ip", "framed_routes", "framed_ipv6_prefix", "delegated_ipv6_prefix", "extra")
+
+
+@lru_cache(maxsize=4096)
+def _common_digest(
+    rate: RateLimit | None,
+    address_list: str | None,
+    pool: str | None,
+    ipv6_pool: str | None,
+    delegated_ipv6_pool: str | None,
+    session_timeout: timedelta | None,
+    idle_timeout: timedelta | None,
+    interim_interval: timedelta,
+) -> bytes:
+    """Hash what many services have in common: a rebuild of the image asks a million times for a few plans."""
+    terms = Terms(
+        rate=rate,
+        address_list=address_list,
+        pool=pool,
+        ipv6_pool=ipv6_pool,
+        delegated_ipv6_pool=delegated_ipv6_pool,
+        session_timeout=session_timeout,
+        idle_timeout=idle_timeout,
+        interim_interval=interim_interval,
+    )
+    return blake2b(json.dumps(terms_document(terms), sort_keys=True).encode(), digest_size=16).digest()
 
 
 def class_value(service_id: int, terms: bytes) -> str:
