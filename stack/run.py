@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from core.settings import BadSettings, Settings
 from stack.accounts import piece_account, prepare_directories
@@ -143,34 +145,62 @@ def is_there(module: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-def check_ports(settings: Settings) -> None:
-    """Raise BadSettings with one line for each port that another program holds."""
-    wanted = [
-        ("PORTICO_AUTH_PORT", socket.SOCK_DGRAM, settings.radius_address, settings.auth_port),
-        ("PORTICO_ACCT_PORT", socket.SOCK_DGRAM, settings.radius_address, settings.acct_port),
-        ("PORTICO_PORTAL_PORT", socket.SOCK_STREAM, settings.portal_address, settings.portal_port),
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A port that a piece listens on, and the setting that says which."""
+
+    piece: str
+    setting: str
+    kind: socket.SocketKind
+    address: str
+    port: int
+
+    @property
+    def protocol(self) -> str:
+        return "TCP" if self.kind is socket.SOCK_STREAM else "UDP"
+
+
+def wanted_ports(settings: Settings) -> list[Listening]:
+    """Return every port that the pieces will listen on."""
+    datagram, stream = socket.SOCK_DGRAM, socket.SOCK_STREAM
+    ports = [
+        Listening("radiusd", "PORTICO_AUTH_PORT", datagram, settings.radius_address, settings.auth_port),
+        Listening("radiusd", "PORTICO_ACCT_PORT", datagram, settings.radius_address, settings.acct_port),
+        Listening("portal", "PORTICO_PORTAL_PORT", stream, settings.portal_address, settings.portal_port),
     ]
     if settings.demo:
-        wanted.append(("PORTICO_LAB_COA_PORT", socket.SOCK_DGRAM, settings.lab_address, settings.lab_coa_port))
-    problems = [line for name, kind, address, port in wanted if (line := port_problem(name, kind, address, port))]
+        ports.append(Listening("lab", "PORTICO_LAB_COA_PORT", datagram, settings.lab_address, settings.lab_coa_port))
+    return ports
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise BadSettings with one line for each port that another program holds."""
+    problems = [
+        f"{wanted.setting}: {problem}" for wanted in wanted_ports(settings) if (problem := port_problem(wanted))
+    ]
     if problems:
         raise BadSettings("\n".join(problems))
 
 
-def port_problem(name: str, kind: socket.SocketKind, address: str, port: int) -> str | None:
-    """Return a line on why nothing can listen there, or None when it can."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        if kind is socket.SOCK_STREAM:
+def port_problem(wanted: Listening) -> str | None:
+    """Return a line on why nothing can listen there now, or None when it can."""
+    family = socket.AF_INET6 if ":" in wanted.address else socket.AF_INET
+    with socket.socket(family, wanted.kind) as probe:
+        if wanted.kind is socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address, port))
+            probe.bind((wanted.address, wanted.port))
         except OSError as problem:
-            protocol = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+            where = f"{wanted.protocol} port {wanted.port} on {wanted.address}"
             if problem.errno == errno.EADDRINUSE:
-                return f"{name}: {protocol} port {port} on {address} is taken by another program; set another"
-            return f"{name}: cannot listen on {protocol} {address} port {port}: {problem.strerror}"
+                return f"{where} is taken by another program; set another"
+            return f"cannot listen on {where}: {problem.strerror}"
     return None
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether there is such a process, whoever it belongs to."""
+    return Path(f"/proc/{pid}").exists()
 
 
 @contextmanager

@@ -1,0 +1,45 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from core.crypto import Keyring
+from stack.cli import portico
+from stack.installation import PROJECT
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTICO_")} | settings
+    command = [sys.executable, "-m", "stack", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=PROJECT)
+
+
+@pytest.mark.parametrize("name", portico.list_commands(None))
+def test_every_command_explains_itself(name):
+    shown = run(name, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith(f"Usage: portico {name}")
+
+
+def test_a_generated_key_is_a_keyring():
+    assert Keyring.parse(run("keys", "generate", "--id", "7").stdout.strip()).sealing_id == 7
+
+
+def test_a_wrong_setting_ends_with_one_line_and_status_2():
+    ended = run("migrate", PORTICO_PORTAL_PORT="http")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("portico: PORTICO_PORTAL_PORT: ")
+
+
+def test_a_user_that_is_not_there_is_named(tmp_path):
+    ended = run("run", PORTICO_DATA_DIR=str(tmp_path), PORTICO_USER="nobody-of-this-name")
+    assert ended.returncode == 2
+    assert "there is no user 'nobody-of-this-name' on this machine" in ended.stderr
+
+
+def test_a_data_directory_too_deep_for_sockets_is_refused(tmp_path):
+    ended = run("run", PORTICO_DATA_DIR=str(tmp_path / ("deep" * 30)))
+    assert ended.returncode == 2
+    assert "is too long; sockets in it may have 107 octets" in ended.stderr
