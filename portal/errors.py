@@ -44,7 +44,7 @@ _TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_PLAN: N_("This rate plan does not exist or is archived. Choose another."),
     Problem.UNKNOWN_NAS: N_("This NAS does not exist any more. Choose another."),
     Problem.UNKNOWN_CHOICE: N_("Choose one of the list."),
-    Problem.ATTRIBUTE: N_("%(text)s"),
+    Problem.ATTRIBUTE: "%(name)s: %(flaw)s",
     Problem.TAKEN: N_("This is in use already. Choose another."),
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
     Problem.UNKNOWN_ROLE: N_("This is not a role."),
@@ -54,7 +54,11 @@ _TEXTS: Mapping[Problem, str] = {
 
 def problem_text(problem: FieldProblem) -> str:
     """Return the sentence for one problem of one field."""
-    return str(_(_TEXTS[problem.problem], **problem.detail))
+    detail = dict(problem.detail)
+    if problem.problem is Problem.ATTRIBUTE:
+        detail["flaw"] = str(_(detail["flaw"]))
+        return _TEXTS[problem.problem] % detail
+    return str(_(_TEXTS[problem.problem], **detail))
 
 
 def put_on_form(form: Form, invalid: Invalid) -> None:

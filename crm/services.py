@@ -1,0 +1,510 @@
+"""Services: the access lines of subscribers, what may be entered for them, and the steps of their life.
+
+    pending → active ⇄ suspended        a suspended service is led into the walled garden, or refused
+              active ⇄ paused           the subscriber's own wish
+              any    → terminated       the name is free again; can be reinstated while it still is
+
+Each step is audited. None of them speaks to a router: triggers log the changed row, and what follows the log makes
+radiusd and the live sessions agree with it.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from aaa.facts import AccessMethod, Extra, MacBinding, ServiceState
+from core.crypto import Keyring
+from core.mac import NotAMac, find_mac, parse_mac
+from crm.attributes import BadAttribute, check_extra
+from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
+from db.audit import Actor, record
+from db.models import Nas, RatePlan, Service, ServiceMac, Subscriber
+
+PASSWORD_PURPOSE = "service.password"  # noqa: S105 - the name of a purpose
+LONGEST_NAME = 253  # octets, RFC 2865 §5
+LONGEST_PASSWORD = 128  # octets, RFC 2865 §5.2
+WITH_PASSWORD = frozenset({AccessMethod.PPPOE, AccessMethod.HOTSPOT})
+ENTERED = (
+    AccessMethod.PPPOE,
+    AccessMethod.MAC,
+    AccessMethod.HOTSPOT,
+    AccessMethod.QUEUE,
+)  # vouchers are made in batches
+CAUSES = ("staff", "overdue", "abuse")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTerms:
+    """What somebody enters for a service. Rates are bit/s; prefixes, routes and addresses are text as typed."""
+
+    access_method: str
+    name: str
+    plan_id: int
+    nas_id: int | None = None
+    management: str = "automatic"
+    framed_ip: str | None = None
+    framed_routes: tuple[str, ...] = ()
+    framed_ipv6_prefix: str | None = None
+    delegated_ipv6_prefix: str | None = None
+    pool: str | None = None
+    rate_download: int | None = None
+    rate_upload: int | None = None
+    session_limit: int = 1
+    mac_binding: str = "any"
+    macs: tuple[str, ...] = ()
+    max_macs: int = 1
+    extra: tuple[Extra, ...] = ()
+
+
+def terms_of_service(session: Session, service: Service) -> ServiceTerms:
+    """Return what is stored as it would be entered."""
+    values = {field.name: getattr(service, field.name) for field in fields(ServiceTerms) if field.name != "macs"}
+    macs = session.scalars(select(ServiceMac.mac).where(ServiceMac.service_id == service.id).order_by(ServiceMac.mac))
+    for name in ("framed_ip", "framed_ipv6_prefix", "delegated_ipv6_prefix"):
+        values[name] = None if values[name] is None else str(values[name])
+    values["framed_routes"] = tuple(values["framed_routes"])
+    values["extra"] = tuple((name, operator, value) for name, operator, value in values["extra"])
+    return ServiceTerms(**values, macs=tuple(macs))
+
+
+def create_service(
+    session: Session,
+    actor: Actor,
+    keyring: Keyring,
+    subscriber: Subscriber,
+    terms: ServiceTerms,
+    password: str | None,
+    *,
+    state: str = "active",
+    paid_until: date | None = None,
+    now: datetime,
+) -> Service:
+    """Give a subscriber a service, active or pending (ordered, not yet installed). Raises Invalid."""
+    problems = _password_problems(terms.access_method, password)
+    checked = _checked(session, actor.operator_id, terms, None, problems)
+    service = Service(
+        operator_id=actor.operator_id,
+        subscriber_id=subscriber.id,
+        password=keyring.seal(PASSWORD_PURPOSE, password) if password else None,
+        state=state,
+        paid_until=paid_until,
+        activated_at=now if state == "active" else None,
+    )
+    with _name_of_its_own(session):
+        _apply(session, service, checked)
+    after = {**asdict(checked), "subscriber": subscriber.name, "state": state, "paid_until": paid_until}
+    record(session, actor, "service.create", "service", service.id, None, after)
+    return service
+
+
+def change_service(session: Session, actor: Actor, service: Service, terms: ServiceTerms, seen: int) -> None:
+    """Change a service of which version `seen` was shown. Raises Invalid, ChangedMeanwhile and WrongState."""
+    _lock(session, service)
+    if service.version != seen:
+        raise ChangedMeanwhile
+    _expect(service, "change", *(set(ServiceState) - {ServiceState.TERMINATED}))
+    before = asdict(terms_of_service(session, service))
+    problems = []
+    if service.password is None and terms.access_method in WITH_PASSWORD:
+        problems.append(FieldProblem("password", Problem.REQUIRED))
+    checked = _checked(session, actor.operator_id, terms, service.id, problems)
+    with _name_of_its_own(session):
+        _apply(session, service, checked)
+    record(session, actor, "service.change", "service", service.id, before, asdict(checked))
+
+
+def change_plan_of(session: Session, actor: Actor, service: Service, plan_id: int) -> None:
+    """Give a service another rate plan; live sessions follow at once. Raises Invalid and WrongState."""
+    _lock(session, service)
+    _expect(service, "change", *(set(ServiceState) - {ServiceState.TERMINATED}))
+    plan = session.get(RatePlan, plan_id)
+    if plan is None or (plan.archived and plan_id != service.plan_id):
+        raise Invalid(FieldProblem("plan_id", Problem.UNKNOWN_PLAN))
+    before = session.get_one(RatePlan, service.plan_id)
+    service.plan_id = plan.id
+    session.flush()
+    record(session, actor, "service.plan", "service", service.id, {"plan": before.name}, {"plan": plan.name})
+
+
+# Steps.
+
+
+def suspend(session: Session, actor: Actor, service: Service, cause: str, detail: str, now: datetime) -> None:
+    """Cut a service off: walled garden or refusal, as the operator chose. Raises Invalid and WrongState."""
+    _lock(session, service)
+    _expect(service, "suspend", ServiceState.ACTIVE, ServiceState.PAUSED)
+    if cause not in CAUSES:
+        raise Invalid(FieldProblem("cause", Problem.UNKNOWN_CHOICE))
+    if len(detail) > 500:
+        raise Invalid(FieldProblem("detail", Problem.TOO_LONG, {"limit": "500"}))
+    before = _standing(service)
+    service.state = ServiceState.SUSPENDED.value
+    service.suspended_at, service.suspension_cause, service.suspension_detail = now, cause, detail.strip()
+    _note(session, actor, "service.suspend", service, before)
+
+
+def restore(session: Session, actor: Actor, service: Service) -> None:
+    """Let a suspended service back. Raises WrongState."""
+    _lock(session, service)
+    _expect(service, "restore", ServiceState.SUSPENDED)
+    before = _standing(service)
+    _back_to_active(service)
+    _note(session, actor, "service.restore", service, before)
+
+
+def pause(session: Session, actor: Actor, service: Service) -> None:
+    """Rest a service at the subscriber's wish. Raises WrongState."""
+    _lock(session, service)
+    _expect(service, "pause", ServiceState.ACTIVE)
+    before = _standing(service)
+    service.state = ServiceState.PAUSED.value
+    _note(session, actor, "service.pause", service, before)
+
+
+def resume(session: Session, actor: Actor, service: Service) -> None:
+    """End a pause. Raises WrongState."""
+    _lock(session, service)
+    _expect(service, "resume", ServiceState.PAUSED)
+    before = _standing(service)
+    _back_to_active(service)
+    _note(session, actor, "service.resume", service, before)
+
+
+def activate(session: Session, actor: Actor, service: Service, now: datetime) -> None:
+    """Put a pending service into use: it is installed. Raises WrongState."""
+    _lock(session, service)
+    _expect(service, "activate", ServiceState.PENDING)
+    before = _standing(service)
+    _back_to_active(service)
+    service.activated_at = now
+    _note(session, actor, "service.activate", service, before)
+
+
+def terminate(session: Session, actor: Actor, service: Service, now: datetime) -> None:
+    """End a service. Its name and address are free for others. Raises WrongState."""
+    _lock(session, service)
+    _expect(service, "terminate", *(set(ServiceState) - {ServiceState.TERMINATED}))
+    before = _standing(service)
+    service.state, service.terminated_at = ServiceState.TERMINATED.value, now
+    _note(session, actor, "service.terminate", service, before)
+
+
+def reinstate(session: Session, actor: Actor, service: Service) -> None:
+    """Take back a termination. Raises WrongState, and Invalid when the name or an address went to somebody else."""
+    _lock(session, service)
+    _expect(service, "reinstate", ServiceState.TERMINATED)
+    _checked(session, actor.operator_id, terms_of_service(session, service), service.id, [])
+    before = _standing(service)
+    _back_to_active(service)
+    service.terminated_at = None
+    with _name_of_its_own(session):
+        session.flush()
+    _note(session, actor, "service.reinstate", service, before)
+
+
+def set_paid_until(
+    session: Session, actor: Actor, service: Service, paid_until: date | None, today: date, grace: timedelta
+) -> bool:
+    """Mark until which day, that day included, a service is paid; None is no cut-off by date.
+
+    A service that was cut off for being overdue is restored when the day and the operator's grace reach today.
+    Returns whether it was. Raises WrongState.
+    """
+    _lock(session, service)
+    _expect(service, "pay", *(set(ServiceState) - {ServiceState.TERMINATED}))
+    before = {**_standing(service), "paid_until": service.paid_until}
+    service.paid_until = paid_until
+    covers = paid_until is None or paid_until + grace >= today
+    overdue = service.state == ServiceState.SUSPENDED and service.suspension_cause == "overdue"
+    if covers and overdue:
+        _back_to_active(service)
+    session.flush()
+    after = {**_standing(service), "paid_until": service.paid_until}
+    record(session, actor, "service.paid_until", "service", service.id, before, after)
+    return covers and overdue
+
+
+# Passwords.
+
+
+def set_password(session: Session, actor: Actor, keyring: Keyring, service: Service, password: str) -> None:
+    """Give a service another password. Live sessions go on; the next login needs it. Raises Invalid."""
+    _lock(session, service)
+    problems = _password_problems(service.access_method, password)
+    if problems:
+        raise Invalid(*problems)
+    service.password = keyring.seal(PASSWORD_PURPOSE, password)
+    session.flush()
+    record(session, actor, "service.password", "service", service.id, None, {"password": "changed"})
+
+
+def reveal_password(session: Session, actor: Actor, keyring: Keyring, service: Service) -> str | None:
+    """Return the password in clear, and write down who saw it. None: the service has none."""
+    if service.password is None:
+        return None
+    record(session, actor, "service.password_shown", "service", service.id, None, {"name": service.name})
+    return keyring.open(PASSWORD_PURPOSE, service.password)
+
+
+# Below here: what the above is made of.
+
+
+def _lock(session: Session, service: Service) -> None:
+    session.refresh(service, with_for_update=True)
+
+
+def _expect(service: Service, step: str, *states: ServiceState) -> None:
+    if service.state not in states:
+        raise WrongState(service.state, step)
+
+
+def _standing(service: Service) -> dict[str, object]:
+    return {"state": service.state, "cause": service.suspension_cause, "detail": service.suspension_detail}
+
+
+def _note(session: Session, actor: Actor, action: str, service: Service, before: dict[str, object]) -> None:
+    session.flush()
+    record(session, actor, action, "service", service.id, before, _standing(service))
+
+
+def _back_to_active(service: Service) -> None:
+    service.state = ServiceState.ACTIVE.value
+    service.suspended_at, service.suspension_cause, service.suspension_detail = None, None, ""
+
+
+def _apply(session: Session, service: Service, terms: ServiceTerms) -> None:
+    for field in fields(ServiceTerms):
+        if field.name != "macs":
+            value = getattr(terms, field.name)
+            value = [list(entry) for entry in value] if field.name == "extra" else value
+            value = list(value) if isinstance(value, tuple) else value
+            if _stored(getattr(service, field.name)) != value:
+                setattr(service, field.name, value)
+    session.add(service)
+    session.flush()
+    known = set(session.scalars(select(ServiceMac.mac).where(ServiceMac.service_id == service.id)))
+    gone = known - set(terms.macs)
+    if gone:
+        session.execute(delete(ServiceMac).where(ServiceMac.service_id == service.id, ServiceMac.mac.in_(gone)))
+    session.add_all(
+        ServiceMac(service_id=service.id, operator_id=service.operator_id, mac=mac)
+        for mac in terms.macs
+        if mac not in known
+    )
+    session.flush()
+
+
+def _stored(value: object) -> object:
+    """Return a stored address as the terms have it, so that an unchanged form changes no row."""
+    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return str(value)
+    return value
+
+
+@contextmanager
+def _name_of_its_own(session: Session) -> Iterator[None]:
+    """Write in a savepoint: two people may take the same name at the same moment, and the index refuses the second."""
+    try:
+        with session.begin_nested():
+            yield
+    except IntegrityError as refused:
+        if "uq_service_name" in str(refused.orig):
+            raise Invalid(FieldProblem("name", Problem.TAKEN)) from None
+        raise
+
+
+def _checked(
+    session: Session, operator_id: int, terms: ServiceTerms, service_id: int | None, problems: list[FieldProblem]
+) -> ServiceTerms:
+    """Return the terms as they are stored. Raises Invalid with these problems and everything else that is wrong."""
+    problems = [*problems]
+    if terms.access_method not in ENTERED:
+        raise Invalid(FieldProblem("access_method", Problem.UNKNOWN_CHOICE))
+    terms = replace(
+        terms,
+        name=_checked_name(terms, problems),
+        framed_ip=_checked_ip(terms.framed_ip, problems),
+        framed_routes=_checked_routes(terms.framed_routes, problems),
+        framed_ipv6_prefix=_checked_prefix("framed_ipv6_prefix", terms.framed_ipv6_prefix, problems),
+        delegated_ipv6_prefix=_checked_prefix("delegated_ipv6_prefix", terms.delegated_ipv6_prefix, problems),
+        macs=_checked_macs(terms.macs, problems),
+        extra=_checked_extra(terms.extra, problems),
+    )
+    plan = session.get(RatePlan, terms.plan_id)
+    if plan is None:
+        problems.append(FieldProblem("plan_id", Problem.UNKNOWN_PLAN))
+    if terms.nas_id is not None and session.get(Nas, terms.nas_id) is None:
+        problems.append(FieldProblem("nas_id", Problem.UNKNOWN_NAS))
+    if terms.management not in ("automatic", "manual"):
+        problems.append(FieldProblem("management", Problem.UNKNOWN_CHOICE))
+    if terms.mac_binding not in set(MacBinding):
+        problems.append(FieldProblem("mac_binding", Problem.UNKNOWN_CHOICE))
+    if terms.mac_binding == MacBinding.FIXED and not terms.macs:
+        problems.append(FieldProblem("macs", Problem.REQUIRED))
+    if terms.access_method == AccessMethod.QUEUE and terms.framed_ip is None:
+        problems.append(FieldProblem("framed_ip", Problem.REQUIRED))
+    if (terms.rate_download is None) != (terms.rate_upload is None):
+        missing = "rate_download" if terms.rate_download is None else "rate_upload"
+        problems.append(FieldProblem(missing, Problem.BOTH_OR_NEITHER))
+    for name in ("rate_download", "rate_upload"):
+        if (getattr(terms, name) or 1) <= 0:
+            problems.append(FieldProblem(name, Problem.NOT_POSITIVE))
+    if terms.pool is not None and len(terms.pool.encode()) > 63:
+        problems.append(FieldProblem("pool", Problem.TOO_LONG, {"limit": "63"}))
+    problems += _range("session_limit", terms.session_limit, 0, 1000)
+    problems += _range("max_macs", terms.max_macs, 1, 100)
+    problems += _conflicts(session, operator_id, terms, service_id)
+    if problems:
+        raise Invalid(*problems)
+    return terms
+
+
+def _checked_name(terms: ServiceTerms, problems: list[FieldProblem]) -> str:
+    name = terms.name
+    if not name:
+        problems.append(FieldProblem("name", Problem.REQUIRED))
+    elif terms.access_method == AccessMethod.MAC:
+        try:
+            return parse_mac(name)
+        except NotAMac:
+            problems.append(FieldProblem("name", Problem.NOT_A_MAC))
+    elif name != name.strip() or not name.isprintable():
+        problems.append(FieldProblem("name", Problem.NAME_CHARACTERS))
+    elif len(name.encode()) > LONGEST_NAME:
+        problems.append(FieldProblem("name", Problem.NAME_TOO_LONG))
+    return name
+
+
+def _checked_ip(text: str | None, problems: list[FieldProblem]) -> str | None:
+    if text is None:
+        return None
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        problems.append(FieldProblem("framed_ip", Problem.NOT_AN_ADDRESS))
+        return text
+    if address.version != 4:
+        problems.append(FieldProblem("framed_ip", Problem.NOT_IPV4))
+    elif address.is_unspecified or address.is_multicast or int(address) >= 0xFFFFFFFE:
+        # 255.255.255.254 and .255 mean "as the NAS or the user likes" (RFC 2865 §5.8).
+        problems.append(FieldProblem("framed_ip", Problem.NOT_AN_ADDRESS))
+    return str(address)
+
+
+def _checked_prefix(field: str, text: str | None, problems: list[FieldProblem]) -> str | None:
+    if text is None:
+        return None
+    try:
+        interface = ipaddress.IPv6Interface(text.strip())
+    except ValueError:
+        problems.append(FieldProblem(field, Problem.NOT_A_PREFIX))
+        return text
+    if "/" not in text or interface.network.is_multicast:
+        problems.append(FieldProblem(field, Problem.NOT_A_PREFIX))
+    elif interface.ip != interface.network.network_address:
+        problems.append(FieldProblem(field, Problem.HOST_BITS, {"network": str(interface.network)}))
+    return str(interface.network)
+
+
+def _checked_routes(routes: tuple[str, ...], problems: list[FieldProblem]) -> tuple[str, ...]:
+    """Framed-Route is `network [gateway [metric]]` (RFC 2865 §5.22)."""
+    checked = []
+    for route in routes:
+        words = route.split()
+        try:
+            network, *rest = words
+            ipaddress.IPv4Network(network)
+            if rest:
+                ipaddress.IPv4Address(rest[0])
+            if len(rest) > 2 or not all(metric.isdigit() for metric in rest[1:]):
+                raise ValueError(route)
+        except ValueError:
+            problems.append(FieldProblem("framed_routes", Problem.NOT_A_ROUTE))
+            return routes
+        checked.append(" ".join(words))
+    if len(checked) > 20:
+        problems.append(FieldProblem("framed_routes", Problem.NOT_A_ROUTE))
+    return tuple(checked)
+
+
+def _checked_macs(macs: tuple[str, ...], problems: list[FieldProblem]) -> tuple[str, ...]:
+    found = [find_mac(mac) for mac in macs]
+    if None in found or len(found) > 100:
+        problems.append(FieldProblem("macs", Problem.NOT_A_MAC))
+        return macs
+    return tuple(sorted({mac for mac in found if mac is not None}))
+
+
+def _checked_extra(extra: tuple[Extra, ...], problems: list[FieldProblem]) -> tuple[Extra, ...]:
+    try:
+        return check_extra(extra)
+    except BadAttribute as refused:
+        problems.append(FieldProblem("extra", Problem.ATTRIBUTE, {"name": refused.name, "flaw": refused.flaw.value}))
+        return extra
+
+
+def _password_problems(access_method: str, password: str | None) -> list[FieldProblem]:
+    if not password:
+        return [FieldProblem("password", Problem.REQUIRED)] if access_method in WITH_PASSWORD else []
+    if len(password.encode()) > LONGEST_PASSWORD:
+        return [FieldProblem("password", Problem.TOO_LONG, {"limit": str(LONGEST_PASSWORD)})]
+    if not password.isprintable():
+        return [FieldProblem("password", Problem.NAME_CHARACTERS)]
+    return []
+
+
+def _range(name: str, value: int, low: int, high: int) -> list[FieldProblem]:
+    if low <= value <= high:
+        return []
+    return [FieldProblem(name, Problem.OUT_OF_RANGE, {"low": str(low), "high": str(high)})]
+
+
+def _conflicts(
+    session: Session, operator_id: int, terms: ServiceTerms, service_id: int | None
+) -> Iterator[FieldProblem]:
+    """Yield what another service of the operator has already, with whose it is."""
+    others = (
+        select(Subscriber.id, Subscriber.name)
+        .join(Service, Service.subscriber_id == Subscriber.id)
+        .where(
+            Service.operator_id == operator_id,
+            Service.state != ServiceState.TERMINATED.value,
+            Service.id.is_distinct_from(service_id),
+        )
+        .limit(1)
+    )
+    # The same address may live behind two routers, when both services are tied to theirs.
+    same_place = or_(Service.nas_id.is_(None), Service.nas_id == terms.nas_id) if terms.nas_id else None
+    nearby = others if same_place is None else others.where(same_place)
+    wanted = [(others.where(Service.name == terms.name), "name", Problem.NAME_TAKEN)]
+    if terms.access_method == AccessMethod.MAC:
+        wanted[0] = (wanted[0][0], "name", Problem.MAC_TAKEN)
+    if _is_address(terms.framed_ip):
+        wanted.append((nearby.where(Service.framed_ip == terms.framed_ip), "framed_ip", Problem.ADDRESS_TAKEN))
+    for name in ("framed_ipv6_prefix", "delegated_ipv6_prefix"):
+        prefix = getattr(terms, name)
+        if _is_address(prefix):
+            overlaps = or_(
+                Service.framed_ipv6_prefix.op("&&")(func.cidr(prefix)),
+                Service.delegated_ipv6_prefix.op("&&")(func.cidr(prefix)),
+            )
+            wanted.append((others.where(overlaps), name, Problem.ADDRESS_TAKEN))
+    for query, name, problem in wanted:
+        owner = session.execute(query).one_or_none()
+        if owner is not None:
+            yield FieldProblem(name, problem, {"subscriber": owner.name, "subscriber_id": str(owner.id)})
+
+
+def _is_address(text: str | None) -> bool:
+    """Tell whether PostgreSQL would read it too; if not, that is a problem already found."""
+    try:
+        ipaddress.ip_interface(text or "")
+    except ValueError:
+        return False
+    return True
