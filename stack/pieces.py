@@ -25,7 +25,7 @@ class Piece:
     """One program of the stack.
 
     `stop_signal` asks it to end in an orderly way, which it may take `stop_seconds` for. `ready` is polled from
-    when it was started; None means that it is ready at once.
+    when it was started; None means that it is ready at once. The supervisor does not print lines with `noise` in them.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Piece:
     stop_seconds: float = 10.0
     ready: Callable[[], bool] | None = field(default=None, compare=False)
     ready_seconds: float = 30.0
+    noise: str | None = None
 
     def full_command(self) -> list[str]:
         """Return the command that drops to the piece's user and ends with its parent.

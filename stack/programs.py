@@ -33,7 +33,8 @@ def loader_piece(settings: Settings) -> Piece:
 
 
 def publisher_piece(settings: Settings) -> Piece:
-    return _portico(settings, "publisher")
+    """The publisher is ready once there is an image at all: radiusd does not start without one."""
+    return _portico(settings, "publisher", ready=(settings.image_dir / "current").exists)
 
 
 def lab_piece(settings: Settings) -> Piece:
@@ -109,8 +110,8 @@ def become_piece(piece: Piece, settings: Settings) -> None:
     os.execve(piece.command[0], piece.command, dict(piece.environment))  # noqa: S606 - no shell is wanted
 
 
-def _portico(settings: Settings, command: str) -> Piece:
-    return _piece(settings, command, sys.executable, "-m", "stack", command)
+def _portico(settings: Settings, command: str, *, ready: Callable[[], bool] | None = None) -> Piece:
+    return _piece(settings, command, sys.executable, "-m", "stack", command, ready=ready)
 
 
 def _piece(

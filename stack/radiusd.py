@@ -48,6 +48,7 @@ def radiusd_piece(settings: Settings) -> Piece:
         PROJECT,
         ready=lambda: udp_port_is_bound(settings.auth_port) and udp_port_is_bound(settings.acct_port),
         ready_seconds=60.0,
+        noise=": Info: Adding client ",  # each NAS anew every second, so that a changed one is in force at once
     )
 
 

@@ -121,12 +121,17 @@ class Supervised:
             block = b"" if reading.cancelled() or not reading.done() else reading.result()
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
-                self._say(self.piece.name, line.decode("utf-8", "replace"))
+                self._print(line)
             if not block:
                 break
         await ended
         if rest:
-            self._say(self.piece.name, rest.decode("utf-8", "replace"))
+            self._print(rest)
+
+    def _print(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace")
+        if self.piece.noise is None or self.piece.noise not in text:
+            self._say(self.piece.name, text)
 
 
 class Supervisor:
