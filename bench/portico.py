@@ -10,7 +10,7 @@ import psycopg
 
 from bench.generator import run_load
 from bench.rounds import Contender
-from bench.seed import seed, system_url
+from bench.seed import LOOPBACK, seed, system_url
 from bench.site import Site
 from db.migrate import migrate
 from radius.journal import segments
@@ -76,11 +76,11 @@ class Portico:
 
 @contextmanager
 def portico(
-    site: Site, users: Sequence[tuple[str, str]], nas: Sequence[tuple[str, int]] = (("127.0.0.1", 3799),)
+    site: Site, users: Sequence[tuple[str, str]], nas: Sequence[tuple[str, int]] = LOOPBACK, *, session_limit: int = 0
 ) -> Iterator[Portico]:
     """Migrate and seed the site, publish its image, start radiusd and the loader. All stop at the end."""
     migrate(site.settings)
-    seed(site.settings, users, nas)
+    seed(site.settings, users, nas, session_limit=session_limit)
     with ExitStack() as stack:
         running = Portico(site, stack)
         wait_for_image(running)
@@ -103,4 +103,4 @@ def wait_for_image(running: Portico) -> None:
 def first_login(running: Portico, users_file: Path) -> None:
     """Send one Access-Request, so that a radiusd that does not answer is noticed before anything is measured."""
     load = run_load("pap", running.site.settings.auth_port, users_file, "-n", 1, "-d", 5)
-    assert load.accepted == 1, running.radiusd.last_lines()
+    assert load.accepted == 1, f"{load}\n{running.radiusd.last_lines()}"

@@ -15,16 +15,21 @@ from core.settings import Settings
 
 OPERATOR = 1
 PLANS = 20
+LOOPBACK = (("127.0.0.1", 3799),)
 _FIRST_ADDRESS = IPv4Address("10.0.0.0")
 
 
 def seed(
-    settings: Settings, users: Sequence[tuple[str, str]], nas: Sequence[tuple[str, int]] = (("127.0.0.1", 3799),)
+    settings: Settings,
+    users: Sequence[tuple[str, str]],
+    nas: Sequence[tuple[str, int]] = LOOPBACK,
+    *,
+    session_limit: int = 0,
 ) -> None:
     """Fill an empty, migrated database: one operator, `nas` (address and CoA port), plans, a service for each user.
 
-    Sessions are not limited, since a load presents the same name many times. NAS, subscriber and service ids count
-    from 1 in the order given, as their sequences do in a database that nothing was written to.
+    Sessions are not limited unless told, since a load presents the same name many times. NAS, subscriber and service
+    ids count from 1 in the order given, as their sequences do in a database that nothing was written to.
     """
     keyring = settings.keyring
     with psycopg.connect(system_url(settings)) as connection:
@@ -59,7 +64,7 @@ def seed(
                     name,
                     keyring.seal("service.password", password),
                     str(_FIRST_ADDRESS + number - 1),
-                    0,
+                    session_limit,
                     "2026-01-01 00:00:00+00",
                 )
                 for number, (name, password) in enumerate(users, 1)
