@@ -1,0 +1,89 @@
+"""The Celery application: work on a timer, and a thread beside it that enforces.
+
+Redis is the broker and may be lost at any moment, so nothing here is the only trace of what must be done: tasks look
+for rows whose time has come. They find the same thing to do however often they are called, so several beats, one in
+each worker, do no harm.
+"""
+
+from typing import Any
+
+import celery
+from celery import bootsteps, signals
+from celery.beat import EmbeddedService, Scheduler
+
+from core.log import configure_logging
+from core.settings import Settings, read_settings
+from worker.schedule import SCHEDULE
+
+settings = read_settings()
+
+app = celery.Celery("portico", include=["radius.tasks"], set_as_current=True)
+app.conf.update(
+    broker_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5, "visibility_timeout": 600},
+    task_default_queue="portico",
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    timezone="UTC",
+    enable_utc=True,
+    beat_schedule=SCHEDULE,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+)
+
+
+@signals.worker_init.connect
+def _log(**_: Any) -> None:
+    configure_logging("worker", settings.log_level)
+
+
+class Enforcing(bootsteps.StartStopStep):
+    """Runs the enforcer on a thread while the worker runs, whether its broker answers or not."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._enforcer: Any = None
+
+    def start(self, parent: Any) -> None:
+        from worker.enforcer import Enforcer
+
+        self._enforcer = Enforcer(settings)
+        self._enforcer.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._enforcer is not None:
+            self._enforcer.stop()
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+
+class Beating(bootsteps.StartStopStep):
+    """Runs the beat on a thread; Celery's own `--beat` forks a second process, which outlives a killed worker.
+
+    Its schedule is kept in memory: what a restart calls too early finds nothing to do.
+    """
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._beat: Any = None
+
+    def start(self, parent: Any) -> None:
+        self._beat = EmbeddedService(parent.app, thread=True, scheduler_cls=Scheduler)
+        self._beat.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._beat is not None:
+            self._beat.stop()
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+
+app.steps["worker"].add(Enforcing)
+app.steps["worker"].add(Beating)
+__all__ = ["Settings", "app"]

@@ -1,0 +1,22 @@
+"""What is done on a timer, and how often (seconds).
+
+A task that waited in the broker longer than until its next turn is dropped, so an hour's absence of the worker is not
+made up for in a burst.
+"""
+
+from typing import Any
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+def _every(seconds: float, task: str) -> dict[str, Any]:
+    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 30.0)}}
+
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "suspend who is overdue": _every(MINUTE, "radius.tasks.suspend_overdue_services"),
+    "find drift": _every(MINUTE, "radius.tasks.sweep"),
+    "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
+    "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),
+    "purge the change log": _every(HOUR, "radius.tasks.purge_change_log"),
+}
