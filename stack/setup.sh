@@ -3,7 +3,6 @@
 #
 #   stack/setup.sh          what `make run` needs
 #   stack/setup.sh --test   what `make test` needs on top of it
-#   stack/setup.sh --image  without the servers that a container gets from images of their own
 #
 # Run by root it installs Debian packages and makes the user that the pieces run as. Run by anyone else it says which
 # packages are missing. The virtual environment lives in a cache outside the project, because a clone in /root is
@@ -12,12 +11,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kind=run
-servers=yes
 for argument in "$@"; do
     case $argument in
         --test) kind=test ;;
-        --image) servers=no ;;
-        *) echo "usage: stack/setup.sh [--test] [--image]" >&2; exit 2 ;;
+        *) echo "usage: stack/setup.sh [--test]" >&2; exit 2 ;;
     esac
 done
 
@@ -59,8 +56,10 @@ step() {
 
 # --- Debian packages -------------------------------------------------------------------------------------------------
 
-packages=(freeradius freeradius-utils freeradius-python3 python3 python3-venv util-linux iproute2 fonts-dejavu-core wkhtmltopdf)
-if [[ $servers == yes ]]; then packages+=(postgresql-15 redis-server); fi
+packages=(
+    freeradius freeradius-utils freeradius-python3 postgresql-15 redis-server python3 python3-venv
+    util-linux iproute2 fonts-dejavu-core wkhtmltopdf
+)
 # A node that is there already is as good as Debian's.
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then packages+=(nodejs npm); fi
 if [[ $kind == test ]]; then
@@ -69,7 +68,7 @@ if [[ $kind == test ]]; then
         chromium                                                             # browser tests
         user-mode-linux ppp pppoe slirp iputils-ping kmod                    # a real PPPoE session
         gcc libc6-dev                                                        # the load generator
-        poppler-utils procps
+        poppler-utils procps python3-yaml
     )
 fi
 
