@@ -10,7 +10,7 @@ from typing import Any
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
-from wtforms import DateField, DecimalField, IntegerField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms import DateField, DecimalField, Field, IntegerField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Optional
 
 
@@ -116,3 +116,9 @@ def choice(title: Any, *, numeric: bool = False, **options: Any) -> SelectField:
         return int(value) if value not in (None, "", "None") else None
 
     return SelectField(title, coerce=to_id if numeric else str, **options)
+
+
+def seen_version(field: Field) -> int:
+    """Return the version of a row that a form was filled from; 0, which no row has, where it does not say."""
+    typed = field.data or ""
+    return int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 10 else 0

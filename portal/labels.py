@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_babel import gettext as _
 
 from core.i18n import N_
@@ -82,6 +82,83 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# What the audit log says was done, `entity.verb`.
+ACTIONS: Mapping[str, str] = {
+    "staff.sign_in": N_("Signed in"),
+    "staff.create": N_("Staff member entered"),
+    "staff.password": N_("Own password changed"),
+    "operator.create": N_("Operator entered"),
+    "subscriber.create": N_("Subscriber entered"),
+    "subscriber.change": N_("Subscriber changed"),
+    "subscriber.delete": N_("Subscriber removed"),
+    "service.create": N_("Service entered"),
+    "service.change": N_("Service changed"),
+    "service.plan": N_("Plan of the service changed"),
+    "service.suspend": N_("Service suspended"),
+    "service.restore": N_("Service restored"),
+    "service.pause": N_("Service paused"),
+    "service.resume": N_("Service resumed"),
+    "service.activate": N_("Service activated"),
+    "service.terminate": N_("Service terminated"),
+    "service.reinstate": N_("Service reinstated"),
+    "service.paid_until": N_("Marked as paid"),
+    "service.password": N_("Password of the service changed"),
+    "service.password_shown": N_("Password of the service shown"),
+    "plan.create": N_("Rate plan entered"),
+    "plan.change": N_("Rate plan changed"),
+    "plan.archive": N_("Rate plan archived"),
+    "plan.restore": N_("Rate plan brought back"),
+    "nas.create": N_("NAS entered"),
+    "nas.change": N_("NAS changed"),
+    "nas.delete": N_("NAS removed"),
+    "nas.change_secret": N_("RADIUS secret changed"),
+    "nas.reveal_secret": N_("RADIUS secret shown"),
+    "session.disconnect": N_("Session disconnected"),
+    "session.rate": N_("Rate of a session changed"),
+    "session.close": N_("Stale session closed"),
+    "address.lookup": N_("Address looked up"),
+}
+
+# What fields are called where a change is shown.
+FIELDS: Mapping[str, str] = {
+    "name": N_("Name"),
+    "email": N_("E-mail"),
+    "phone": N_("Phone"),
+    "tax_id": N_("Tax number"),
+    "address": N_("Address"),
+    "latitude": N_("Latitude"),
+    "longitude": N_("Longitude"),
+    "language": N_("Language"),
+    "notes": N_("Notes"),
+    "subscriber": N_("Subscriber"),
+    "state": N_("State"),
+    "cause": N_("Cause"),
+    "detail": N_("Note"),
+    "paid_until": N_("Paid until"),
+    "plan": N_("Rate plan"),
+    "plan_id": N_("Rate plan"),
+    "nas_id": N_("NAS"),
+    "password": N_("Password"),
+    "access_method": N_("Access by"),
+    "management": N_("Cut-off"),
+    "framed_ip": N_("Fixed IPv4 address"),
+    "framed_routes": N_("Routes"),
+    "framed_ipv6_prefix": N_("IPv6 prefix of the line"),
+    "delegated_ipv6_prefix": N_("Delegated IPv6 prefix"),
+    "pool": N_("Address pool"),
+    "rate_download": N_("Download"),
+    "rate_upload": N_("Upload"),
+    "session_limit": N_("Sessions at the same time"),
+    "mac_binding": N_("Devices"),
+    "macs": N_("MAC addresses"),
+    "max_macs": N_("How many devices are learnt"),
+    "extra": N_("Further RADIUS attributes"),
+    "download": N_("Download"),
+    "upload": N_("Upload"),
+    "price": N_("Price"),
+    "roles": N_("Roles"),
+}
+
 
 def badge(kind: str, value: str) -> Badge:
     """Return the badge of a value, its word translated; a value that is not known is shown as it is."""
@@ -102,5 +179,22 @@ def choices(kind: str) -> list[tuple[str, str]]:
     return [(value, label(kind, value)) for value in (BADGES.get(kind) or LABELS[kind])]
 
 
+def action_text(action: str) -> str:
+    """Return what an audit entry says was done."""
+    return _(ACTIONS[action]) if action in ACTIONS else action
+
+
+def field_text(name: str) -> str:
+    """Return what a field is called."""
+    return _(FIELDS[name]) if name in FIELDS else name.replace("_", " ")
+
+
+def has_page(endpoint: str) -> bool:
+    """Tell whether a page is part of this portal."""
+    return endpoint in current_app.view_functions
+
+
 def install(app: Flask) -> None:
-    app.jinja_env.globals.update(badge=badge, label=label, choices=choices)
+    app.jinja_env.globals.update(
+        badge=badge, label=label, choices=choices, action_text=action_text, field_text=field_text, has_page=has_page
+    )

@@ -1,11 +1,15 @@
 """Subscribers: the people and companies who have services."""
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.types import Base, Created, Id, Tenanted
+
+if TYPE_CHECKING:
+    from db.models.service import Service
 
 
 class Subscriber(Tenanted, Base):
@@ -27,6 +31,8 @@ class Subscriber(Tenanted, Base):
     search_text: Mapped[str] = mapped_column(  # what search_subscribers() looks in: folded, without accents
         Computed("portico_subscriber_text(name, email, phone, tax_id, address)", persisted=True), deferred=True
     )
+
+    services: Mapped[list["Service"]] = relationship(lazy="raise", viewonly=True, order_by="Service.id")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
     __table_args__ = (

@@ -8,6 +8,8 @@ AREAS = (
     "dashboard",
     "search",
     "subscribers",
+    "services",
+    "plans",
     "account",
 )
 

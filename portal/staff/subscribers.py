@@ -1,44 +1,328 @@
-"""Subscribers: list, page, create and edit."""
+"""Subscribers: the list, the page of one with all that hangs on it, create and edit."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import selectinload
+from wtforms import HiddenField
 
-from db.models import Subscriber
+from core.clock import start_of_day
+from core.i18n import LANGUAGES
+from crm.problems import ChangedMeanwhile, Invalid
+from crm.subscribers import (
+    SubscriberDetails,
+    change_subscriber,
+    create_subscriber,
+    delete_subscriber,
+    details_of,
+    namesakes,
+)
+from db.models import AccountingSession, AuditEntry, Service, Subscriber, UsageHour
 from portal import context
+from portal.errors import put_on_form
+from portal.forms import Form, choice, long_text, number, seen_version, text
+from portal.labels import choices
+from portal.messages import done, refuse
 from portal.permissions import Permission, requires
-from portal.tables import Column, Table, show
+from portal.tables import Column, Filter, Table, show
 
 blueprint = Blueprint("subscribers", __name__, url_prefix="/subscribers")
 
+# As people sort names: accents and case count last, Ñ stands after N.
+BY_NAME = Subscriber.name.collate("und-x-icu")
 
-def _search(text: str) -> ColumnElement[bool]:
-    return or_(Subscriber.name.icontains(text, autoescape=True), Subscriber.phone.icontains(text, autoescape=True))
+
+def _search(words: str) -> ColumnElement[bool]:
+    return Subscriber.id.in_(select(func.search_subscribers(words)))
 
 
-def _name(row: Any) -> object:
-    return row.name
+def _with_services_in(state: str) -> ColumnElement[bool]:
+    services = select(Service.id).where(Service.subscriber_id == Subscriber.id)
+    match state:
+        case "none":
+            return ~services.exists()
+        case "overdue":
+            today = context.now().astimezone(context.zone()).date()
+            overdue = and_(
+                Service.paid_until < today,
+                Service.management == "automatic",
+                Service.state.in_(("active", "suspended")),
+            )
+            return services.where(overdue).exists()
+    return services.where(Service.state == state).exists()
+
+
+def _state_choices() -> list[tuple[str, Any]]:
+    return [*choices("service_state"), ("overdue", _("Unpaid")), ("none", _("No service"))]
 
 
 TABLE = Table(
     name="subscribers",
     columns=(
-        Column("name", _l("Name"), lambda row: row.name, Subscriber.name),
+        Column("name", _l("Name"), lambda row: row.name, BY_NAME),
         Column("phone", _l("Phone"), lambda row: row.phone),
+        Column("services", _l("Services"), lambda row: " ".join(service.name for service in row.services)),
         Column("address", _l("Address"), lambda row: row.address, wide=True),
+        Column("email", _l("E-mail"), lambda row: row.email, wide=True),
         Column("created", _l("Since"), lambda row: row.created_at, Subscriber.created_at, wide=True),
     ),
     order="name",
     tie=Subscriber.id,
+    filters=(Filter("service", _l("Any service"), _state_choices, _with_services_in),),
     search=_search,
     search_hint=_l("Name, phone, e-mail, address"),
+    count_up_to=200_000,
 )
+
+
+class SubscriberForm(Form):
+    name = text(_l("Name"), required=True)
+    phone = text(_l("Phone"))
+    email = text(_l("E-mail address"))
+    tax_id = text(_l("Tax number"))
+    address = text(_l("Address"))
+    latitude = number(_l("Latitude"))
+    longitude = number(_l("Longitude"))
+    language = choice(_l("Language of messages"))
+    notes = long_text(_l("Notes"))
+    version = HiddenField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.language.choices = [("", _("The company's language")), *LANGUAGES.items()]
+
+    def details(self) -> SubscriberDetails:
+        values = {name: getattr(self, name).data for name in SubscriberDetails.__slots__}
+        return SubscriberDetails(**{**values, "language": self.language.data or None, "notes": self.notes.data or ""})
+
+
+def find(subscriber_id: int) -> Subscriber:
+    """Return a subscriber of this operator, or answer 404."""
+    return context.db().get(Subscriber, subscriber_id) or abort(404)
 
 
 @blueprint.get("/")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def index() -> ResponseReturnValue:
-    return show(context.db(), TABLE, select(Subscriber), "staff/subscribers/index.html")
+    query = select(Subscriber).options(selectinload(Subscriber.services))
+    return show(context.db(), TABLE, query, "staff/subscribers/index.html")
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@requires(Permission.SUBSCRIBERS_EDIT)
+def create() -> ResponseReturnValue:
+    form = SubscriberForm()
+    alike = []
+    if request.method == "POST" and form.validate():
+        session = context.db()
+        alike = [] if request.form.get("confirmed") else namesakes(session, form.details())
+        if not alike:
+            try:
+                subscriber = create_subscriber(session, context.actor(), form.details())
+            except Invalid as invalid:
+                put_on_form(form, invalid)
+            else:
+                session.commit()
+                done(_("%(name)s is entered.", name=subscriber.name))
+                if context.may(Permission.SERVICES_EDIT):
+                    return redirect(url_for("services.create", subscriber_id=subscriber.id))
+                return redirect(url_for(".page", subscriber_id=subscriber.id))
+    return render_template("staff/subscribers/form.html", form=form, subscriber=None, alike=alike, theirs=None)
+
+
+@blueprint.route("/<int:subscriber_id>/edit", methods=["GET", "POST"])
+@requires(Permission.SUBSCRIBERS_EDIT)
+def edit(subscriber_id: int) -> ResponseReturnValue:
+    subscriber = find(subscriber_id)
+    form = SubscriberForm(obj=subscriber)
+    theirs = None
+    if request.method == "POST" and form.validate():
+        session = context.db()
+        try:
+            change_subscriber(session, context.actor(), subscriber, form.details(), seen_version(form.version))
+        except Invalid as invalid:
+            session.rollback()
+            put_on_form(form, invalid)
+        except ChangedMeanwhile:
+            theirs = differences(details_of(subscriber), form.details())
+            form.version.data = str(subscriber.version)  # sending it again overwrites, knowingly
+            form.version.raw_data = None
+        else:
+            session.commit()
+            done(_("Saved."))
+            return redirect(url_for(".page", subscriber_id=subscriber.id))
+    page = render_template("staff/subscribers/form.html", form=form, subscriber=subscriber, alike=[], theirs=theirs)
+    return page, 409 if theirs is not None else 200
+
+
+def differences(stored: Any, typed: Any) -> list[tuple[str, Any, Any]]:
+    """Return the fields in which two values of a dataclass differ: name, as stored, as typed."""
+    pairs = ((name, getattr(stored, name), getattr(typed, name)) for name in type(stored).__slots__)
+    return [(name, first, second) for name, first, second in pairs if first != second]
+
+
+@blueprint.post("/<int:subscriber_id>/delete")
+@requires(Permission.SUBSCRIBERS_EDIT)
+def delete(subscriber_id: int) -> ResponseReturnValue:
+    session = context.db()
+    subscriber = find(subscriber_id)
+    name = subscriber.name
+    if not delete_subscriber(session, context.actor(), subscriber):
+        refuse(_("%(name)s has or had services and stays on record. Terminate the services instead.", name=name))
+        return redirect(url_for(".page", subscriber_id=subscriber_id))
+    session.commit()
+    done(_("%(name)s is removed.", name=name))
+    return redirect(url_for(".index"))
+
+
+# The page of one subscriber, a tab at a time.
+
+
+def services_of(subscriber: Subscriber) -> list[Service]:
+    """Return the subscriber's services with plan and NAS, those in use first."""
+    query = (
+        select(Service)
+        .where(Service.subscriber_id == subscriber.id)
+        .options(selectinload(Service.plan), selectinload(Service.nas))
+        .order_by(Service.state == "terminated", Service.id)
+    )
+    return list(context.db().scalars(query))
+
+
+def live_sessions(services: list[Service]) -> dict[int, list[AccountingSession]]:
+    """Return the open sessions of services, the newest first."""
+    live: dict[int, list[AccountingSession]] = {service.id: [] for service in services}
+    query = (
+        select(AccountingSession)
+        .where(AccountingSession.service_id.in_(list(live)), AccountingSession.ended_at.is_(None))
+        .order_by(AccountingSession.started_at.desc())
+        .limit(100)
+    )
+    for found in context.db().scalars(query):
+        if found.service_id is not None:
+            live[found.service_id].append(found)
+    return live
+
+
+@blueprint.get("/<int:subscriber_id>")
+@requires(Permission.SUBSCRIBERS_VIEW)
+def page(subscriber_id: int) -> ResponseReturnValue:
+    subscriber = find(subscriber_id)
+    services = services_of(subscriber)
+    return render_template(
+        "staff/subscribers/overview.html",
+        subscriber=subscriber,
+        services=services,
+        live=live_sessions(services),
+        today=context.now().astimezone(context.zone()).date(),
+    )
+
+
+USAGE_SPANS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31)}
+
+
+@blueprint.get("/<int:subscriber_id>/usage")
+@requires(Permission.SUBSCRIBERS_VIEW)
+def usage(subscriber_id: int) -> ResponseReturnValue:
+    subscriber = find(subscriber_id)
+    services = services_of(subscriber)
+    span = request.args.get("span") if request.args.get("span") in USAGE_SPANS else "week"
+    assert span is not None
+    hourly = span != "month"
+    rows = _usage_rows([service.id for service in services], context.now() - USAGE_SPANS[span], hourly=hourly)
+    return render_template(
+        "staff/subscribers/usage.html",
+        subscriber=subscriber,
+        services=services,
+        live=live_sessions(services),
+        rows=rows,
+        span=span,
+        hourly=hourly,
+    )
+
+
+def _usage_rows(service_ids: list[int], since: datetime, *, hourly: bool) -> list[Any]:
+    """Return octets per hour, or per day of the operator's zone: `at`, `received`, `sent` by the subscriber."""
+    if hourly:
+        unit: Any = UsageHour.hour
+    else:
+        unit = func.date_trunc("day", UsageHour.hour, context.zone().key)
+        local = since.astimezone(context.zone())
+        since = start_of_day(local.date(), context.zone())
+    query: Select[Any] = (
+        select(
+            unit.label("at"),
+            func.sum(UsageHour.octets_out).label("received"),
+            func.sum(UsageHour.octets_in).label("sent"),
+        )
+        .where(UsageHour.service_id.in_(service_ids), UsageHour.hour >= since)
+        .group_by(unit)
+        .order_by(unit)
+    )
+    return list(context.db().execute(query))
+
+
+SESSIONS = Table(
+    name="sessions",
+    columns=(
+        Column("started", _l("From"), lambda row: row.started_at, AccountingSession.started_at),
+        Column("ended", _l("Until"), lambda row: row.ended_at),
+        Column("user_name", _l("User name"), lambda row: row.user_name, wide=True),
+        Column("framed_ip", _l("Address"), lambda row: row.framed_ip),
+        Column("mac", _l("Device"), lambda row: row.mac, wide=True),
+        Column("received", _l("Received"), lambda row: row.octets_out, numeric=True),
+        Column("sent", _l("Sent"), lambda row: row.octets_in, numeric=True),
+        Column("cause", _l("Ended by"), lambda row: row.terminate_cause, wide=True),
+    ),
+    order="-started",
+    tie=AccountingSession.id,
+)
+
+
+@blueprint.get("/<int:subscriber_id>/sessions")
+@requires(Permission.SUBSCRIBERS_VIEW)
+def sessions(subscriber_id: int) -> ResponseReturnValue:
+    subscriber = find(subscriber_id)
+    services = services_of(subscriber)
+    query = select(AccountingSession).where(AccountingSession.service_id.in_([service.id for service in services]))
+    return show(
+        context.db(),
+        SESSIONS,
+        query,
+        "staff/subscribers/sessions.html",
+        subscriber=subscriber,
+        services=services,
+        live=live_sessions(services),
+    )
+
+
+@blueprint.get("/<int:subscriber_id>/history")
+@requires(Permission.SUBSCRIBERS_VIEW)
+def history(subscriber_id: int) -> ResponseReturnValue:
+    subscriber = find(subscriber_id)
+    services = services_of(subscriber)
+    ids = [service.id for service in services]
+    query = (
+        select(AuditEntry)
+        .where(
+            or_(
+                and_(AuditEntry.entity == "subscriber", AuditEntry.entity_id == subscriber.id),
+                and_(AuditEntry.entity == "service", AuditEntry.entity_id.in_(ids)),
+            )
+        )
+        .order_by(AuditEntry.id.desc())
+        .limit(200)
+    )
+    return render_template(
+        "staff/subscribers/history.html",
+        subscriber=subscriber,
+        services=services,
+        live=live_sessions(services),
+        entries=list(context.db().scalars(query)),
+        names={service.id: service.name for service in services},
+    )
