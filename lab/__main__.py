@@ -81,6 +81,7 @@ def demo(scenario: Path | None = None, seconds: float | None = None) -> None:
 @click.option("--method", type=_methods, default=Method.CHAP.value, show_default=True)
 @click.option("--spread", default=_STORM.spread, show_default=True, help="Seconds within which all begin to dial.")
 @click.option("--at-once", default=_STORM.logins_at_once, show_default=True, help="Logins a NAS negotiates at a time.")
+@click.option("--pause", default=_STORM.pause, show_default=True, help="Seconds that the power is away.")
 @click.option("--timeout", default=_STORM.timeout, show_default=True, help="Seconds before a request is sent again.")
 def storm_command(
     subscribers: int,
@@ -95,6 +96,7 @@ def storm_command(
     method: str,
     spread: float,
     at_once: int,
+    pause: float,
     timeout: float,
 ) -> None:
     """Connect everybody, cut the power, and time the return; prints JSON. Exit status 1 if not all came back."""
@@ -110,6 +112,7 @@ def storm_command(
         method=Method(method),
         spread=spread,
         logins_at_once=at_once,
+        pause=pause,
         timeout=timeout,
     )
     report = asyncio.run(ride(storm))

@@ -63,6 +63,10 @@ MS_CHAP_CHALLENGE = vendor_specific(MICROSOFT, 11)
 MS_CHAP2_RESPONSE = vendor_specific(MICROSOFT, 25)
 MS_CHAP2_SUCCESS = vendor_specific(MICROSOFT, 26)
 
+ASCEND = 529
+ASCEND_DATA_RATE = vendor_specific(ASCEND, 197)
+ASCEND_XMIT_RATE = vendor_specific(ASCEND, 255)
+
 MIKROTIK = 14988
 MIKROTIK_RECV_LIMIT = vendor_specific(MIKROTIK, 1)
 MIKROTIK_XMIT_LIMIT = vendor_specific(MIKROTIK, 2)

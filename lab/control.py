@@ -85,6 +85,26 @@ def describe(session: Session, nas: str) -> dict[str, Any]:
     }
 
 
+async def _subscribers(network: Network, nas: str | None = None) -> dict[str, Any]:
+    """Tell of each subscriber whether it is connected, and if not, why."""
+    chosen = {each.profile.name for each in network.some_nas(nas)}
+    return {
+        "subscribers": [
+            {
+                "nas": at,
+                "subscriber": name,
+                "connected": cpe.session is not None,
+                "dials": cpe.dials,
+                "refused": cpe.last_refusal and cpe.last_refusal.cause,
+                "message": cpe.last_refusal and cpe.last_refusal.message,
+                "ended": cpe.last_cause and cpe.last_cause.name.lower(),
+            }
+            for (at, name), cpe in network.cpes.items()
+            if at in chosen
+        ]
+    }
+
+
 async def _connect(network: Network, subscriber: str, nas: str | None = None) -> dict[str, Any]:
     cpe = network.find(subscriber, nas)
     outcome = await cpe.dial()
@@ -164,6 +184,7 @@ async def _local_secret(network: Network, nas: str, name: str, password: str | N
 _ORDERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "status": _status,
     "sessions": _sessions,
+    "subscribers": _subscribers,
     "connect": _connect,
     "hang-up": _hang_up,
     "redial": _redial,

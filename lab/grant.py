@@ -103,7 +103,7 @@ def change_grant(grant: Grant, kind: AccessKind, wanted: Attributes, *, rate_obe
             raise NotChangeable(code)
 
     def taken(code: int) -> bool:
-        if code == rad.MIKROTIK_RATE_LIMIT and not rate_obeyed:
+        if code in (rad.MIKROTIK_RATE_LIMIT, rad.ASCEND_DATA_RATE) and not rate_obeyed:
             return False
         return kind in _TAKEN_BY.get(code, (kind,))
 
@@ -116,6 +116,8 @@ def _changes(given: Attributes, taken: Callable[[int], bool]) -> dict[str, Any]:
     rate = given.text(rad.MIKROTIK_RATE_LIMIT)
     if rate is not None and taken(rad.MIKROTIK_RATE_LIMIT):
         changes["rate"], changes["rate_text"] = parse_rate_limit(rate), rate
+    elif taken(rad.ASCEND_DATA_RATE) and (rad.ASCEND_DATA_RATE in given or rad.ASCEND_XMIT_RATE in given):
+        changes["rate"], changes["rate_text"] = _ascend_rate(given), None
     address_list = given.text(rad.MIKROTIK_ADDRESS_LIST)
     if address_list and taken(rad.MIKROTIK_ADDRESS_LIST):
         changes["address_list"] = address_list
@@ -134,6 +136,17 @@ def _changes(given: Attributes, taken: Callable[[int], bool]) -> dict[str, Any]:
             octets = (given.number(high) or 0) * _GIGAWORD + (given.number(low) or 0)
             changes[name] = octets or None
     return changes
+
+
+def _ascend_rate(given: Attributes) -> RateLimit:
+    """Read Ascend-Data-Rate and Ascend-Xmit-Rate, the only rates that a wireless client can be given.
+
+    Together, Xmit is the download and Data the upload; Data alone is both. They come after Mikrotik-Rate-Limit.
+    """
+    data, transmit = given.number(rad.ASCEND_DATA_RATE), given.number(rad.ASCEND_XMIT_RATE)
+    if transmit is None:
+        return RateLimit(data or 0, data or 0)
+    return RateLimit(download=transmit, upload=data or 0)
 
 
 def _means_the_pool(address: str) -> bool:

@@ -16,7 +16,6 @@ from lab.subscriber import Method, Subscriber
 
 LOCAL = Server()
 _DIAL_AGAIN = 3.0
-_SETTLED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Storm:
     """What to let loose. `name`, `password` and `nas_address` are filled with the number `n` of each, from 0.
 
     `spread` is within how many seconds the CPEs find that the NAS is back; `logins_at_once` is how many each NAS
-    negotiates at a time.
+    negotiates at a time, `pause` how long the power is away.
     """
 
     subscribers: int = 50_000
@@ -39,6 +38,7 @@ class Storm:
     logins_at_once: int = 10
     timeout: float = 3.0
     patience: float = 300.0
+    pause: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ async def ride(storm: Storm) -> StormReport:
         connected = await _mass_login(network, cpes, answers, storm)
         network.power_cut()
         answers.clear()
-        await asyncio.sleep(_SETTLED)
+        await asyncio.sleep(storm.pause)
         for nas in network.nas.values():
             nas.power_on()
         returned = await _mass_login(network, cpes, answers, storm)

@@ -47,6 +47,12 @@ unsigned Cleartext-Password := "secret"
 
 0200-0000-000a Auth-Type := Accept
 
+02:00:00:00:00:0C Auth-Type := Accept
+    Mikrotik-Rate-Limit = "1M/4M",
+    Ascend-Data-Rate = 2000000,
+    Ascend-Xmit-Rate = 8000000,
+    Framed-IP-Address = 10.1.2.3
+
 02:00:00:00:00:0B Auth-Type := Accept
 
 DEFAULT Auth-Type := Reject

@@ -125,6 +125,15 @@ def test_a_mac_is_spelled_as_the_service_spells_it_with_an_empty_password(
     assert (request["Calling-Station-Id"], request["User-Password"]) == (calling, "")
 
 
+def test_a_wireless_client_takes_ascend_rates_only_and_no_address(
+    network: BlockingNetwork, profile: MakeProfile
+) -> None:
+    network.add_nas(profile())
+    subscriber = Subscriber("radio", kind=AccessKind.WIRELESS, method=Method.MAC, mac="02:00:00:00:00:0c")
+    session = online(network.connect(subscriber, "tower"))
+    assert (session.grant.rate, session.address) == (RateLimit(download=8_000_000, upload=2_000_000), None)
+
+
 def test_a_session_is_accounted_from_start_to_stop_with_its_class_and_rate(
     network: BlockingNetwork, profile: MakeProfile, plain: PlainRadiusd
 ) -> None:
