@@ -49,9 +49,10 @@ def measure(options: Options) -> Section:
         (Table(("", *(column.replace("_", " ") for column in _COLUMNS)), rows),),
         (
             f"CHAP; the CPEs begin to dial within {storm.spread:g} s, {storm.logins_at_once} at a time on each NAS,"
-            " each with an Access-Request and an Accounting Start. Each service may have one session; those that the"
-            " power cut ended without a Stop must not stand in the way. Answer times are seconds from the first sending."
-            f" The emulated network runs on the same cores; everything together used {busy:.0f} s of processor time.",
+            " each with an Access-Request and an Accounting Start. Each service may have one session, and those"
+            " that the power cut ended without a Stop must not stand in the way. Answer times are seconds from"
+            " the first sending. The emulated network runs on the same cores; all together used"
+            f" {busy:.0f} s of processor time.",
         ),
     )
 
