@@ -76,7 +76,7 @@ class Hooks:
 
     def authorize(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
         try:
-            return self._authorize(dict(pairs))
+            return self._authorize(dict(_readable(pairs)))
         except (ImageDamaged, LmdbError) as problem:
             self._image.report_damage()
             self._complain("authorize", problem)
@@ -100,7 +100,7 @@ class Hooks:
             nas = self._nas_of(dict(pairs)["Tmp-String-0"])
             if nas is None:
                 return HANDLED
-            self._journal.append((ACCOUNTING, time.time(), nas.nas_id, nas.operator_id, pairs))
+            self._journal.append((ACCOUNTING, time.time(), nas.nas_id, nas.operator_id, _readable(pairs)))
         except Exception as problem:  # noqa: BLE001
             self._complain("accounting", problem)
             return HANDLED
@@ -343,6 +343,26 @@ class Hooks:
 
 _MAC_KINDS = (AccessKind.DHCP, AccessKind.WIRELESS)
 _PROVEN = (Proof.CORRECT, Proof.LEFT_TO_MSCHAP, Proof.NOT_NEEDED)
+
+
+def _readable(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Decode the strings that are not UTF-8, which FreeRADIUS hands over in hex and marks by a last pair.
+
+    Old clients send the name in the code page of their system; Latin-1 is the one seen in the field, and it turns
+    any octets into text.
+    """
+    if pairs[-1] != ("Tmp-String-2", "hex"):
+        return pairs
+    decoded = []
+    for name, value in pairs:
+        if value.startswith("=0x"):
+            octets = bytes.fromhex(value[3:])
+            try:
+                value = octets.decode()
+            except UnicodeDecodeError:
+                value = octets.decode("latin-1")
+        decoded.append((name, value))
+    return tuple(decoded)
 
 
 def _outcome(decision: Decision) -> str:

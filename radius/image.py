@@ -178,7 +178,8 @@ class Image:
         body = value[4:]
         if value[:4] != crc32(body, crc32(key)).to_bytes(4, "little"):
             raise ImageDamaged(f"checksum of {key[:40]!r}")
-        return loads(body)  # the same as `unpack`, without another call: this runs for every packet
+        # The same as `unpack`, without another call: this runs for every packet.
+        return loads(body)  # noqa: S302
 
     def get_raw(self, key: bytes) -> bytes | None:
         """Return the stored octets, unchecked: to tell whether they changed."""

@@ -33,14 +33,15 @@ class Name(NamedTuple):
 
 
 def access_kind(attributes: Attributes) -> AccessKind:
+    """Return the kind of access; a request that says nothing and names no MAC address is a login like PPP's."""
     if "Framed-Protocol" in attributes:
         return AccessKind.PPP
     if "Mikrotik-Host-IP" in attributes or attributes.get("Service-Type") == "Login-User":
         return AccessKind.HOTSPOT
+    if find_mac(attributes.get("User-Name", "")) is None or attributes.get("Service-Type") == "Framed-User":
+        return AccessKind.PPP
     if attributes.get("NAS-Port-Type", "").startswith("Wireless"):
         return AccessKind.WIRELESS
-    if attributes.get("Service-Type") == "Framed-User":
-        return AccessKind.PPP
     return AccessKind.DHCP
 
 

@@ -44,8 +44,8 @@ class Client:
 
     def login(
         self,
-        user: str,
-        password: str,
+        user: str | bytes,
+        password: str | bytes,
         method: str = "pap",
         mac: str = "AA:BB:CC:00:00:01",
         message_authenticator: bool = True,

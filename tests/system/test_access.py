@@ -279,12 +279,27 @@ def test_guessing_is_stopped_without_locking_out_the_subscriber_at_home(controll
     assert controller.client.login("victima", "buena", mac=home).code == 2
 
 
-def test_name_and_password_that_are_not_utf8_are_met_with_silence_or_a_reject(controller: Controller):
+def test_name_and_password_in_latin_1_are_read(controller: Controller):
+    controller.isp.service("Peña", "año")
+    controller.settle()
+    assert controller.client.login("Peña", "año").code == 2
+    assert controller.client.login("Peña".encode("latin-1"), "año".encode("latin-1")).code == 2
+    assert controller.client.login("Peña".encode("latin-1"), b"\xff\xfe").code == 3
+
+
+def test_octets_that_are_no_text_at_all_do_not_stop_radiusd(controller: Controller):
     controller.isp.service("sana", "x")
     controller.settle()
-    with pytest.raises(NoAnswer):
-        controller.client.login("Pe\udcf1a".encode("utf-8", "surrogateescape"), "x", timeout=0.5)
+    assert controller.client.login(b"\x80\x81\xff", b"\x90", NAS_Port_Id=b"\xc3", Connect_Info=b"\xa0").code == 3
     assert controller.client.login("sana", "x").code == 2
+
+
+def test_login_without_any_hint_of_the_service_is_a_name_and_a_password(controller: Controller):
+    controller.isp.service("simple", "x")
+    controller.settle()
+    bare = {"Service_Type": None, "Framed_Protocol": None, "NAS_Port_Type": None}
+    assert controller.client.login("simple", "x", **bare).code == 2
+    assert controller.client.login("simple", "", **bare).code == 3
 
 
 def _accepted(client: Client, name: str) -> bool:
