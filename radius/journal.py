@@ -150,7 +150,7 @@ def read_records(segment: Path, position: int, limit: int) -> Iterator[tuple[int
                 if len(data) < 8:
                     return
             length, checksum = _HEADER.unpack_from(data, offset)
-            if length > _LONGEST:
+            if not 0 < length <= _LONGEST:  # zeros are what a power cut leaves at the end of a file
                 return
             if offset + 8 + length > len(data):
                 data, data_start, offset = _read_on(file, position, max(limit, length // 1024 + 1))
@@ -161,6 +161,12 @@ def read_records(segment: Path, position: int, limit: int) -> Iterator[tuple[int
                 return
             position += 8 + length
             yield position, marshal.loads(body)  # noqa: S302 - our own file, its checksum verified
+
+
+def first_position(segment: Path) -> int:
+    """Return where a segment's first record is to be, or 0 while its opening is not whole. Raises SegmentUnreadable."""
+    with segment.open("rb") as file:
+        return _check_opening(segment, file.read(4096))
 
 
 def _read_on(file: Any, position: int, limit: int) -> tuple[bytes, int, int]:
