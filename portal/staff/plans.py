@@ -1,0 +1,414 @@
+"""Rate plans: list, page, create, edit, archive."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import func, select
+from wtforms import (
+    FieldList,
+    Form,
+    FormField,
+    HiddenField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+    TimeField,
+)
+from wtforms.validators import InputRequired, Optional
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from aaa.facts import CapAction
+from core.i18n import N_
+from core.rates import Burst, format_rate
+from crm.attributes import BadAttribute, format_extra, parse_extra
+from crm.plans import (
+    PlanTerms,
+    Window,
+    change_plan,
+    create_plan,
+    fingerprint,
+    reach,
+    set_archived,
+    terms_of_plan,
+    touches_live_sessions,
+)
+from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
+from db.models import RatePlan, Service
+from portal import context, forms
+from portal.errors import problem_text
+from portal.fields import MinutesField, Option, RateField, ScaledField, VolumeField, seconds
+from portal.formats import octets
+from portal.messages import done
+from portal.permissions import Permission, requires
+from portal.reasons import CAP_ACTIONS
+from portal.tables import Column, Filter, Table, show
+from radius.mikrotik import mikrotik_rate_limit
+
+blueprint = Blueprint("plans", __name__, url_prefix="/plans")
+
+DAYS = {
+    1: N_("Mon"),
+    2: N_("Tue"),
+    3: N_("Wed"),
+    4: N_("Thu"),
+    5: N_("Fri"),
+    6: N_("Sat"),
+    7: N_("Sun"),
+}
+
+
+def _sold() -> list[tuple[str, Any]]:
+    return [("sold", _("Sold")), ("archived", _("Archived"))]
+
+
+_SERVICES = (
+    select(func.count())
+    .where(Service.plan_id == RatePlan.id, Service.state != "terminated")
+    .correlate(RatePlan)
+    .scalar_subquery()
+)
+
+TABLE = Table(
+    name="rate-plans",
+    columns=(
+        Column("name", _l("Name"), lambda row: row.RatePlan.name, RatePlan.name),
+        Column("download", _l("Download"), lambda row: row.RatePlan.download, RatePlan.download, numeric=True),
+        Column("upload", _l("Upload"), lambda row: row.RatePlan.upload, RatePlan.upload, numeric=True),
+        Column(
+            "cap", _l("Data cap"), lambda row: row.RatePlan.cap_octets, RatePlan.cap_octets, numeric=True, wide=True
+        ),
+        Column("price", _l("Price"), lambda row: row.RatePlan.price, RatePlan.price, numeric=True),
+        Column("services", _l("Services"), lambda row: row.services, numeric=True),
+        Column("rate_limit", "Mikrotik-Rate-Limit", lambda row: rate_limit(row.RatePlan), wide=True),
+    ),
+    order="name",
+    tie=RatePlan.id,
+    filters=(Filter("state", _l("State"), _sold, lambda value: RatePlan.archived.is_(value == "archived")),),
+    search=lambda text: RatePlan.name.icontains(text, autoescape=True),
+    search_hint=_l("Name of the plan"),
+)
+
+
+def rate_limit(plan: RatePlan) -> str:
+    """Return what a router is told of the plan's rate."""
+    return mikrotik_rate_limit(terms_of_plan(plan).rate)
+
+
+class WindowForm(Form):
+    """One time window; a row in which nothing is chosen is no window."""
+
+    days = SelectMultipleField(
+        _l("Days on which it begins"),
+        coerce=int,
+        widget=ListWidget(prefix_label=False),
+        option_widget=CheckboxInput(),
+        choices=[Option(number, _l(name)) for number, name in DAYS.items()],
+    )
+    begin = TimeField(_l("From"), [Optional()])
+    until = TimeField(_l("Until"), [Optional()])
+    download = RateField(_l("Download"))
+    upload = RateField(_l("Upload"))
+
+    @property
+    def empty(self) -> bool:
+        return not self.days.data and self.begin.data is None and self.until.data is None and self.download.data is None
+
+
+class PlanForm(forms.Form):
+    name = StringField(_l("Name"), [InputRequired(_l("Give the plan a name."))])
+    price = forms.number(_l("Price a month"))
+    download = RateField(_l("Download"), [InputRequired(_l("This is needed."))])
+    upload = RateField(_l("Upload"), [InputRequired(_l("This is needed."))])
+    burst_download = RateField(_l("Burst download"))
+    burst_upload = RateField(_l("Burst upload"))
+    burst_threshold_download = RateField(_l("Threshold download"))
+    burst_threshold_upload = RateField(_l("Threshold upload"))
+    burst_seconds = ScaledField(_l("Averaged over"))
+    priority = SelectField(_l("Priority"))
+    minimum_download = RateField(_l("Guaranteed download"))
+    minimum_upload = RateField(_l("Guaranteed upload"))
+    cap_octets = VolumeField(_l("Data cap of a billing period"))
+    cap_action = SelectField(_l("When it is reached"))
+    throttle_download = RateField(_l("Then download"))
+    throttle_upload = RateField(_l("Then upload"))
+    windows = FieldList(FormField(WindowForm), _l("Time windows"))
+    pool = StringField(_l("Address pool"))
+    ipv6_pool = StringField(_l("IPv6 pool"))
+    delegated_ipv6_pool = StringField(_l("Delegated IPv6 pool"))
+    address_list = StringField(_l("Address list"))
+    session_timeout = MinutesField(_l("Session timeout"))
+    idle_timeout = MinutesField(_l("Idle timeout"))
+    interim_interval = MinutesField(_l("Interim updates every"))
+    extra = TextAreaField(_l("Extra RADIUS attributes"))
+    seen = HiddenField()
+    agreed = HiddenField()
+
+    def __init__(self, *arguments: Any, **values: Any) -> None:
+        super().__init__(*arguments, **values)
+        self.priority.choices = [Option("", _("None")), *(Option(str(n)) for n in range(1, 9))]
+        self.cap_action.choices = [Option(action.value, _(text)) for action, text in CAP_ACTIONS.items()]
+        if request.method == "GET":
+            self.windows.append_entry()
+
+    def terms(self) -> PlanTerms:
+        """Return what was entered. Raises Invalid for what cannot even be read."""
+        problems = []
+        extra: tuple[tuple[str, str, str], ...] = ()
+        try:
+            extra = parse_extra(self.extra.data or "")
+        except BadAttribute as refused:
+            problems.append(_attribute_problem(refused))
+        parts = (
+            "burst_download",
+            "burst_upload",
+            "burst_threshold_download",
+            "burst_threshold_upload",
+            "burst_seconds",
+        )
+        values = [self[name].data for name in parts]
+        burst = None
+        if any(value is not None for value in values):
+            problems += [
+                FieldProblem(name, Problem.REQUIRED) for name, value in zip(parts, values, strict=True) if value is None
+            ]
+            burst = Burst(*values) if None not in values else None
+        windows = []
+        for number, entry in enumerate(self.windows):
+            window = entry.form
+            if window.empty:
+                continue
+            begin, until = window.begin.data, window.until.data
+            download, upload = window.download.data, window.upload.data
+            if begin is None or until is None or download is None or upload is None:
+                problems += [
+                    FieldProblem(f"windows-{number}-{name}", Problem.REQUIRED)
+                    for name in ("begin", "until", "download", "upload")
+                    if window[name].data is None
+                ]
+                continue
+            windows.append(Window(tuple(window.days.data or ()), begin, until, download, upload))
+        if problems:
+            raise Invalid(*problems)
+        return PlanTerms(
+            name=self.name.data or "",
+            price=self.price.data or Decimal(0),
+            download=self.download.data or 0,
+            upload=self.upload.data or 0,
+            burst=burst,
+            priority=int(self.priority.data) if self.priority.data else None,
+            minimum_download=self.minimum_download.data,
+            minimum_upload=self.minimum_upload.data,
+            cap_octets=self.cap_octets.data,
+            cap_action=CapAction(self.cap_action.data),
+            throttle_download=self.throttle_download.data,
+            throttle_upload=self.throttle_upload.data,
+            windows=tuple(windows),
+            pool=_word(self.pool.data),
+            ipv6_pool=_word(self.ipv6_pool.data),
+            delegated_ipv6_pool=_word(self.delegated_ipv6_pool.data),
+            address_list=_word(self.address_list.data),
+            session_timeout=self.session_timeout.length,
+            idle_timeout=self.idle_timeout.length,
+            interim_interval=self.interim_interval.length or timedelta(minutes=5),
+            extra=extra,
+        )
+
+    def show_problems(self, invalid: Invalid) -> None:
+        """Put each problem beside its field, with rates and volumes in words."""
+        for problem in invalid.problems:
+            field = self._field(problem.field)
+            text = problem_text(_in_words(problem, field))
+            if field is None:
+                self.form_errors.append(text)
+            else:
+                field.errors = [*field.errors, text]
+
+    def _field(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        parts = name.split("-")
+        if len(parts) == 3 and parts[0] == "windows" and int(parts[1]) < len(self.windows):
+            return self.windows[int(parts[1])].form[parts[2]]
+        return None
+
+
+@blueprint.get("/")
+@requires(Permission.PLANS_VIEW)
+def index() -> ResponseReturnValue:
+    plans = select(RatePlan, _SERVICES.label("services"))
+    return show(context.db(), TABLE, plans, "staff/plans/index.html", rate_limit=rate_limit)
+
+
+@blueprint.get("/<int:plan_id>")
+@requires(Permission.PLANS_VIEW)
+def page(plan_id: int) -> ResponseReturnValue:
+    plan = _plan(plan_id)
+    return render_template(
+        "staff/plans/page.html",
+        plan=plan,
+        terms=terms_of_plan(plan),
+        rate_limit=rate_limit(plan),
+        reach=reach(context.db(), [plan.id])[plan.id],
+        cap_action=_(CAP_ACTIONS[CapAction(plan.cap_action)]),
+        days={number: _(name) for number, name in DAYS.items()},
+    )
+
+
+@blueprint.get("/new")
+@requires(Permission.PLANS_EDIT)
+def new_page() -> ResponseReturnValue:
+    form = PlanForm(interim_interval=300, cap_action=CapAction.NOTHING.value)
+    return render_template("staff/plans/form.html", form=form, plan=None, warning=None)
+
+
+@blueprint.post("/new")
+@requires(Permission.PLANS_EDIT)
+def create() -> ResponseReturnValue:
+    form = PlanForm()
+    session = context.db()
+    if form.validate_on_submit():
+        try:
+            plan = create_plan(session, context.actor(), form.terms())
+        except Invalid as invalid:
+            form.show_problems(invalid)
+        else:
+            session.commit()
+            done(_("%(plan)s is created.", plan=plan.name))
+            return redirect(url_for("plans.page", plan_id=plan.id))
+    return render_template("staff/plans/form.html", form=form, plan=None, warning=None), 422
+
+
+@blueprint.get("/<int:plan_id>/edit")
+@requires(Permission.PLANS_EDIT)
+def edit_page(plan_id: int) -> ResponseReturnValue:
+    plan = _plan(plan_id)
+    return render_template("staff/plans/form.html", form=_filled(plan), plan=plan, warning=None)
+
+
+@blueprint.post("/<int:plan_id>/edit")
+@requires(Permission.PLANS_EDIT)
+def edit(plan_id: int) -> ResponseReturnValue:
+    plan = _plan(plan_id)
+    form = PlanForm()
+    session = context.db()
+    warning = None
+    if form.validate_on_submit():
+        try:
+            terms = form.terms()
+            touched = reach(session, [plan.id])[plan.id].live_sessions
+            changes = touches_live_sessions(terms_of_plan(plan), replace(terms, name=plan.name))
+            if touched and changes and form.agreed.data != "yes":
+                form.agreed.data, form.agreed.raw_data = "yes", None
+                warning = touched
+            else:
+                change_plan(session, context.actor(), plan, terms, form.seen.data or "")
+        except Invalid as invalid:
+            form.show_problems(invalid)
+        except ChangedMeanwhile:
+            form.form_errors.append(
+                _(
+                    "Somebody else has changed this plan since you opened it. Open it again in another tab, compare,"
+                    " and enter your change there."
+                )
+            )
+        else:
+            if warning is None:
+                session.commit()
+                done(_("%(plan)s is saved.", plan=plan.name))
+                return redirect(url_for("plans.page", plan_id=plan.id))
+    status = 200 if warning else 422
+    return render_template("staff/plans/form.html", form=form, plan=plan, warning=warning), status
+
+
+@blueprint.post("/<int:plan_id>/archive")
+@requires(Permission.PLANS_EDIT)
+def archive(plan_id: int) -> ResponseReturnValue:
+    plan = _plan(plan_id)
+    set_archived(context.db(), context.actor(), plan, True)
+    context.db().commit()
+    done(
+        _("%(plan)s is archived: it is no longer sold, and whoever has it keeps it.", plan=plan.name),
+        undo=url_for("plans.restore", plan_id=plan.id),
+    )
+    return redirect(url_for("plans.page", plan_id=plan.id))
+
+
+@blueprint.post("/<int:plan_id>/restore")
+@requires(Permission.PLANS_EDIT)
+def restore(plan_id: int) -> ResponseReturnValue:
+    plan = _plan(plan_id)
+    set_archived(context.db(), context.actor(), plan, False)
+    context.db().commit()
+    done(_("%(plan)s is sold again.", plan=plan.name))
+    return redirect(url_for("plans.page", plan_id=plan.id))
+
+
+def _plan(plan_id: int) -> RatePlan:
+    return context.db().get(RatePlan, plan_id) or abort(404)
+
+
+def _filled(plan: RatePlan) -> PlanForm:
+    terms = terms_of_plan(plan)
+    burst = terms.burst
+    return PlanForm(
+        name=terms.name,
+        price=terms.price.quantize(Decimal("0.01")),
+        download=terms.download,
+        upload=terms.upload,
+        burst_download=burst.download if burst else None,
+        burst_upload=burst.upload if burst else None,
+        burst_threshold_download=burst.threshold_download if burst else None,
+        burst_threshold_upload=burst.threshold_upload if burst else None,
+        burst_seconds=burst.seconds if burst else None,
+        priority=str(terms.priority or ""),
+        minimum_download=terms.minimum_download,
+        minimum_upload=terms.minimum_upload,
+        cap_octets=terms.cap_octets,
+        cap_action=terms.cap_action.value,
+        throttle_download=terms.throttle_download,
+        throttle_upload=terms.throttle_upload,
+        windows=[
+            {
+                "days": list(window.days),
+                "begin": window.begin,
+                "until": window.until,
+                "download": window.download,
+                "upload": window.upload,
+            }
+            for window in terms.windows
+        ],
+        pool=terms.pool,
+        ipv6_pool=terms.ipv6_pool,
+        delegated_ipv6_pool=terms.delegated_ipv6_pool,
+        address_list=terms.address_list,
+        session_timeout=seconds(terms.session_timeout),
+        idle_timeout=seconds(terms.idle_timeout),
+        interim_interval=seconds(terms.interim_interval),
+        extra=format_extra(terms.extra),
+        seen=fingerprint(plan),
+    )
+
+
+def _word(text: str | None) -> str | None:
+    return (text or "").strip() or None
+
+
+def _attribute_problem(refused: BadAttribute) -> FieldProblem:
+    return FieldProblem("extra", Problem.ATTRIBUTE, {"name": refused.name, "flaw": refused.flaw.value})
+
+
+def _in_words(problem: FieldProblem, field: Any) -> FieldProblem:
+    if problem.problem is not Problem.OUT_OF_RANGE:
+        return problem
+    if isinstance(field, RateField):
+        return replace(problem, detail={key: format_rate(int(value)) for key, value in problem.detail.items()})
+    if isinstance(field, VolumeField):
+        return replace(problem, detail={key: octets(int(value)) for key, value in problem.detail.items()})
+    return problem
