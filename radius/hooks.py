@@ -355,14 +355,20 @@ def _readable(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]
         return pairs
     decoded = []
     for name, value in pairs:
-        if value.startswith("=0x"):
-            octets = bytes.fromhex(value[3:])
-            try:
-                value = octets.decode()
-            except UnicodeDecodeError:
-                value = octets.decode("latin-1")
-        decoded.append((name, value))
+        decoded.append((name, _decoded(value[3:], value) if value.startswith("=0x") else value))
     return tuple(decoded)
+
+
+def _decoded(digits: str, instead: str) -> str:
+    """Return the text of octets in hex; `instead` when they are none: somebody typed a name that begins like one."""
+    try:
+        octets = bytes.fromhex(digits)
+    except ValueError:
+        return instead
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
 
 
 def _outcome(decision: Decision) -> str:
