@@ -377,7 +377,9 @@ def _try_it(session: Session, operator_id: int, settings: Settings, keyring: Key
         return "the demo's test line or first NAS was removed; sign in and add another"
     server = "127.0.0.1" if settings.radius_address == "0.0.0.0" else settings.radius_address  # noqa: S104
     password = keyring.open(SERVICE_PASSWORD, service.password)
-    return f"radtest {TEST_LINE} {password} {server}:{settings.auth_port} 0 {keyring.open(SECRET_PURPOSE, nas.secret)}"
+    secret = keyring.open(SECRET_PURPOSE, nas.secret)
+    # The last 1 makes radtest say that the caller speaks PPP, as RouterOS does for PPPoE.
+    return f"radtest {TEST_LINE} {password} {server}:{settings.auth_port} 0 {secret} 1"
 
 
 def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: Keyring) -> None:

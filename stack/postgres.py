@@ -105,19 +105,21 @@ class Cluster:
         write_private_file(self.directory / "pg_hba.conf", _HOST_BASED_ACCESS, account)
 
     def _drop_stale_lock(self) -> None:
-        """Remove the lock file of a server that is gone.
+        """Remove the lock files of a server that is gone.
 
         PostgreSQL does so itself unless its old process id now belongs to another program of the same user, which
-        is the rule rather than the exception after a restart of a container. No server starts then.
+        is the rule rather than the exception after a restart of a container, or is a zombie that nobody reaps.
         """
         lock = self.directory / "postmaster.pid"
         try:
             holder = Path("/proc") / lock.read_text(encoding="ascii").split("\n")[0]
-            running = "postgres" in (holder / "comm").read_text(encoding="utf-8")
+            name, _, rest = (holder / "stat").read_text(encoding="utf-8").rpartition(") ")
+            running = "(postgres" in name and rest[0] not in "ZX"
         except FileNotFoundError:
             running = False
         if not running:
             lock.unlink(missing_ok=True)
+            (self.settings.run_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _make(self, account: Account) -> None:
         unfinished = self.directory.with_name("postgres.new")
