@@ -167,7 +167,9 @@ class Line(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         peer = self.peer
         source = (peer.source, 0) if peer.source and (":" in peer.source) == (":" in peer.address) else None
-        await loop.create_datagram_endpoint(lambda: self, local_addr=source, remote_addr=(peer.address, peer.port))
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: self, local_addr=source, remote_addr=(peer.address, peer.port)
+        )
 
     def close(self) -> None:
         for identifier in list(self._pending):
@@ -192,10 +194,6 @@ class Line(asyncio.DatagramProtocol):
             self._pending[identifier] = _Pending(packet, octets, answered, time.monotonic())
             self._send(identifier)
             return await answered
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         if len(data) < 20:
