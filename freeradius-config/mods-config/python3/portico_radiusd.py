@@ -27,7 +27,7 @@ except (ImageMissing, ImageDamaged) as problem:
 
 _hooks = Hooks(
     _image,
-    JournalWriter(Path(os.environ["PORTICO_JOURNAL_DIR"]), sync=os.environ.get("PORTICO_JOURNAL_SYNC") == "1"),
+    JournalWriter(Path(os.environ["PORTICO_JOURNAL_DIR"]), sync=os.environ.get("PORTICO_JOURNAL_SYNC") == "true"),
     Keyring.parse(os.environ["PORTICO_SECRET_KEYS"]),
     lambda text: radiusd.radlog(radiusd.L_ERR, text),
 )
