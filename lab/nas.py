@@ -136,7 +136,7 @@ class Nas:
         self.on_end: SessionEnded = _nobody
         self.on_answer: Callable[[Answer], None] | None = None
         self._sessions_begun = 0
-        self._logins = 0
+        self.chap_identifier = 0
         self._in_use: set[str] = set()
         self._pools = {name: IPv4Network(network) for name, network in profile.pools}
         self._fresh: dict[str, Iterator[IPv4Address]] = {}
@@ -296,7 +296,7 @@ class Nas:
     def _proof(self, subscriber: Subscriber, name: str, authenticator: bytes) -> tuple[bytes, bytes | None]:
         """Return the attributes that prove the password, and the MS-CHAP2-Success that an Accept must carry."""
         password = subscriber.password
-        identifier = self._logins = (self._logins + 1) % 256
+        identifier = self.chap_identifier = (self.chap_identifier + 1) % 256
         match subscriber.method:
             case Method.PAP:
                 hidden = hide_password(password.encode(), self._secret, authenticator)

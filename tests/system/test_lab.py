@@ -65,6 +65,23 @@ def test_every_method_works_on_routers_that_sign_and_on_those_that_do_not(
     assert wrong.cause is Refusal.REJECTED
 
 
+@pytest.mark.parametrize("identifier", [1, 127, 128, 255])
+@pytest.mark.parametrize("method", [Method.MSCHAP1, Method.MSCHAP2])
+def test_a_wrong_ms_chap_password_is_kept_whatever_identifier_the_nas_chose(
+    controller: Controller, network: BlockingNetwork, method: Method, identifier: int
+) -> None:
+    name = f"wrong-{method}-{identifier}"
+    service = controller.isp.service(name, "right")
+    controller.settle()
+    network.call(lambda lab: setattr(lab.nas["new"], "chap_identifier", identifier - 1))
+    refused = network.connect(Subscriber(name, "wrong", method=method, retry_after=None), "new")
+    assert isinstance(refused, Refused)
+    assert refused.cause is Refusal.REJECTED
+    query = "SELECT outcome, reason FROM auth_event WHERE service_id = %s"
+    found = wait_until(lambda: controller.isp.fetch(query, service), 10, "the outcome to be loaded")
+    assert found == [("reject", "wrong_password")]
+
+
 @pytest.mark.parametrize(
     ("kind", "pattern"),
     [
