@@ -42,7 +42,7 @@ def lab_piece(settings: Settings) -> Piece:
 
 
 def worker_piece(settings: Settings) -> Piece:
-    """Celery with its beat inside: one process. PostgreSQL advisory locks keep several beats from doing work twice."""
+    """Celery, with its beat and the enforcer on threads: one process, which leaves none behind when it is killed."""
     return _piece(
         settings,
         "worker",
@@ -51,8 +51,6 @@ def worker_piece(settings: Settings) -> Piece:
         "worker",
         "--pool=threads",
         f"--concurrency={WORKER_THREADS}",
-        "--beat",
-        f"--schedule={settings.run_dir / 'beat'}",
         "--without-gossip",
         "--without-mingle",
         f"--loglevel={settings.log_level}",

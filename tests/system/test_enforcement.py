@@ -1,0 +1,373 @@
+"""Suspend, restore, change: from the committed row to the session on the NAS and back through its accounting.
+
+Everything is real but the routers, which are emulated and speak UDP: publisher, radiusd, loader, worker, PostgreSQL,
+Redis.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from aaa.facts import AccessKind
+from core.settings import Settings
+from lab.nas import Nas, NasProfile, Server
+from lab.network import BlockingNetwork, Cpe
+from lab.session import Session
+from lab.subscriber import Method, Subscriber
+from stack.pieces import RunningPiece
+from stack.programs import loader_piece, worker_piece
+from tests.conftest import free_port
+from tests.factories import Isp
+from tests.system.conftest import Controller, start_controller, wait_until
+
+pytestmark = pytest.mark.system
+
+SUSPENDED = {"state": "suspended", "suspended_at": datetime(2027, 1, 1, tzinfo=UTC), "suspension_cause": "staff"}
+ACTIVE = {"state": "active", "suspended_at": None}
+
+
+@dataclass
+class Site:
+    """An ISP whose NAS are emulated, with the whole stack behind it."""
+
+    controller: Controller
+    network: BlockingNetwork
+    loader: RunningPiece
+    worker: RunningPiece
+    new_worker: Callable[[], RunningPiece]
+    addresses: Iterator[int]
+
+    @property
+    def isp(self) -> Isp:
+        return self.controller.isp
+
+    @property
+    def settings(self) -> Settings:
+        return self.controller.settings
+
+    def nas(self, listens: bool = True, **profile) -> tuple[int, Nas]:
+        """Register a NAS and start it; unless it `listens`, CoA goes to a port where nobody is."""
+        address = f"127.0.42.{next(self.addresses)}"
+        settings = self.settings
+        nas = self.network.add_nas(
+            NasProfile(
+                name=f"nas-{address}",
+                address=address,
+                secret=self.isp.secret,
+                server=Server("127.0.0.1", settings.auth_port, settings.acct_port),
+                coa_port=0,
+                **profile,
+            )
+        )
+        port = self.network.coa_port(nas.profile.name) if listens else free_port()
+        nas_id = self.isp.nas(address, name=nas.profile.name, coa_port=port)
+        self.controller.settle()
+        return nas_id, nas
+
+    def connect(self, nas: Nas, name: str, kind: AccessKind = AccessKind.PPP, mac: str | None = None, **service) -> Cpe:
+        """Register a subscriber, let it connect, and wait until accounting has its session."""
+        method = Method.MAC if mac else Method.CHAP
+        if mac:
+            self.isp.service(mac, None, access_method="mac", **service)
+        else:
+            self.isp.service(name, **service)
+        self.controller.settle()
+        subscriber = Subscriber(
+            name, "secret", kind, method, mac or f"02:00:00:00:00:{len(self.isp.services):02x}", redial_after=0.3
+        )
+        cpe = self.network.add_subscriber(subscriber, nas.profile.name)
+        outcome = self.network.dial(cpe)
+        assert isinstance(outcome, Session), outcome
+        wait_until(lambda: self.rows(outcome.id), 10, "the session to be loaded")
+        return cpe
+
+    def rows(self, acct_session_id: str) -> list[tuple]:
+        return self.isp.fetch("SELECT id FROM session WHERE acct_session_id = %s", acct_session_id)
+
+    def update(self, name: str, **values) -> float:
+        """Change a service; return when the change was committed."""
+        self.isp.update("service", self.isp.services[name], **values)
+        return time.monotonic()
+
+    def address_list(self, cpe: Cpe) -> str | None:
+        return cpe.session.grant.address_list if cpe.session else None
+
+    def interim(self, cpe: Cpe) -> None:
+        session = cpe.session
+        self.network.call(lambda _: cpe.nas.send_interim(session))
+
+    def orders(self, name: str, columns: str = "kind, state, outcome") -> list[tuple]:
+        return self.isp.fetch(
+            f"SELECT {columns} FROM enforcement_order WHERE service_id = %s ORDER BY id", self.isp.services[name]
+        )
+
+    def attempts(self, name: str) -> list[tuple]:
+        return self.isp.fetch(
+            "SELECT a.kind, a.result, a.error_cause FROM enforcement_attempt a JOIN enforcement_order o"
+            " ON o.id = a.order_id WHERE o.service_id = %s ORDER BY a.id",
+            self.isp.services[name],
+        )
+
+
+def seconds_until(condition: Callable[[], bool], what: str, limit: float = 10.0, since: float | None = None) -> float:
+    since = since or time.monotonic()
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit} s for {what}"
+        time.sleep(0.005)
+    return time.monotonic() - since
+
+
+@pytest.fixture(scope="module")
+def site(installation: Settings) -> Iterator[Site]:
+    with ExitStack() as stack:
+        controller = start_controller(installation, stack, address=None)
+        network = stack.enter_context(BlockingNetwork())
+        loader = stack.enter_context(RunningPiece(loader_piece(installation), installation.log_dir / "loader.log"))
+        workers = iter(range(100))
+
+        def new_worker() -> RunningPiece:
+            log = installation.log_dir / f"worker{next(workers)}.log"
+            return stack.enter_context(RunningPiece(worker_piece(installation), log))
+
+        worker = new_worker()
+        wait_until(
+            lambda: controller.isp.fetch("SELECT 1 FROM follower WHERE name = 'worker'"), 30, "the worker to start"
+        )
+        yield Site(controller, network, loader, worker, new_worker, iter(range(1, 200)))
+
+
+def test_a_suspended_subscriber_is_in_the_garden_and_back_within_a_second(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "ana")
+    session = cpe.session
+    assert site.address_list(cpe) == "portico-active"
+    since = site.update("ana", **SUSPENDED)
+    assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 1.0
+    assert session.grant.rate_text == "512k/512k"
+    since = site.update("ana", **ACTIVE)
+    assert seconds_until(lambda: site.address_list(cpe) == "portico-active", "the way back", since=since) < 1.0
+    assert session.grant.rate_text == "5M/20M"
+    assert session.grant.session_timeout > 86_400
+    assert cpe.session is session, "the session was never interrupted"
+    wait_until(lambda: site.attempts("ana") == [("coa", "ack", None), ("coa", "ack", None)], 10, "the record of it")
+
+
+def test_an_acknowledged_coa_is_verified_by_the_next_interim_update(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "verified")
+    site.update("verified", **SUSPENDED)
+    wait_until(lambda: site.orders("verified") == [("coa", "acked", "ack")], 10, "the ACK")
+    time.sleep(0.5)
+    assert site.orders("verified") == [("coa", "acked", "ack")]
+    site.interim(cpe)
+    wait_until(lambda: site.orders("verified") == [("coa", "verified", "ack")], 10, "the proof")
+
+
+def test_a_plan_of_another_speed_changes_the_live_session(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "faster")
+    plan = site.isp.plan(download=80_000_000, upload=40_000_000, priority=3)
+    site.update("faster", plan_id=plan)
+    seconds_until(lambda: cpe.session.grant.rate_text == "40M/80M 0/0 0/0 0/0 3", "the new speed")
+
+
+def test_another_pool_takes_a_new_session_which_has_the_new_terms(site):
+    _, nas = site.nas(pools=(("default", "10.64.0.0/24"), ("shops", "10.65.0.0/24")))
+    cpe = site.connect(nas, "moved")
+    old = cpe.session
+    site.update("moved", pool="shops")
+    seconds_until(lambda: cpe.session not in (None, old), "the CPE to be back")
+    assert cpe.session.address.startswith("10.65.0.")
+    wait_until(lambda: site.orders("moved") == [("disconnect", "verified", "ack")], 10, "the proof")
+    time.sleep(0.5)
+    assert len(site.orders("moved")) == 1
+    assert cpe.dials == 2
+
+
+def test_a_refused_subscriber_is_thrown_out_and_stays_out(site):
+    with ExitStack() as stack:
+        site.isp.update("operator", site.isp.operator_id, suspended_action="reject")
+        stack.callback(site.isp.update, "operator", site.isp.operator_id, suspended_action="garden")
+        _, nas = site.nas()
+        cpe = site.connect(nas, "refused")
+        site.update("refused", **SUSPENDED)
+        seconds_until(lambda: cpe.session is None and cpe.last_refusal is not None, "the refusal")
+        wait_until(lambda: site.orders("refused") == [("disconnect", "verified", "ack")], 10, "the proof")
+        assert cpe.dials == 2
+
+
+def test_a_session_that_the_nas_does_not_have_is_gone(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "vanished")
+    session_id = cpe.session.id
+    site.network.call(lambda _: (cpe.forget(), nas.sessions.pop(session_id)))
+    site.update("vanished", **SUSPENDED)
+    wait_until(lambda: site.orders("vanished") == [("coa", "superseded", "gone")], 10, "the NAK")
+    assert site.attempts("vanished") == [("coa", "nak", 503)]
+    assert site.isp.fetch("SELECT ended_by FROM session WHERE acct_session_id = %s", session_id) == [("gone",)]
+
+
+def test_a_hotspot_that_acknowledges_and_does_nothing_is_disconnected(site):
+    _, nas = site.nas(hotspot_obeys_rate=False)
+    cpe = site.connect(nas, "hotel", AccessKind.HOTSPOT)
+    session = cpe.session
+    site.update("hotel", plan_id=site.isp.plan(download=1_000_000, upload=1_000_000))
+    for _ in range(2):
+        wait_until(lambda: site.orders("hotel")[0][1] == "acked", 10, "the ACK")
+        time.sleep(2.5)  # an interim update that comes at once may have been made before
+        site.interim(cpe)
+        wait_until(lambda: site.orders("hotel")[0][1] != "acked" or cpe.session is not session, 10, "the verdict")
+    seconds_until(lambda: cpe.session is not session, "the disconnect")
+    wait_until(lambda: site.orders("hotel")[0][:2] == ("disconnect", "verified"), 10, "the proof")
+
+
+def test_a_wrong_secret_is_no_answer_and_the_order_is_kept(site):
+    nas_id, nas = site.nas(listens=False)
+    cpe = site.connect(nas, "unreachable")
+    site.update("unreachable", **SUSPENDED)
+    wait_until(lambda: site.orders("unreachable")[0][2] == "unreachable", 10, "the failure")
+    assert site.orders("unreachable")[0][1] == "pending"
+    assert site.isp.fetch("SELECT ended_at FROM session WHERE acct_session_id = %s", cpe.session.id) == [(None,)]
+    # Somebody corrects the port: the order is carried out at once, without waiting for its next turn.
+    since = time.monotonic()
+    site.isp.update("nas", nas_id, coa_port=site.network.coa_port(nas.profile.name))
+    assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 3.0
+
+
+def test_a_nas_that_comes_back_is_tried_as_soon_as_it_is_heard(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "returned")
+    other = site.connect(nas, "neighbour")
+    nas.powered = False  # cut off from us, its subscribers still online
+    site.update("returned", **SUSPENDED)
+    wait_until(lambda: site.orders("returned")[0][2] == "timeout", 20, "the time-outs")
+    due = site.orders("returned", "next_attempt_at - now()")[0][0]
+    assert timedelta(seconds=2) < due < timedelta(seconds=6)
+    site.isp.connection.execute(
+        "UPDATE enforcement_order SET next_attempt_at = now() + interval '5 minutes',"
+        " sent_at = now() - interval '1 minute' WHERE service_id = %s",
+        (site.isp.services["returned"],),
+    )
+    nas.powered = True
+    site.interim(other)
+    seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", limit=5)
+
+
+def test_a_dead_nas_delays_nobody(site):
+    _, dead = site.nas()
+    _, alive = site.nas()
+    lost = [site.connect(dead, f"lost{number}") for number in range(5)]
+    cpe = site.connect(alive, "alive")
+    dead.powered = False
+    for number in range(len(lost)):
+        site.update(f"lost{number}", **SUSPENDED)
+    time.sleep(0.3)
+    since = site.update("alive", **SUSPENDED)
+    assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 1.0
+    dead.powered = True
+
+
+def test_an_unanswered_disconnect_of_a_lease_does_not_make_the_nas_unreachable(site):
+    _, nas = site.nas()
+    lease = site.connect(nas, "lease", AccessKind.DHCP, mac="02:11:00:00:00:01")
+    ppp = site.connect(nas, "beside")
+    site.update("02:11:00:00:00:01", **SUSPENDED)
+    time.sleep(0.3)
+    since = site.update("beside", **SUSPENDED)
+    assert seconds_until(lambda: site.address_list(ppp) == "portico-suspended", "the garden", since=since) < 1.0
+    # The lease is short, so it is renewed soon; then RADIUS is asked and gives the new terms.
+    outcome = site.network.wait_for(nas._renew(lease.session))
+    assert outcome is None
+    assert site.address_list(lease) == "portico-suspended"
+    wait_until(
+        lambda: site.orders("02:11:00:00:00:01") == [("coa", "verified", "granted anew")], 15, "the renewal to count"
+    )
+
+
+def test_a_cap_that_is_reached_throttles_within_two_seconds_of_the_interim(site):
+    _, nas = site.nas()
+    plan = site.isp.plan(cap_octets=1_000_000, cap_action="throttle", throttle_download=128_000, throttle_upload=64_000)
+    cpe = site.connect(nas, "capped", plan_id=plan)
+    site.network.call(lambda _: cpe.session.count(400_000, 700_000))
+    since = time.monotonic()
+    site.interim(cpe)
+    assert seconds_until(lambda: cpe.session.grant.rate_text == "64k/128k", "the throttle", since=since) < 2.0
+
+
+def test_with_redis_flushed_and_gone_orders_are_carried_out_all_the_same(site, servers):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "brokerless")
+    with socket.socket(socket.AF_UNIX) as redis:
+        redis.connect(str(servers.settings.run_dir / "redis.sock"))
+        redis.sendall(b"FLUSHALL\r\n")
+        assert redis.recv(16).startswith(b"+OK")
+    since = site.update("brokerless", **SUSPENDED)
+    assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 1.0
+    servers.redis.kill()
+    try:
+        since = site.update("brokerless", **ACTIVE)
+        assert seconds_until(lambda: site.address_list(cpe) == "portico-active", "the way back", since=since) < 1.0
+        time.sleep(2)
+        assert site.worker.running
+        since = site.update("brokerless", **SUSPENDED)
+        assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 1.0
+    finally:
+        servers.redis.start()
+
+
+def test_two_workers_send_each_order_once(site):
+    _, nas = site.nas()
+    cpes = [site.connect(nas, f"twice{number}") for number in range(10)]
+    second = site.new_worker()
+    try:
+        wait_until(
+            lambda: (
+                site.isp.fetch(
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'worker listener'"
+                    " AND datname = current_database()"
+                )[0][0]
+                == 2
+            ),
+            30,
+            "the second worker",
+        )
+        requests = site.network.call(lambda network: network.listeners[nas.profile.name].counters.requests)
+        site.isp.connection.execute(
+            "UPDATE service SET state = 'suspended', suspended_at = now(), suspension_cause = 'staff'"
+            " WHERE name LIKE 'twice%'"
+        )
+        seconds_until(lambda: all(site.address_list(cpe) == "portico-suspended" for cpe in cpes), "the garden")
+        time.sleep(1)
+        counters = site.network.call(lambda network: network.listeners[nas.profile.name].counters)
+        assert counters.requests - requests == 10
+    finally:
+        second.stop()
+
+
+def test_a_worker_killed_in_the_middle_leaves_nothing_undone(site):
+    _, nas = site.nas()
+    cpes = [site.connect(nas, f"killed{number}") for number in range(30)]
+    nas_id = site.isp.fetch("SELECT id FROM nas WHERE name = %s", nas.profile.name)[0][0]
+    site.isp.update("nas", nas_id, coa_window=2)
+    site.isp.connection.execute(
+        "UPDATE service SET state = 'suspended', suspended_at = now(), suspension_cause = 'staff'"
+        " WHERE name LIKE 'killed%'"
+    )
+    seconds_until(lambda: any(site.address_list(cpe) == "portico-suspended" for cpe in cpes), "the first of them")
+    site.worker.kill()
+    time.sleep(0.2)
+    site.worker.start()
+    seconds_until(lambda: all(site.address_list(cpe) == "portico-suspended" for cpe in cpes), "all of them", limit=40)
+    for cpe in cpes:
+        site.interim(cpe)
+    wait_until(
+        lambda: {row[1] for number in range(30) for row in site.orders(f"killed{number}")} == {"verified"},
+        20,
+        "all to be verified",
+    )
