@@ -200,7 +200,12 @@ def _order(table: Table, wanted: str) -> tuple[str, list[UnaryExpression[Any]]]:
     column = table.sortable(wanted.lstrip("-"))
     assert column is not None
     if wanted.startswith("-"):
-        return wanted, [column.sort.desc().nulls_last(), table.tie.desc()]
+        # NULLS LAST is said only where there can be nulls: an index that is read backwards has them first, and
+        # PostgreSQL would sort all rows rather than read it.
+        downwards = column.sort.desc()
+        if getattr(column.sort, "nullable", True):
+            downwards = downwards.nulls_last()
+        return wanted, [downwards, table.tie.desc()]
     return wanted, [column.sort.asc(), table.tie.asc()]
 
 
