@@ -47,6 +47,7 @@ def worker_piece(settings: Settings) -> Piece:
         settings,
         "worker",
         str(programs_directory() / "celery"),
+        "--quiet",  # no banner
         "--app=worker.app",
         "worker",
         "--pool=threads",

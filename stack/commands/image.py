@@ -1,0 +1,34 @@
+"""`portico image`: the image that radiusd answers from."""
+
+import click
+
+from core.settings import read_settings
+
+
+@click.group()
+def command() -> None:
+    """Check and renew the image that radiusd answers from."""
+
+
+@command.command()
+def verify() -> None:
+    """Read the whole image and check every value's checksum."""
+    from radius.image import ImageDamaged, ImageMissing
+    from radius.image import verify as verify_image
+
+    try:
+        count = verify_image(read_settings().image_dir)
+    except (ImageDamaged, ImageMissing) as problem:
+        raise click.ClickException(f"{problem}; `portico image rebuild` asks for a new one") from None
+    click.echo(f"{count} values, all whole")
+
+
+@command.command()
+def rebuild() -> None:
+    """Ask the publisher for a new image. radiusd answers from the old one until the new one is whole."""
+    from radius.image import DAMAGED
+    from stack.accounts import piece_account, write_private_file
+
+    settings = read_settings()
+    write_private_file(settings.image_dir / DAMAGED, "", piece_account(settings))
+    click.echo("Asked; the publisher says when it is done.")

@@ -1,0 +1,30 @@
+"""`portico operator`: the ISPs that share an installation."""
+
+import click
+
+from stack.installation import installed_settings
+
+
+@click.group()
+def command() -> None:
+    """Enter the ISPs that share this installation."""
+
+
+@command.command()
+@click.argument("slug")
+@click.argument("name")
+@click.option("--timezone", default="UTC", show_default=True, help="Zone in which its days begin and end.")
+@click.option("--currency", default="USD", show_default=True, help="ISO 4217 code.")
+@click.option("--locale", default="en", show_default=True, help="Language of its messages: en or es.")
+def create(slug: str, name: str, timezone: str, currency: str, locale: str) -> None:
+    """Enter an operator. SLUG is its short name in commands, such as valle-net; NAME is what people read."""
+    from crm.problems import Invalid  # noqa: PLC0415 - commands load what they need
+    from crm.staff import OperatorDetails  # noqa: PLC0415
+    from portal.cli import add_operator, problem_lines  # noqa: PLC0415
+
+    try:
+        operator_id = add_operator(installed_settings(), OperatorDetails(slug, name, locale, currency, timezone))
+    except Invalid as invalid:
+        raise click.ClickException("; ".join(problem_lines(invalid))) from None
+    click.echo(f"Operator {slug} is entered, number {operator_id}. `portico user create {slug} …` gives it its first")
+    click.echo("manager.")

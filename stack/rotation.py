@@ -1,0 +1,113 @@
+"""Changing the key that seals secrets at rest, without a moment in which somebody cannot connect.
+
+radiusd and the others read the keys when they start, so a value must not be sealed with a key before all of them know
+it. Hence three steps, with a restart between: a new key is added and opens; it becomes the one that seals and every
+sealed value is sealed again; the old ones are dropped once nothing is sealed with them.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from core.crypto import Keyring
+from core.settings import BadSettings, Settings
+from stack.installation import read_secrets, write_secrets
+
+BATCH = 1000
+_NAME = "PORTICO_SECRET_KEYS"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed values, and the purpose that is sealed into them."""
+
+    table: str
+    column: str
+    purpose: str
+
+
+SEALED_COLUMNS = (
+    SealedColumn("nas", "secret", "nas.secret"),
+    SealedColumn("service", "password", "service.password"),
+)
+
+
+def with_new_key(text: str) -> str:
+    """Return a keyring's text with one more key at its end, where it opens and does not seal yet.
+
+    Ids only grow, so the newest key can be told. Raises BadSettings after 255 keys.
+    """
+    newest = max(_ids(text))
+    if newest == 255:
+        raise BadSettings("the key has been changed 254 times; ids go no further")
+    return f"{text},{Keyring.generate(newest + 1)}"
+
+
+def with_newest_key_first(text: str) -> str:
+    """Return a keyring's text in which the newest key seals."""
+    keys = dict(zip(_ids(text), text.split(","), strict=True))
+    newest = keys.pop(max(keys))
+    return ",".join([newest, *keys.values()])
+
+
+def only_first_key(text: str) -> str:
+    """Return a keyring's text without the keys that seal no more."""
+    return text.split(",")[0]
+
+
+def kept_keys(settings: Settings) -> str:
+    """Return the keyring's text in `secrets.env`. Raises BadSettings when the keys are not kept there."""
+    kept = read_secrets(settings).get(_NAME)
+    if kept is None or (settings.secret_keys is not None and settings.secret_keys.get_secret_value() != kept):
+        raise BadSettings(f"{_NAME} is set in the environment: change it there (docs/running.md says in which order)")
+    return kept
+
+
+def keep_keys(settings: Settings, text: str) -> None:
+    """Write another keyring into `secrets.env`."""
+    Keyring.parse(text)
+    write_secrets(settings, {**read_secrets(settings), _NAME: text})
+
+
+def reseal(connection: psycopg.Connection, keyring: Keyring) -> int:
+    """Seal every value again that another key sealed, and return how many there were.
+
+    Commits after every batch, so it may be interrupted and run again. Raises SecretUnreadable for a value whose key
+    is not in the keyring.
+    """
+    return sum(_reseal_column(connection, keyring, column) for column in SEALED_COLUMNS)
+
+
+def sealed_with_others(connection: psycopg.Connection, keyring: Keyring) -> int:
+    """Return how many values are sealed with another key than the one that seals now."""
+    count = 0
+    for column in SEALED_COLUMNS:
+        query = sql.SQL("SELECT count(*) FROM {} WHERE get_byte({}, 0) <> %s").format(
+            sql.Identifier(column.table), sql.Identifier(column.column)
+        )
+        row = connection.execute(query, (keyring.sealing_id,)).fetchone()
+        count += row[0] if row else 0
+    return count
+
+
+def _ids(text: str) -> list[int]:
+    return [int(key.partition(":")[0]) for key in text.split(",")]
+
+
+def _reseal_column(connection: psycopg.Connection, keyring: Keyring, column: SealedColumn) -> int:
+    names = {"table": sql.Identifier(column.table), "column": sql.Identifier(column.column)}
+    select = sql.SQL(
+        "SELECT id, {column} FROM {table} WHERE get_byte({column}, 0) <> %s ORDER BY id LIMIT %s FOR UPDATE"
+    ).format(**names)
+    update = sql.SQL("UPDATE {table} SET {column} = %s WHERE id = %s").format(**names)
+    count = 0
+    while True:
+        with connection.transaction():
+            rows = connection.execute(select, (keyring.sealing_id, BATCH)).fetchall()
+            again = [(keyring.seal(column.purpose, keyring.open(column.purpose, sealed)), row) for row, sealed in rows]
+            with connection.cursor() as cursor:
+                cursor.executemany(update, again)
+        if not rows:
+            return count
+        count += len(rows)
