@@ -39,6 +39,8 @@ class Problem(StrEnum):
     TOO_SHORT = "too_short"  # detail: limit
     UNKNOWN_ZONE = "unknown_zone"
     UNKNOWN_ROLE = "unknown_role"
+    NOT_THE_SAME = "not_the_same"
+    NOT_A_SLUG = "not_a_slug"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105
 
 

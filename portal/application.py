@@ -12,8 +12,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from core.i18n import LANGUAGES
 from core.settings import BadSettings, Settings
 from db.session import Tenancy, make_engine, tenancy_key
-from portal import assets, auth, context, errors, formats, i18n, labels, permissions, staff
-from portal.navigation import navigation
+from portal import assets, auth, context, errors, formats, i18n, labels, permissions, radius_words, staff
+from portal.navigation import may_open, navigation
 
 # Styles and scripts come from files of ours alone. Tabler's style sheet holds its small pictures as data: addresses.
 CONTENT_SECURITY_POLICY = (
@@ -52,6 +52,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
         may=context.may,
         Permission=permissions.Permission,
         navigation=navigation,
+        may_open=may_open,
         csrf_value=generate_csrf,
         now=context.now,
     )
@@ -70,6 +71,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     i18n.install(app)
     formats.install(app)
     labels.install(app)
+    radius_words.install(app)
     assets.install(app)
     auth.install(app)
     staff.install(app)

@@ -20,7 +20,7 @@ from portal.labels import label
 
 log = structlog.get_logger()
 
-_TEXTS: Mapping[Problem, str] = {
+TEXTS: Mapping[Problem, str] = {
     Problem.REQUIRED: N_("This is needed."),
     Problem.TOO_LONG: N_("This is too long: at most %(limit)s characters."),
     Problem.TOO_SHORT: N_("This is too short: at least %(limit)s characters."),
@@ -48,6 +48,8 @@ _TEXTS: Mapping[Problem, str] = {
     Problem.TAKEN: N_("This is in use already. Choose another."),
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
     Problem.UNKNOWN_ROLE: N_("This is not a role."),
+    Problem.NOT_THE_SAME: N_("The two are not the same. Type the new password twice."),
+    Problem.NOT_A_SLUG: N_("Small letters, digits and dashes are needed here, such as valle-net."),
     Problem.WRONG_PASSWORD: N_("This is not your present password."),
 }
 
@@ -57,8 +59,8 @@ def problem_text(problem: FieldProblem) -> str:
     detail = dict(problem.detail)
     if problem.problem is Problem.ATTRIBUTE:
         detail["flaw"] = str(_(detail["flaw"]))
-        return _TEXTS[problem.problem] % detail
-    return str(_(_TEXTS[problem.problem], **detail))
+        return TEXTS[problem.problem] % detail
+    return str(_(TEXTS[problem.problem], **detail))
 
 
 def put_on_form(form: Form, invalid: Invalid) -> None:

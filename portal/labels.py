@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Flask, current_app
+from flask import Flask
 from flask_babel import gettext as _
 
 from core.i18n import N_
@@ -189,12 +189,7 @@ def field_text(name: str) -> str:
     return _(FIELDS[name]) if name in FIELDS else name.replace("_", " ")
 
 
-def has_page(endpoint: str) -> bool:
-    """Tell whether a page is part of this portal."""
-    return endpoint in current_app.view_functions
-
-
 def install(app: Flask) -> None:
     app.jinja_env.globals.update(
-        badge=badge, label=label, choices=choices, action_text=action_text, field_text=field_text, has_page=has_page
+        badge=badge, label=label, choices=choices, action_text=action_text, field_text=field_text
     )

@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 
 from core.i18n import N_
 from portal.context import may
-from portal.permissions import Permission
+from portal.permissions import Openness, Permission, requirement_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,13 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ),
     (N_("Settings"), (Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),)),
 )
+
+
+def may_open(endpoint: str) -> bool:
+    """Tell whether a page is part of this portal and open to this person, so that a link to it makes sense."""
+    view = current_app.view_functions.get(endpoint)
+    requirement = requirement_of(view) if view is not None else None
+    return isinstance(requirement, Openness) or (requirement is not None and may(requirement))
 
 
 @dataclass(frozen=True, slots=True)

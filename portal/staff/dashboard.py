@@ -1,14 +1,217 @@
-"""The first page: is the network up, who gets in, what waits."""
+"""The first page: is the network up, who gets in, what waits, is the installation well.
+
+Its parts are read again by the page every few seconds, so each is a handful of indexed queries; what looks back over a
+whole day is counted once a minute for everybody.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select, text
 
+from aaa.decision import Reason
+from core.i18n import N_
+from db.models import AccountingSession, AuthEvent, EnforcementOrder, Nas, NasHeard, Service
+from portal import context
+from portal.i18n import reader_language
 from portal.permissions import Permission, requires
+from portal.reasons import event_sentence
 
 blueprint = Blueprint("dashboard", __name__)
+
+OPEN_ORDERS = ("pending", "sent", "acked")
+SILENT_AFTER = timedelta(minutes=15)  # three interim updates of the usual five minutes
+REMEMBERED = timedelta(minutes=1)
+BUCKET = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the installation, as the dashboard shows it: well, or what it means that it is not."""
+
+    name: str
+    unwell: str
+    well: bool
+    meaning: str
+    node: str = ""
+    seconds: float | None = None
+
+
+def said(event: AuthEvent) -> str:
+    """Return why a request was answered as it was."""
+    reason = Reason(event.reason) if event.reason in set(Reason) else None
+    return event_sentence(event.outcome, reason, event.detail, reader_language())
 
 
 @blueprint.get("/")
 @requires(Permission.DASHBOARD_VIEW)
 def index() -> ResponseReturnValue:
-    return render_template("staff/dashboard/index.html")
+    return render_template("staff/dashboard/index.html", **_tiles())
+
+
+@blueprint.get("/dashboard/now")
+@requires(Permission.DASHBOARD_VIEW)
+def now() -> ResponseReturnValue:
+    """The part of the page that htmx reads again."""
+    return render_template("staff/dashboard/now.html", **_tiles())
+
+
+@blueprint.get("/dashboard/day")
+@requires(Permission.DASHBOARD_VIEW)
+def day() -> ResponseReturnValue:
+    """Access-Requests of the last 24 hours, drawn after the page stands."""
+    return render_template("staff/dashboard/day.html", buckets=_day_of(context.operator().id))
+
+
+def _tiles() -> dict[str, Any]:
+    session, instant = context.db(), context.now()
+    outcomes: dict[str, int] = dict.fromkeys(("accept", "garden", "reject"), 0)
+    outcomes |= {
+        row.outcome: row.number
+        for row in session.execute(
+            select(AuthEvent.outcome, func.count().label("number"))
+            .where(AuthEvent.at > instant - timedelta(hours=1))
+            .group_by(AuthEvent.outcome)
+        )
+    }
+    online = session.scalar(select(func.count()).where(AccountingSession.ended_at.is_(None))) or 0
+    waiting = session.scalar(select(func.count()).where(EnforcementOrder.state.in_(OPEN_ORDERS))) or 0
+    failed = session.scalar(
+        select(func.count()).where(
+            EnforcementOrder.state == "failed", EnforcementOrder.created_at > instant - timedelta(days=1)
+        )
+    )
+    states = {
+        row.state: row.number
+        for row in session.execute(
+            select(Service.state, func.count().label("number"))
+            .where(Service.state != "terminated")
+            .group_by(Service.state)
+        )
+    }
+    return {
+        "outcomes": outcomes,
+        "online": online,
+        "orders": {"waiting": waiting, "failed": failed or 0},
+        "states": states,
+        "nas": _nas(instant),
+        "parts": _parts(),
+        "rejects": _recent_rejects(instant),
+        "said": said,
+    }
+
+
+def _nas(instant: datetime) -> list[Any]:
+    """Return the NAS in use with when they were last heard, those that have been silent longest first."""
+    rows = context.db().execute(
+        select(Nas.id, Nas.name, NasHeard.last_packet_at)
+        .outerjoin(NasHeard, NasHeard.nas_id == Nas.id)
+        .where(Nas.enabled)
+        .order_by(NasHeard.last_packet_at.asc().nulls_first(), Nas.name)
+        .limit(200)
+    )
+    return [
+        {
+            "id": row.id,
+            "name": row.name,
+            "heard": row.last_packet_at,
+            "silent": row.last_packet_at is None or instant - row.last_packet_at > SILENT_AFTER,
+        }
+        for row in rows
+    ]
+
+
+def _recent_rejects(instant: datetime) -> list[AuthEvent]:
+    """Return the last rejects among the last few thousand requests: the look back is bounded, whatever the rate."""
+    lately = (
+        select(AuthEvent.id, AuthEvent.at)
+        .where(AuthEvent.at > instant - timedelta(days=1))
+        .order_by(AuthEvent.at.desc())
+        .limit(3000)
+        .subquery()
+    )
+    query = (
+        select(AuthEvent)
+        .join(lately, (lately.c.id == AuthEvent.id) & (lately.c.at == AuthEvent.at))
+        .where(AuthEvent.outcome == "reject", AuthEvent.at > instant - timedelta(days=1))
+        .order_by(AuthEvent.at.desc())
+        .limit(8)
+    )
+    return list(context.db().scalars(query))
+
+
+def _parts() -> list[Part]:
+    """Return how each node's pieces are. What they report is late when they are down or behind."""
+    parts = []
+    for row in context.db().execute(text("SELECT * FROM installation_health()")):
+        image = row.image_age.total_seconds() if row.image_age is not None else None
+        load = row.load_age.total_seconds() if row.load_age is not None else None
+        parts.append(
+            Part(
+                N_("Changes reach radiusd"),
+                N_("Changes do not reach radiusd."),
+                image is not None and image < 60,
+                N_("Subscribers connect with the last terms known; changes wait."),
+                row.node,
+                image,
+            )
+        )
+        parts.append(
+            Part(
+                N_("Accounting is loaded"),
+                N_("Accounting is not being loaded."),
+                load is not None and load < 60 and row.journal_backlog < 64 * 1024 * 1024,
+                N_("Accounting is kept on disk and loaded later; online lists and usage are behind."),
+                row.node,
+                load,
+            )
+        )
+    return parts
+
+
+# Access-Requests by quarter of an hour. Millions of rows on a large installation, so counted once a minute.
+
+
+@dataclass
+class _Remembered:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    days: dict[int, tuple[datetime, list[Any]]] = field(default_factory=dict)
+
+
+_remembered = _Remembered()
+
+
+def _day_of(operator_id: int) -> list[Any]:
+    """Return the outcomes of the last 24 hours, a dictionary for each quarter of an hour."""
+    with _remembered.lock:
+        kept = _remembered.days.get(operator_id)
+    if kept is not None and context.now() - kept[0] < REMEMBERED:
+        return kept[1]
+    since = context.now() - timedelta(days=1)
+    bucket = func.date_bin(BUCKET, AuthEvent.at, datetime(2000, 1, 1, tzinfo=context.now().tzinfo))
+    rows = context.db().execute(
+        select(
+            bucket.label("at"),
+            func.count().filter(AuthEvent.outcome == "accept").label("accepted"),
+            func.count().filter(AuthEvent.outcome == "garden").label("garden"),
+            func.count().filter(AuthEvent.outcome == "reject").label("rejected"),
+        )
+        .where(AuthEvent.at > since)
+        .group_by(bucket)
+        .order_by(bucket)
+    )
+    found = {row.at: row for row in rows}
+    buckets = []
+    at = min(found, default=None)
+    while at is not None and at <= context.now():
+        row = found.get(at)
+        counts = (row.accepted, row.garden, row.rejected) if row else (0, 0, 0)
+        buckets.append({"at": at, "accepted": counts[0], "garden": counts[1], "rejected": counts[2]})
+        at += BUCKET
+    with _remembered.lock:
+        _remembered.days[operator_id] = (context.now(), buckets)
+    return buckets

@@ -93,9 +93,9 @@
         columns[at].push(cell.dataset.value === "" ? null : Number(cell.dataset.value));
       });
     });
-    var style = getComputedStyle(root);
-    var text = style.getPropertyValue("--tblr-secondary") || "#888";
-    var grid = { stroke: style.getPropertyValue("--tblr-border-color") || "#ddd", width: 1 };
+    var dark = root.dataset.bsTheme === "dark";
+    var text = dark ? "#9aa8b3" : "#5f6f7c";
+    var grid = { stroke: dark ? "rgba(255,255,255,.08)" : "rgba(20,40,60,.08)", width: 1 };
     var unit = place.dataset.unit || "";
     place.replaceChildren();
     place.drawn = new window.uPlot({
@@ -109,7 +109,7 @@
           [86400, "{DD}.{MM}.", null, null, null, null, null, null, 1],
           [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
           [60, "{HH}:{mm}", null, null, null, null, null, null, 1] ] },
-        { stroke: text, grid: grid, ticks: grid, size: 60, values: function (_plot, ticks) {
+        { stroke: text, grid: grid, ticks: grid, size: 70, values: function (_plot, ticks) {
           return ticks.map(function (tick) { return tick.toLocaleString(root.lang) + (unit ? " " + unit : ""); });
         } },
       ],
@@ -128,6 +128,8 @@
     document.querySelectorAll("[data-graph]").forEach(function (place) { place.drawn = null; drawGraph(place); });
   });
 
+  // What reads itself again rests while nobody looks.
+  document.addEventListener("htmx:beforeRequest", function (event) { if (document.hidden) event.preventDefault(); });
   document.addEventListener("htmx:afterSwap", function (event) { enhance(event.target.parentElement || document); });
   document.addEventListener("DOMContentLoaded", function () {
     enhance(document);
