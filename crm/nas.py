@@ -136,7 +136,7 @@ def delete_nas(session: Session, actor: Actor, nas: Nas, move_to: Nas | None, no
     session.execute(
         update(EnforcementOrder)
         .where(EnforcementOrder.nas_id == nas.id, EnforcementOrder.state.in_(("pending", "sent", "acked")))
-        .values(state="cancelled", finished_at=now, outcome="nas deleted")
+        .values(state="cancelled", finished_at=now, outcome="no nas")
     )
     session.delete(nas)
     session.flush()

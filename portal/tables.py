@@ -47,6 +47,7 @@ class Column:
     sort: Any = None  # the SQL expression, where the column can be sorted by
     numeric: bool = False  # right-aligned
     wide: bool = False  # left out on phones
+    exported_only: bool = False  # shown as part of another cell, or not at all
 
 
 @dataclass(frozen=True, slots=True)

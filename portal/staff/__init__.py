@@ -10,6 +10,8 @@ AREAS = (
     "subscribers",
     "services",
     "plans",
+    "sessions",
+    "nas",
     "account",
 )
 
