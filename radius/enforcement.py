@@ -40,8 +40,6 @@ from radius.terms import terms_from_document
 NAS_LOCK = 7463
 CLAIM = timedelta(seconds=30)
 """How long a claimed order is not due for others; longer than a request with its retransmissions can take."""
-ABANDONED = timedelta(seconds=10)
-"""After this an order that was claimed and not answered is looked at again: who claimed it may have died."""
 GIVE_UP = 3
 """Unanswered requests, with no answer to any, after which a NAS is taken for unreachable."""
 HEARD_SPACING = timedelta(seconds=10)
@@ -97,11 +95,14 @@ class Answered(NamedTuple):
 
 
 def due_nas(connection: Connection, now: datetime) -> list[int]:
-    """Return the NAS that have orders to carry out now."""
+    """Return the NAS that have orders to carry out now.
+
+    Those with a claimed order are among them: who claimed it may have died. Where not, the NAS is still locked.
+    """
     rows = connection.execute(
         "SELECT DISTINCT nas_id FROM enforcement_order WHERE state IN ('pending', 'sent')"
-        " AND (next_attempt_at <= %(now)s OR (state = 'sent' AND sent_at < %(abandoned)s))",
-        {"now": now, "abandoned": now - ABANDONED},
+        " AND (next_attempt_at <= %s OR state = 'sent')",
+        (now,),
     )
     return [row[0] for row in rows]
 
@@ -668,7 +669,8 @@ class _Batch:
             if silent and order.session.kind is not AccessKind.DHCP:
                 self._unanswered += 1
             answered.append(Answered(order, answer, self._line.heard))
-        await self._keep(answered)
+        if answered:
+            await self._keep(answered)
 
     async def _keep(self, answered: list[Answered]) -> None:
         """Record answers, trying again while PostgreSQL is away; who finds them lost would have to ask again."""

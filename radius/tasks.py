@@ -69,3 +69,26 @@ def purge_change_log() -> None:
     with _alone(_PURGE) as connection:
         if connection is not None:
             purge_log(connection, utc_now())
+
+
+@shared_task
+def make_partitions() -> None:
+    """Make the time partitions of the coming months. Tables belong to the schema's owner, so this needs its URL."""
+    from db.partitions import ensure_partitions
+    from db.session import make_engine
+
+    settings = _settings()
+    if settings.owner_database_url is None:
+        log.warning("partitions_not_made", why="PORTICO_OWNER_DATABASE_URL is not set; `portico migrate` makes them")
+        return
+    with _alone(_PARTITIONS) as alone:
+        if alone is None:
+            return
+        engine = make_engine(settings.owner_database_url.get_secret_value())
+        try:
+            with engine.begin() as connection:
+                made = ensure_partitions(connection, utc_now())
+        finally:
+            engine.dispose()
+    if made:
+        log.info("partitions_made", names=made)
