@@ -17,36 +17,20 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
 from aaa.facts import AccessKind
-from core.mac import parse_mac
 from lab import attributes as rad
 from lab.attributes import StatusType, TerminateCause
 from lab.client import Answer, Counters, RadiusClient
 from lab.faults import Faults
 from lab.grant import BadGrant, Grant, read_grant
-from lab.mschap import version1_response, version2_response, version2_success
-from lab.packet import (
-    Code,
-    Malformed,
-    access_request,
-    address,
-    attribute,
-    chap_response,
-    hide_password,
-    number,
-    sealed_request,
-    text,
-)
-from lab.session import Session, packets
-from lab.subscriber import Demand, Method, Subscriber, spell_mac
+from lab.packet import Code, Malformed, access_request, address, number, sealed_request, text
+from lab.requests import accounting_attributes, after_the_proof, identity, prove, user_name
+from lab.session import Session
+from lab.subscriber import Demand, Method, Subscriber
 
 # RouterOS names the service in the first two digits of a session id; DHCP's were never seen and are a guess.
 _SESSION_PREFIX = {AccessKind.HOTSPOT: "80", AccessKind.PPP: "81", AccessKind.WIRELESS: "82", AccessKind.DHCP: "84"}
-_NAS_PORT_TYPE = {AccessKind.PPP: 15, AccessKind.DHCP: 15, AccessKind.HOTSPOT: 19, AccessKind.WIRELESS: 19}
-_FRAMED, _LOGIN, _PPP_PROTOCOL, _BY_RADIUS = 2, 1, 1, 1
-_FIRST_PPP_PORT = 0xF00000
 _REBOOTS = 16
 _SESSIONS_A_BOOT = 1 << 20
-_GIGAWORD = 1 << 32
 _LOOK_AGAIN = 0.02
 SIGNS_SINCE = (7, 15)
 
@@ -122,7 +106,7 @@ class Nas:
     """One running NAS. Its methods belong to the event loop that started it.
 
     `on_end` is told of each session that ended and why; None is a power cut. `on_answer` gets each Access-Request's
-    answer time and number of attempts.
+    answer time and number of attempts. `chap_identifier` is that of the last (MS-)CHAP exchange; it counts up.
     """
 
     def __init__(self, profile: NasProfile, *, reboots: int = 0, seed: int | None = None) -> None:
@@ -187,7 +171,7 @@ class Nas:
             offered = self._take_address(self.profile.pool)
             if offered is None:
                 return Refused(Refusal.NO_ADDRESS)
-        echoed = self._identity(subscriber, session_id, name, offered)
+        echoed = identity(self.profile.name, subscriber, session_id, name, offered)
         outcome = await self._authenticate(subscriber, name, echoed)
         if isinstance(outcome, Refused):
             self._give_back(offered)
@@ -266,13 +250,10 @@ class Nas:
 
     async def _authenticate(self, subscriber: Subscriber, name: str, echoed: bytes) -> Grant | Refused:
         authenticator = os.urandom(16)
-        proof, expected = self._proof(subscriber, name, authenticator)
-        profile = self.profile
-        attributes = echoed + proof
-        if subscriber.kind is AccessKind.HOTSPOT:
-            attributes += number(rad.SERVICE_TYPE, _LOGIN) + text(rad.WISPR_LOGOFF_URL, "http://10.5.88.1/logout")
-        attributes += self._access_tail
-        signed, secret = profile.signs, self._secret
+        self.chap_identifier = (self.chap_identifier + 1) % 256
+        secret, signed = self._secret, self.profile.signs
+        proof = prove(subscriber, name, self.chap_identifier, secret, authenticator)
+        attributes = echoed + proof.attributes + after_the_proof(subscriber.kind) + self._access_tail
         self.counters.requests += 1
         answer = await self._access.ask(
             lambda identifier: access_request(identifier, authenticator, attributes, secret, signed=signed)
@@ -286,143 +267,33 @@ class Nas:
             self.counters.rejects += 1
             return Refused(Refusal.REJECTED, reply.attributes.text(rad.REPLY_MESSAGE) or "", answer.seconds)
         self.counters.accepts += 1
-        if expected is not None and reply.attributes.octets(rad.MS_CHAP2_SUCCESS) != expected:
+        if proof.expected is not None and reply.attributes.octets(rad.MS_CHAP2_SUCCESS) != proof.expected:
             return Refused(Refusal.BAD_REPLY, "MS-CHAP2-Success", answer.seconds)
         try:
             return read_grant(subscriber.kind, reply.attributes)
         except (BadGrant, Malformed) as problem:
             return Refused(Refusal.BAD_REPLY, str(problem), answer.seconds)
 
-    def _proof(self, subscriber: Subscriber, name: str, authenticator: bytes) -> tuple[bytes, bytes | None]:
-        """Return the attributes that prove the password, and the MS-CHAP2-Success that an Accept must carry."""
-        password = subscriber.password
-        identifier = self.chap_identifier = (self.chap_identifier + 1) % 256
-        match subscriber.method:
-            case Method.PAP:
-                hidden = hide_password(password.encode(), self._secret, authenticator)
-                return attribute(rad.USER_PASSWORD, hidden), None
-            case Method.MAC:
-                hidden = hide_password(
-                    name.encode() if subscriber.mac_as_password else b"", self._secret, authenticator
-                )
-                return attribute(rad.USER_PASSWORD, hidden), None
-            case Method.CHAP:
-                challenge = os.urandom(16)
-                response = chap_response(identifier, password.encode(), challenge)
-                return attribute(rad.CHAP_CHALLENGE, challenge) + attribute(rad.CHAP_PASSWORD, response), None
-            case Method.MSCHAP1:
-                challenge = os.urandom(8)
-                response = version1_response(identifier, password, challenge)
-                return attribute(rad.MS_CHAP_CHALLENGE, challenge) + attribute(rad.MS_CHAP_RESPONSE, response), None
-            case Method.MSCHAP2:
-                challenge, peer_challenge = os.urandom(16), os.urandom(16)
-                response = version2_response(identifier, name, password, challenge, peer_challenge)
-                success = version2_success(identifier, name, password, challenge, response)
-                return attribute(rad.MS_CHAP_CHALLENGE, challenge) + attribute(rad.MS_CHAP2_RESPONSE, response), success
-
-    def _identity(self, subscriber: Subscriber, session_id: str, name: str, offered: str | None) -> bytes:
-        """Return the attributes that Access-Request and accounting share, in RouterOS's order for the service."""
-        mac = parse_mac(subscriber.mac).upper()
-        port_type = number(rad.NAS_PORT_TYPE, _NAS_PORT_TYPE[subscriber.kind])
-        parts: tuple[bytes, ...]
-        match subscriber.kind:
-            case AccessKind.PPP:
-                parts = (
-                    number(rad.SERVICE_TYPE, _FRAMED),
-                    number(rad.FRAMED_PROTOCOL, _PPP_PROTOCOL),
-                    number(rad.NAS_PORT, _FIRST_PPP_PORT + int(session_id[3:], 16)),
-                    port_type,
-                    text(rad.USER_NAME, name),
-                    text(rad.CALLING_STATION_ID, mac),
-                    text(rad.CALLED_STATION_ID, "pppoe-in"),
-                    text(rad.NAS_PORT_ID, "ether2"),
-                    text(rad.ACCT_SESSION_ID, session_id),
-                )
-            case AccessKind.HOTSPOT:
-                assert offered is not None
-                parts = (
-                    port_type,
-                    text(rad.CALLING_STATION_ID, mac),
-                    text(rad.CALLED_STATION_ID, "hotspot1"),
-                    text(rad.NAS_PORT_ID, "bridge-hotspot"),
-                    text(rad.USER_NAME, name),
-                    number(rad.NAS_PORT, int(session_id, 16)),
-                    text(rad.ACCT_SESSION_ID, session_id),
-                    address(rad.FRAMED_IP_ADDRESS, offered),
-                    address(rad.MIKROTIK_HOST_IP, offered),
-                )
-            case AccessKind.DHCP:
-                assert offered is not None
-                parts = (
-                    number(rad.NAS_PORT, 2),
-                    port_type,
-                    text(rad.CALLING_STATION_ID, "1:" + mac.lower()),
-                    text(rad.CALLED_STATION_ID, "dhcp1"),
-                    text(rad.NAS_PORT_ID, "bridge-lan"),
-                    text(rad.USER_NAME, name),
-                    text(rad.ACCT_SESSION_ID, session_id),
-                    address(rad.FRAMED_IP_ADDRESS, offered),
-                )
-            case AccessKind.WIRELESS:
-                access_point = "4C-5E-0C-00-00-01"
-                parts = (
-                    port_type,
-                    text(rad.CALLING_STATION_ID, mac.replace(":", "-")),
-                    text(rad.CALLED_STATION_ID, f"{access_point}:{self.profile.name}"),
-                    text(rad.NAS_PORT_ID, "wlan1"),
-                    text(rad.USER_NAME, name),
-                    text(rad.ACCT_SESSION_ID, session_id),
-                )
-        return b"".join(parts)
-
     # Accounting-Request.
 
     def _account(self, session: Session, status: StatusType, cause: TerminateCause | None = None) -> None:
         if session.local or not self.powered:
             return
-        now = asyncio.get_running_loop().time()
-        parts = [number(rad.ACCT_STATUS_TYPE, status)]
-        if cause is not None:
-            parts.append(number(rad.ACCT_TERMINATE_CAUSE, cause))
-        parts.append(session.echoed)
-        grant, profile = session.grant, self.profile
-        if session.kind is AccessKind.PPP:
-            if session.address is not None:
-                parts.append(address(rad.FRAMED_IP_ADDRESS, session.address))
-            parts.append(number(rad.ACCT_AUTHENTIC, _BY_RADIUS))
-            if grant.ipv6_prefix is not None:
-                parts.append(attribute(rad.FRAMED_IPV6_PREFIX, grant.ipv6_prefix))
-            if grant.delegated_ipv6_prefix is not None:
-                parts.append(attribute(rad.DELEGATED_IPV6_PREFIX, grant.delegated_ipv6_prefix))
-        parts += (attribute(rad.CLASS, value) for value in grant.class_values)
-        if profile.reports_rate and grant.rate_text is not None:
-            parts.append(text(rad.MIKROTIK_RATE_LIMIT, grant.rate_text))
-        parts.append(number(rad.EVENT_TIMESTAMP, int(time.time() + self.faults.clock_skew)))
-        if status is not StatusType.START:
-            parts.append(self._counters(session, now))
-        parts.append(self._accounting_tail)
-        attributes = b"".join(parts)
+        attributes = accounting_attributes(
+            session,
+            status,
+            cause,
+            loop_time=asyncio.get_running_loop().time(),
+            clock=time.time() + self.faults.clock_skew,
+            reports_rate=self.profile.reports_rate,
+            swapped=self.faults.swapped_octets,
+        )
+        attributes += self._accounting_tail
         self.counters.accounting_sent += 1
         answered = self._accounting.ask(
             lambda identifier: sealed_request(Code.ACCOUNTING_REQUEST, identifier, attributes, self._secret), late=True
         )
         answered.add_done_callback(self._accounted)
-
-    def _counters(self, session: Session, now: float) -> bytes:
-        received, sent = session.octets(now)  # from the subscriber, to the subscriber
-        if self.faults.swapped_octets:
-            received, sent = sent, received
-        return b"".join(
-            (
-                number(rad.ACCT_SESSION_TIME, int(now - session.started)),
-                number(rad.ACCT_INPUT_OCTETS, received % _GIGAWORD),
-                number(rad.ACCT_INPUT_GIGAWORDS, received // _GIGAWORD),
-                number(rad.ACCT_INPUT_PACKETS, packets(received) % _GIGAWORD),
-                number(rad.ACCT_OUTPUT_OCTETS, sent % _GIGAWORD),
-                number(rad.ACCT_OUTPUT_GIGAWORDS, sent // _GIGAWORD),
-                number(rad.ACCT_OUTPUT_PACKETS, packets(sent) % _GIGAWORD),
-            )
-        )
 
     def _accounted(self, answered: "asyncio.Future[Answer | None]") -> None:
         if answered.result() is None:
@@ -459,7 +330,7 @@ class Nas:
         if framed is None and subscriber.kind is not AccessKind.WIRELESS:
             return Refused(Refusal.NO_ADDRESS, grant.pool or self.profile.pool)
         if framed is not None and framed != offered and subscriber.kind is not AccessKind.PPP:
-            echoed = self._identity(subscriber, session_id, name, framed)
+            echoed = identity(self.profile.name, subscriber, session_id, name, framed)
         now = asyncio.get_running_loop().time()
         session = Session(session_id, subscriber, name, grant, framed, echoed, now, local)
         self.sessions[session_id] = session
@@ -580,11 +451,3 @@ class Nas:
             if IPv4Address(taken) in network:
                 self._returned.setdefault(pool, deque()).append(taken)
                 return
-
-
-def user_name(subscriber: Subscriber) -> str:
-    """Return the User-Name that goes on the wire."""
-    if subscriber.method is not Method.MAC:
-        return subscriber.name
-    pattern = "XX:XX:XX:XX:XX:XX" if subscriber.kind is AccessKind.DHCP else subscriber.mac_format
-    return spell_mac(parse_mac(subscriber.mac), pattern)

@@ -25,6 +25,12 @@ elsewhere Cleartext-Password := "secret"
 broken Cleartext-Password := "secret"
     Mikrotik-Rate-Limit = "fast"
 
+six Cleartext-Password := "secret"
+    Framed-IPv6-Prefix = 2001:db8:1::/64,
+    Delegated-IPv6-Prefix = 2001:db8:100::/56
+
+02-00-00-00-00-0D Cleartext-Password := "02-00-00-00-00-0D"
+
 short Cleartext-Password := "secret"
     Session-Timeout = 1
 

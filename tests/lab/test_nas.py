@@ -9,9 +9,9 @@ from aaa.facts import AccessKind
 from core.rates import RateLimit
 from lab.attributes import TerminateCause
 from lab.nas import Nas, NasProfile, Refusal, Refused
-from lab.network import BlockingNetwork, Cpe
+from lab.network import BlockingNetwork, Cpe, Network
 from lab.session import Session
-from lab.subscriber import Demand, Method, Subscriber
+from lab.subscriber import Demand, Method, Profile, Subscriber
 from tests.lab.plain_radiusd import PlainRadiusd
 
 MakeProfile = Callable[..., NasProfile]
@@ -319,3 +319,59 @@ def test_lossy_links_still_connect_by_retransmission(network: BlockingNetwork, p
     for n in range(20):
         online(network.connect(Subscriber("metered", "secret", mac=f"02:00:00:00:02:{n:02x}"), "tower"))
     assert nas.counters.resends > 0
+
+
+def test_ipv6_prefixes_are_told_again_in_accounting(
+    network: BlockingNetwork, profile: MakeProfile, plain: PlainRadiusd
+) -> None:
+    nas, cpe = start(network, profile(), Subscriber("six", "secret"))
+    online(network.dial(cpe))
+    network.wait_for(nas.settled())
+    told = plain.accounting("six")[-1]
+    assert told["Framed-IPv6-Prefix"] == "2001:db8:1::/64"
+    assert told["Delegated-IPv6-Prefix"] == "2001:db8:100::/56"
+
+
+def test_a_mac_can_be_its_own_password(network: BlockingNetwork, profile: MakeProfile) -> None:
+    network.add_nas(profile())
+    subscriber = Subscriber(
+        "cpe",
+        kind=AccessKind.HOTSPOT,
+        method=Method.MAC,
+        mac="02:00:00:00:00:0d",
+        mac_format="XX-XX-XX-XX-XX-XX",
+        mac_as_password=True,
+    )
+    online(network.connect(subscriber, "tower"))
+
+
+def test_a_stop_can_be_lost_and_accounting_can_overtake_itself(
+    network: BlockingNetwork, profile: MakeProfile, plain: PlainRadiusd
+) -> None:
+    nas, cpe = start(network, profile("untidy"), Subscriber(**ANA))
+    network.call(lambda _: setattr(nas.faults, "lost_stops", 1.0))
+    online(network.dial(cpe))
+    network.hang_up(cpe)
+    network.wait_for(nas.settled())
+    assert nas.counters.stops_lost == 1
+    network.call(lambda _: setattr(nas.faults, "lost_stops", 0.0))
+    network.call(lambda _: setattr(nas.faults, "reorder_accounting", 1.0))
+    last = online(network.dial(cpe))
+    network.call(lambda _: setattr(nas.faults, "reorder_accounting", 0.0))
+    network.hang_up(cpe)  # its Stop overtakes the Start that is held back
+    network.wait_for(nas.settled())
+    records = [record for record in plain.accounting("ana") if record["NAS-Identifier"] == "untidy"]
+    assert [record["Acct-Status-Type"] for record in records] == ["Start", "Stop", "Start"]
+    assert records[1]["Acct-Session-Id"] == records[2]["Acct-Session-Id"] == last.id
+
+
+def test_demand_follows_the_hour_of_the_emulated_day(plain: PlainRadiusd, profile: MakeProfile) -> None:
+    day = Network(day_seconds=86400.0, seed=1)  # it begins at six in the evening
+    with BlockingNetwork(day) as network:
+        network.add_nas(profile())
+        sold = Demand(download=10_000_000)
+        home = network.connect(Subscriber("pool", "secret", demand=sold, profile=Profile.HOME), "tower")
+        office = network.connect(Subscriber("metered", "secret", demand=sold, profile=Profile.BUSINESS), "tower")
+        assert 500_000 < online(home).demand.download < 6_000_000
+        assert 0 < online(office).demand.download < 5_000_000
+        assert network.call(lambda lab: lab.hour) == pytest.approx(18.0, abs=0.1)
