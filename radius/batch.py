@@ -26,6 +26,8 @@ from radius.terms import Grant, parse_class
 from radius.usage import Calendar, HourKey, PeriodKey, Usage
 
 HEARD_INTERVAL = 10.0  # seconds; no finer is it written when a NAS was heard
+SILENCE = "10 minutes"
+"""A NAS of which nothing was heard for longer was silent as a whole."""
 SEEN_DEVICES = 2_000  # unregistered devices kept for an operator
 _NAS_LOCK = 7471
 _DAY = 86_400.0
@@ -121,13 +123,13 @@ class Store:
         learners: dict[int, tuple[int, int]] = {
             service_id: (operator_id, room)
             for service_id, operator_id, room in self._connection.execute(
-                _LEARNERS, (sorted({service_id for service_id, _ in found}),)
+                _LEARNERS, (_array({service_id for service_id, _ in found}),)
             )
         }
         if not learners:
             return
         self._connection.execute("SELECT FROM service WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (sorted(learners),))
-        rooms = {service_id: room for service_id, _, room in self._connection.execute(_LEARNERS, (sorted(learners),))}
+        rooms = {service_id: room for service_id, _, room in self._connection.execute(_LEARNERS, (_array(learners),))}
         rows = []
         for (service_id, mac), operator_id in found.items():
             if rooms.get(service_id, 0) > 0 and learners[service_id][0] == operator_id:
@@ -192,7 +194,8 @@ class Store:
         self._add_usage(book.usage)
         if book.came_or_went:
             self._connection.execute(
-                "INSERT INTO change_log (kind, ids) VALUES ('sessions', %s)", (sorted(book.came_or_went),)
+                "INSERT INTO change_log (kind, ids) VALUES ('sessions', %s::bigint[])",
+                (_array(sorted(book.came_or_went)),),
             )
             self._connection.execute("SELECT pg_notify('portico_change', 'sessions')")
         self._connection.execute("SELECT pg_notify('portico_accounting', '')")
@@ -204,16 +207,14 @@ class Store:
         earliest = latest = next(iter(first.values())).at
         for packet in packets:
             begun = packet.event - packet.session_time if packet.session_time is not None else packet.at - 400 * _DAY
-            earliest, latest = min(earliest, begun), max(latest, packet.at)
-        nas_ids, session_ids, user_names = zip(*first, strict=True)
+            if begun < earliest:
+                earliest = begun
+            if packet.at > latest:
+                latest = packet.at
+        self._copy("wanted_session", (f"{nas}\t{_text(session)}\t{_text(user)}\n" for nas, session, user in first))
         rows = self._connection.execute(
-            _STATES,
-            (
-                list(nas_ids), list(session_ids), list(user_names),
-                from_epoch(earliest - _DAY), from_epoch(latest + _DAY),
-            ),
-            binary=True,
-        ).fetchall()  # fmt: skip
+            _STATES, (from_epoch(earliest - _DAY), from_epoch(latest + _DAY)), binary=True
+        ).fetchall()
         states: dict[Key, list[SessionState]] = {}
         for row in rows:
             state = SessionState(*row)
@@ -250,7 +251,7 @@ class Store:
         services = (
             {
                 service_id: ServiceFacts(*facts)
-                for service_id, *facts in self._connection.execute(_SERVICE_FACTS, (sorted(wanted),))
+                for service_id, *facts in self._connection.execute(_SERVICE_FACTS, (_array(wanted),))
             }
             if wanted
             else {}
@@ -269,15 +270,9 @@ class Store:
                     accepted[key] = Grant(event.service_id, event.terms_id)
         missing = [packet for key, packet in wanted.items() if key not in accepted]
         if missing:
+            self._copy("asking_session", map(_asking_line, missing))
             rows = self._connection.execute(
-                _ACCEPTED,
-                (
-                    [packet.operator_id for packet in missing],
-                    [packet.nas_id for packet in missing],
-                    [packet.acct_session_id for packet in missing],
-                    [packet.user_name for packet in missing],
-                    from_epoch(min(packet.at for packet in missing) - 2 * _DAY),
-                ),
+                _ACCEPTED, (from_epoch(min(packet.at for packet in missing) - 2 * _DAY),), binary=True
             )
             for nas_id, acct_session_id, user_name, service_id, terms_id in rows:
                 accepted[nas_id, acct_session_id, user_name] = Grant(service_id, terms_id)
@@ -285,22 +280,15 @@ class Store:
 
     def _named(self, packets: Sequence[Packet]) -> dict[Key, int]:
         """Find services by the user name, read in the same ways and order as an Access-Request's."""
-        operators: list[int] = []
-        candidates: list[str] = []
-        methods: list[str] = []
-        ranks: list[int] = []
-        numbers: list[int] = []
-        for number, packet in enumerate(packets):
-            assert packet.description is not None
-            for rank, (namespace, name) in enumerate(_readings(packet)):
-                operators.append(packet.operator_id)
-                candidates.append(name)
-                methods.append(namespace)
-                ranks.append(rank)
-                numbers.append(number)
-        if not numbers:
+        lines = [
+            f"{number}\t{rank}\t{packet.operator_id}\t{namespace}\t{_text(name)}\n"
+            for number, packet in enumerate(packets)
+            for rank, (namespace, name) in enumerate(_readings(packet))
+        ]
+        if not lines:
             return {}
-        rows = self._connection.execute(_NAMED, (operators, candidates, methods, ranks, numbers))
+        self._copy("asked_name", lines)
+        rows = self._connection.execute(_NAMED, binary=True)
         return {packets[number].key: service_id for number, service_id in rows}
 
     def _usage(self, packets: Iterable[Packet]) -> Usage:
@@ -316,15 +304,19 @@ class Store:
             self._operators = operators
             self._calendar = Calendar(operators)
 
-    def _close_others(self, book: Book, read: list[int]) -> None:
+    def _close_others(self, book: Book, read_ids: Iterable[int]) -> None:
         """Close the sessions outside the batch that its packets prove to be over."""
+        read = _array(read_ids)
         gone: list[tuple[int | None]] = []
         if book.restarts:
             columns = [list(column) for column in zip(*book.restarts, strict=True)]
             gone += self._connection.execute(_CLOSE_RESTARTED, [*columns, read]).fetchall()
         if book.replacements:
-            columns = [list(column) for column in zip(*book.replacements, strict=True)]
-            gone += self._connection.execute(_CLOSE_REPLACED, [*columns, read, START_SLACK]).fetchall()
+            self._copy(
+                "replaced_session",
+                (f"{service}\t{mac}\t{kind}\t{at!r}\n" for service, mac, kind, at in book.replacements),
+            )
+            gone += self._connection.execute(_CLOSE_REPLACED, (read, START_SLACK)).fetchall()
         for reboot in book.reboots:
             gone += self._connection.execute(
                 _CLOSE_REBOOTED, {**reboot._asdict(), "read": read, "slack": REBOOT_SLACK}
@@ -338,7 +330,9 @@ class Store:
         self._copy("grown_hour", map(_hour_line, sorted(usage.hours.items())))
         self._connection.execute(_ADD_HOURS)
         self._copy("grown_period", map(_period_line, sorted(usage.periods.items())))
-        capped = [service_id for (service_id,) in self._connection.execute(_ADD_PERIODS)]
+        self._connection.execute(_ADD_PERIODS)
+        plans = [plan for (plan,) in self._connection.execute("SELECT id FROM rate_plan WHERE cap_octets IS NOT NULL")]
+        capped = [service for (service,) in self._connection.execute(_CAPPED, (plans,))] if plans else []
         if capped:
             self._connection.execute("INSERT INTO change_log (kind, ids) VALUES ('service', %s)", (sorted(capped),))
             self._connection.execute("SELECT pg_notify('portico_change', 'service')")
@@ -384,6 +378,11 @@ def _text(text: str | None) -> str:
     return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
+def _array(numbers: Iterable[int]) -> str:
+    """Return whole numbers as PostgreSQL writes an array: psycopg's own way is slow for thousands."""
+    return f"{{{','.join(map(str, numbers))}}}"
+
+
 def _octets(octets: bytes | None) -> str:
     return "\\N" if octets is None else f"\\\\x{octets.hex()}"
 
@@ -422,6 +421,11 @@ def _event_line(event: Authentication) -> str:
         f"{_stamp(at)}\t{operator_id}\t{nas_id}\t{_number(service_id)}\t{_text(user_name)}\t{_text(mac)}\t{kind}"
         f"\t{method}\t{outcome}\t{reason}\t{_json(detail)}\t{_text(acct_session_id)}\t{_octets(terms_id)}\n"
     )
+
+
+def _asking_line(packet: Packet) -> str:
+    nas_id, acct_session_id, user_name = packet.key
+    return f"{packet.operator_id}\t{nas_id}\t{_text(acct_session_id)}\t{_text(user_name)}\n"
 
 
 _NEW_SESSION = """session (
@@ -480,6 +484,22 @@ _TEMPORARY_TABLES = (
     ) ON COMMIT DELETE ROWS
     """,
     """
+    CREATE TEMPORARY TABLE wanted_session (nas_id bigint, acct_session_id text, user_name text)
+    ON COMMIT DELETE ROWS
+    """,
+    """
+    CREATE TEMPORARY TABLE asking_session (operator_id bigint, nas_id bigint, acct_session_id text, user_name text)
+    ON COMMIT DELETE ROWS
+    """,
+    """
+    CREATE TEMPORARY TABLE asked_name (number integer, rank integer, operator_id bigint, namespace text, name text)
+    ON COMMIT DELETE ROWS
+    """,
+    """
+    CREATE TEMPORARY TABLE replaced_session (service_id bigint, mac macaddr, kind text, at double precision)
+    ON COMMIT DELETE ROWS
+    """,
+    """
     CREATE TEMPORARY TABLE grown_hour (
         service_id bigint, hour bigint, operator_id bigint, octets_in bigint, octets_out bigint
     ) ON COMMIT DELETE ROWS
@@ -501,7 +521,7 @@ SELECT s.nas_id, s.operator_id, s.acct_session_id, s.user_name, s.calling_statio
        s.terminate_cause, host(s.framed_ip), s.framed_ipv6_prefix::text, s.delegated_ipv6_prefix::text,
        s.reported_rate, s.terms_id, s.interim_interval, s.called_station_id, s.nas_port_id, s.nas_identifier,
        host(s.nas_ip_address)
-FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS k(nas_id, acct_session_id, user_name)
+FROM wanted_session k
 CROSS JOIN LATERAL (
     SELECT * FROM session
     WHERE session.nas_id = k.nas_id AND session.acct_session_id = k.acct_session_id
@@ -537,24 +557,23 @@ ON CONFLICT (service_id, hour) DO UPDATE SET
     octets_in = usage_hour.octets_in + excluded.octets_in, octets_out = usage_hour.octets_out + excluded.octets_out
 """
 
-# Returns the services that have just reached the cap of their plan, in the period that is running.
 _ADD_PERIODS = """
-WITH counted AS (
-    INSERT INTO usage_period (service_id, period_start, period_end, operator_id, octets_in, octets_out)
-    SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out FROM grown_period
-    ON CONFLICT (service_id, period_start) DO UPDATE SET
-        octets_in = usage_period.octets_in + excluded.octets_in,
-        octets_out = usage_period.octets_out + excluded.octets_out
-    RETURNING service_id, period_start, period_end, octets_in + octets_out AS octets
-)
-SELECT counted.service_id
-FROM counted
-JOIN grown_period g ON g.service_id = counted.service_id AND to_timestamp(g.begins) = counted.period_start
-JOIN service ON service.id = counted.service_id
-JOIN rate_plan ON rate_plan.id = service.plan_id
-WHERE rate_plan.cap_octets <= counted.octets
-  AND rate_plan.cap_octets > counted.octets - g.octets_in - g.octets_out
-  AND now() >= counted.period_start AND now() < counted.period_end
+INSERT INTO usage_period (service_id, period_start, period_end, operator_id, octets_in, octets_out)
+SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out FROM grown_period
+ON CONFLICT (service_id, period_start) DO UPDATE SET
+    octets_in = usage_period.octets_in + excluded.octets_in, octets_out = usage_period.octets_out + excluded.octets_out
+"""
+
+# The services that have just reached the cap of their plan, in the period that is running.
+_CAPPED = """
+SELECT g.service_id
+FROM grown_period g
+JOIN service s ON s.id = g.service_id AND s.plan_id = ANY(%s)
+JOIN rate_plan p ON p.id = s.plan_id
+JOIN usage_period u ON u.service_id = g.service_id AND u.period_start = to_timestamp(g.begins)
+WHERE p.cap_octets <= u.octets_in + u.octets_out
+  AND p.cap_octets > u.octets_in + u.octets_out - g.octets_in - g.octets_out
+  AND now() >= u.period_start AND now() < u.period_end
 """
 
 _CLOSE_RESTARTED = """
@@ -566,7 +585,7 @@ RETURNING s.service_id
 
 _CLOSE_REPLACED = """
 UPDATE session s SET ended_at = to_timestamp(p.at), ended_by = 'superseded'
-FROM unnest(%s::bigint[], %s::macaddr[], %s::text[], %s::double precision[]) AS p(service_id, mac, kind, at)
+FROM replaced_session p
 WHERE s.service_id = p.service_id AND s.mac = p.mac AND s.kind = p.kind AND s.ended_at IS NULL
   AND s.started_at < to_timestamp(p.at) AND NOT s.id = ANY(%s::bigint[])
   AND s.started_at + s.session_time * interval '1 second' <= to_timestamp(p.at + %s)
@@ -595,12 +614,12 @@ _SERVICE_FACTS = """
 SELECT service.id, service.operator_id, service.session_limit,
        extract(epoch FROM rate_plan.interim_interval)::integer
 FROM service JOIN rate_plan ON rate_plan.id = service.plan_id
-WHERE service.id = ANY(%s)
+WHERE service.id = ANY(%s::bigint[])
 """
 
 _ACCEPTED = """
 SELECT k.nas_id, k.acct_session_id, k.user_name, e.service_id, e.terms_id
-FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS k(operator_id, nas_id, acct_session_id, user_name)
+FROM asking_session k
 CROSS JOIN LATERAL (
     SELECT service_id, terms_id FROM auth_event
     WHERE auth_event.operator_id = k.operator_id AND auth_event.user_name = k.user_name
@@ -612,8 +631,7 @@ CROSS JOIN LATERAL (
 
 _NAMED = """
 SELECT DISTINCT ON (k.number) k.number, s.id
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::integer[], %s::integer[])
-     AS k(operator_id, name, namespace, rank, number)
+FROM asked_name k
 JOIN service s ON s.operator_id = k.operator_id AND s.name = k.name AND s.state <> 'terminated'
      AND k.namespace = CASE s.access_method WHEN 'mac' THEN 'm' WHEN 'voucher' THEN 'v' ELSE 'n' END
 ORDER BY k.number, k.rank
@@ -621,7 +639,7 @@ ORDER BY k.number, k.rank
 
 _LEARNERS = """
 SELECT s.id, s.operator_id, s.max_macs - (SELECT count(*) FROM service_mac m WHERE m.service_id = s.id)
-FROM service s WHERE s.id = ANY(%s) AND s.mac_binding = 'learn'
+FROM service s WHERE s.id = ANY(%s::bigint[]) AND s.mac_binding = 'learn'
   AND s.max_macs > (SELECT count(*) FROM service_mac m WHERE m.service_id = s.id)
 """
 
@@ -645,9 +663,12 @@ DELETE FROM seen_device d USING (
 WHERE d.operator_id = %(operator)s AND d.mac = old.mac
 """
 
-_HEARD = """
-INSERT INTO nas_heard AS h (nas_id, last_packet_at, operator_id)
-SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])
+_HEARD = f"""
+INSERT INTO nas_heard AS h (nas_id, last_packet_at, talking_since, operator_id)
+SELECT nas_id, at, at, operator_id
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS n(nas_id, at, operator_id)
 ON CONFLICT (nas_id) DO UPDATE SET
+    talking_since = CASE WHEN excluded.last_packet_at > h.last_packet_at + interval '{SILENCE}'
+                         THEN excluded.last_packet_at ELSE h.talking_since END,
     last_packet_at = greatest(h.last_packet_at, excluded.last_packet_at), operator_id = excluded.operator_id
 """

@@ -136,6 +136,7 @@ class Loader:
         self._connection.execute(_REPORT, (socket.gethostname(), backlog, Jsonb({"loader": self._failed})))
         if now - self._refreshed >= REFRESH_INTERVAL:
             self._refreshed = now
+            gc.collect()
             self._store.refresh_operators()
             self._forget_positions(present)
 
@@ -291,7 +292,7 @@ def main(settings: Settings) -> None:
     """Run until SIGTERM, which lets the batch at hand finish. Raises BadSettings."""
     if settings.database_url is None:
         raise BadSettings("PORTICO_DATABASE_URL is not set")
-    gc.set_threshold(100_000, 20, 100)  # batches are large, and hold no cycles
+    gc.disable()  # batches are large and hold no cycles; what errors leave behind is collected with the report
     stopping = _stop_on_signals()
     pause = 0.1
     while not stopping:

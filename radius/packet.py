@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address
+from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
 from core.mac import find_mac
@@ -35,6 +36,9 @@ class Status(IntEnum):
     INTERIM = 3
     ON = 7
     OFF = 8
+
+
+START, STOP, INTERIM, ON, OFF = Status  # naming a member through its class costs more
 
 
 class PacketUnusable(Exception):
@@ -60,8 +64,7 @@ class Packet(NamedTuple):
     nas_id: int
     operator_id: int
     status: Status
-    acct_session_id: str  # as received
-    user_name: str  # as received
+    key: tuple[int, str, str]  # NAS, Acct-Session-Id and User-Name as received; not unique over time
     calling_station_id: str  # as received
     event: float  # when what it tells happened
     session_time: int | None  # seconds
@@ -70,16 +73,19 @@ class Packet(NamedTuple):
     input_packets: int
     output_packets: int
     cause: str | None  # Acct-Terminate-Cause
-    framed_ip: str | None
+    framed_ip: str | None  # as received, like the two after it
     framed_ipv6_prefix: str | None
     delegated_ipv6_prefix: str | None
     reported_rate: str | None
     description: Description | None
 
     @property
-    def key(self) -> tuple[int, str, str]:
-        """NAS, Acct-Session-Id and user name: what sessions are looked up by. Not unique over time."""
-        return self.nas_id, self.acct_session_id, self.user_name
+    def acct_session_id(self) -> str:
+        return self.key[1]
+
+    @property
+    def user_name(self) -> str:
+        return self.key[2]
 
 
 def read_packet(at: float, nas_id: int, operator_id: int, attributes: Mapping[str, str], *, describe: bool) -> Packet:
@@ -91,51 +97,70 @@ def read_packet(at: float, nas_id: int, operator_id: int, attributes: Mapping[st
     status = _STATUS.get(get("Acct-Status-Type", ""))
     if status is None:
         raise PacketUnusable("Acct-Status-Type")
-    event = at - _number(get("Acct-Delay-Time"), _LONGEST_DELAY)
+    delay = get("Acct-Delay-Time")
+    event = at if delay is None or delay == "0" else at - min(_number(delay) or 0, _LONGEST_DELAY)
     stamp = get("Event-Timestamp")
     if stamp is not None:
         claimed = _instant(stamp)
         if claimed is not None and -CLOCK_TOLERANCE <= claimed - event <= CLOCK_TOLERANCE:
             event = claimed
-    if status is Status.ON or status is Status.OFF:
+    if status is ON or status is OFF:
         return Packet(
-            at, nas_id, operator_id, status, "", "", "", event,
+            at, nas_id, operator_id, status, (nas_id, "", ""), "", event,
             None, None, None, 0, 0, None, None, None, None, None, None,
         )  # fmt: skip
-    acct_session_id = storable(get("Acct-Session-Id", ""))
+    acct_session_id = get("Acct-Session-Id", "")
     if not acct_session_id:
         raise PacketUnusable("Acct-Session-Id")
-    start = status is Status.START
-    seconds = None if start else get("Acct-Session-Time")
-    session_time = int(seconds) if seconds is not None and seconds.isdecimal() else None
-    if session_time is not None and session_time > _LONGEST_SESSION:
-        session_time = None
-    framed_ip = get("Framed-IP-Address")
-    framed_ipv6_prefix = get("Framed-IPv6-Prefix")
-    delegated = get("Delegated-IPv6-Prefix")
+    user_name = get("User-Name", "")
+    calling_station_id = get("Calling-Station-Id", "")
+    if not (acct_session_id.isprintable() and user_name.isprintable() and calling_station_id.isprintable()):
+        acct_session_id, user_name = storable(acct_session_id), storable(user_name)
+        calling_station_id = storable(calling_station_id)
+    session_time: int | None = 0
+    received = sent = None
+    received_packets = sent_packets = 0
+    if status is not START:
+        try:
+            session_time = int(attributes["Acct-Session-Time"])
+            received = int(attributes["Acct-Input-Octets"])
+            sent = int(attributes["Acct-Output-Octets"])
+            wraps = get("Acct-Input-Gigawords", "0"), get("Acct-Output-Gigawords", "0")
+            if wraps != _NO_WRAPS:
+                received, sent = total_octets(received, int(wraps[0])), total_octets(sent, int(wraps[1]))
+            received_packets = int(get("Acct-Input-Packets", "0"))
+            sent_packets = int(get("Acct-Output-Packets", "0"))
+        except (KeyError, ValueError):
+            session_time = _number(get("Acct-Session-Time"))
+            received = _counter(get("Acct-Input-Octets"), get("Acct-Input-Gigawords"))
+            sent = _counter(get("Acct-Output-Octets"), get("Acct-Output-Gigawords"))
+            received_packets = _number(get("Acct-Input-Packets")) or 0
+            sent_packets = _number(get("Acct-Output-Packets")) or 0
+        if session_time is not None and session_time > _LONGEST_SESSION:
+            session_time = None
     return Packet(
         at,
         nas_id,
         operator_id,
         status,
-        acct_session_id,
-        storable(get("User-Name", "")),
-        storable(get("Calling-Station-Id", "")),
+        (nas_id, acct_session_id, user_name),
+        calling_station_id,
         event,
-        0 if start else session_time,
-        None if start else _counter(get("Acct-Input-Octets"), get("Acct-Input-Gigawords")),
-        None if start else _counter(get("Acct-Output-Octets"), get("Acct-Output-Gigawords")),
-        _number(get("Acct-Input-Packets"), 1 << 32),
-        _number(get("Acct-Output-Packets"), 1 << 32),
+        session_time,
+        received,
+        sent,
+        received_packets,
+        sent_packets,
         get("Acct-Terminate-Cause"),
-        None if framed_ip is None else _address(framed_ip),
-        None if framed_ipv6_prefix is None else _prefix(framed_ipv6_prefix),
-        None if delegated is None else _prefix(delegated),
+        get("Framed-IP-Address"),
+        get("Framed-IPv6-Prefix"),
+        get("Delegated-IPv6-Prefix"),
         get("Mikrotik-Rate-Limit"),
-        _describe(attributes) if describe or start else None,
+        _describe(attributes) if describe or status is START else None,
     )
 
 
+_NO_WRAPS = ("0", "0")
 _STATUS = {
     "Start": Status.START,
     "Stop": Status.STOP,
@@ -154,22 +179,28 @@ def storable(text: str) -> str:
 
 
 def total_octets(octets: int, gigawords: int = 0) -> int:
-    """Return a counter in octets: the 32-bit attribute and the number of times it has wrapped."""
+    """Return a counter in octets: the 32-bit attribute and the number of times it has wrapped.
+
+    Raises ValueError if there are more wraps than any session can have: the packet is malformed.
+    """
+    if not 0 <= gigawords <= _MOST_GIGAWORDS:
+        raise ValueError(gigawords)
     return (gigawords << 32) + octets
 
 
 def _counter(octets: str | None, gigawords: str | None) -> int | None:
     """Return a counter, or None when the packet has none, or one that cannot be."""
-    if octets is None or not octets.isdecimal():
+    number = _number(octets)
+    if number is None:
         return None
-    if gigawords is None or gigawords == "0":
-        return int(octets)
-    wraps = _number(gigawords, _MOST_GIGAWORDS + 1)
-    return total_octets(int(octets), wraps) if wraps <= _MOST_GIGAWORDS else None
+    try:
+        return total_octets(number, _number(gigawords) or 0)
+    except ValueError:
+        return None
 
 
-def _number(text: str | None, most: int) -> int:
-    return min(int(text), most) if text is not None and text.isdecimal() else 0
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def _describe(attributes: Mapping[str, str]) -> Description:
@@ -180,24 +211,28 @@ def _describe(attributes: Mapping[str, str]) -> Description:
         get("Called-Station-Id", ""),
         get("NAS-Port-Id", ""),
         get("NAS-Identifier", ""),
-        None if nas_ip_address is None else _address(nas_ip_address),
+        None if nas_ip_address is None else address(nas_ip_address),
         access_kind(attributes).value,
         find_mac(get("Calling-Station-Id", "")),
     )
 
 
-@lru_cache(maxsize=4096)
-def _address(text: str) -> str | None:
+def address(text: str) -> str | None:
+    """Return an IP address as it is stored, None when it is none."""
     try:
-        return str(ip_address(text))
-    except ValueError:
-        return None
+        inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            return None
+    return text
 
 
-@lru_cache(maxsize=4096)
-def _prefix(text: str) -> str | None:
+def prefix(text: str) -> str | None:
+    """Return an IPv6 prefix as it is stored, without the bits behind its length; None when it is none."""
     try:
-        return str(ip_network(text, strict=False))
+        return str(IPv6Network(text, strict=False))
     except ValueError:
         return None
 

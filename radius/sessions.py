@@ -17,11 +17,11 @@ Nothing here knows a database or a clock. States are changed in place: forty tho
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from radius.packet import Description, Packet, Status
+from radius.packet import INTERIM, OFF, ON, START, STOP, Description, Packet, address, prefix
 from radius.terms import Grant, parse_class
 from radius.usage import Usage
 
@@ -96,21 +96,26 @@ class Growth(NamedTuple):
     until: float
 
 
-def choose(known: Iterable[SessionState], packet: Packet) -> SessionState | None:
+def choose(known: Sequence[SessionState], packet: Packet) -> SessionState | None:
     """Return the session that a Start, Interim-Update or Stop belongs to, None when it is of a new one.
 
     `known` are the sessions of the packet's key.
     """
     same_device = [state for state in known if _same_device(state, packet)]
-    if not same_device:
-        return None
-    newest = max(same_device, key=_started)
-    if packet.status is Status.START:
+    if len(same_device) != 1:
+        if not same_device:
+            return None
+        newest = max(same_device, key=_started)
+    else:
+        newest = same_device[0]
+        if newest.ended_by is None and packet.session_time and _fits(newest, packet):
+            return newest  # as nearly always
+    if packet.status is START:
         return None if _begins_anew(newest, packet) else _nearest(same_device, packet.event)
     if packet.session_time:
         start = packet.event - packet.session_time
         nearest = _nearest(same_device, start)
-        if abs(start - nearest.started) <= TOLERANCE + DRIFT * packet.session_time:
+        if _fits(nearest, packet):
             return None if _follows_the_end(nearest, start) else nearest
         return None if _restarted(newest, packet, start) else newest
     if newest.ended_by == STOPPED and newest.ended is not None and packet.event > newest.ended + START_SLACK:
@@ -123,18 +128,19 @@ def advance(state: SessionState, packet: Packet, *, swapped: bool = False) -> Gr
 
     `swapped`: the NAS reports the subscriber's download as Input.
     """
-    if packet.status is Status.INTERIM and state.ended_by == STOPPED:
+    if packet.status is INTERIM and state.ended_by == STOPPED:
         return None
     state.touched = True
-    state.heard = max(state.heard, packet.at)
+    if packet.at > state.heard:
+        state.heard = packet.at
     growth = _count(state, packet, swapped)
     _learn(state, packet)
-    if packet.status is Status.STOP:
+    if packet.status is STOP:
         if state.ended_by != STOPPED:
             state.ended = max(packet.event, state.started)
             state.ended_by = STOPPED
             state.cause = packet.cause
-    elif packet.status is Status.INTERIM and state.ended is not None and packet.event > state.ended + 1.0:
+    elif packet.status is INTERIM and state.ended is not None and packet.event > state.ended + 1.0:
         # It was presumed over, and speaks. (A packet from before the presumed end would prove nothing.)
         state.ended = state.ended_by = state.cause = None
     return growth
@@ -145,6 +151,13 @@ def close(state: SessionState, at: float, by: str) -> None:
     state.ended = max(at, state.started)
     state.ended_by = by
     state.touched = True
+
+
+def _fits(state: SessionState, packet: Packet) -> bool:
+    """Tell whether a packet's own count of seconds leads back to the start of a session."""
+    assert packet.session_time is not None
+    off = packet.event - packet.session_time - state.started
+    return -TOLERANCE - DRIFT * packet.session_time <= off <= TOLERANCE + DRIFT * packet.session_time
 
 
 def _started(state: SessionState) -> float:
@@ -218,24 +231,28 @@ def _count(state: SessionState, packet: Packet, swapped: bool) -> Growth | None:
         packets_in, packets_out = packets_out, packets_in
     since = state.started + state.session_time
     state.session_time = seconds
-    state.packets_in = max(state.packets_in, packets_in)
-    state.packets_out = max(state.packets_out, packets_out)
+    if packets_in > state.packets_in:
+        state.packets_in = packets_in
+    if packets_out > state.packets_out:
+        state.packets_out = packets_out
     if not grown_in and not grown_out:
         return None
     state.octets_in += grown_in
     state.octets_out += grown_out
-    until = min(state.started + seconds, packet.event)
-    return Growth(grown_in, grown_out, min(since, until), until)
+    until = state.started + seconds
+    if until > packet.event:
+        until = packet.event
+    return Growth(grown_in, grown_out, since if since < until else until, until)
 
 
 def _learn(state: SessionState, packet: Packet) -> None:
     """Keep what a packet says about the session besides its counters; the address may come late, or change."""
-    if packet.framed_ip is not None:
-        state.framed_ip = packet.framed_ip
-    if packet.framed_ipv6_prefix is not None:
-        state.framed_ipv6_prefix = packet.framed_ipv6_prefix
-    if packet.delegated_ipv6_prefix is not None:
-        state.delegated_ipv6_prefix = packet.delegated_ipv6_prefix
+    if packet.framed_ip is not None and packet.framed_ip != state.framed_ip:
+        state.framed_ip = address(packet.framed_ip) or state.framed_ip
+    if packet.framed_ipv6_prefix is not None and packet.framed_ipv6_prefix != state.framed_ipv6_prefix:
+        state.framed_ipv6_prefix = prefix(packet.framed_ipv6_prefix) or state.framed_ipv6_prefix
+    if packet.delegated_ipv6_prefix is not None and packet.delegated_ipv6_prefix != state.delegated_ipv6_prefix:
+        state.delegated_ipv6_prefix = prefix(packet.delegated_ipv6_prefix) or state.delegated_ipv6_prefix
     if packet.reported_rate is not None:
         state.reported_rate = packet.reported_rate
 
@@ -310,7 +327,7 @@ class Book:
 
     def take(self, packet: Packet) -> None:
         """Apply one packet; packets come in the order in which they arrived."""
-        if packet.status is Status.ON or packet.status is Status.OFF:
+        if packet.status is ON or packet.status is OFF:
             self._restart(packet)
             return
         known = self.states.get(packet.key)
@@ -419,7 +436,7 @@ class Book:
     # What one packet proves about other sessions.
 
     def _restart(self, packet: Packet) -> None:
-        by = "accounting-on" if packet.status is Status.ON else "accounting-off"
+        by = "accounting-on" if packet.status is ON else "accounting-off"
         for state in self._open_states():
             if state.nas_id == packet.nas_id and state.started < packet.event:
                 self._close(state, packet.event, by)
@@ -445,16 +462,16 @@ class Book:
         """RouterOS numbers its sessions: two digits for the service, one that counts reboots, five for the session."""
         if not ROUTEROS_ID.match(new.acct_session_id):
             return
-        prefix, digit = new.acct_session_id[:2], new.acct_session_id[2]
-        if self.digits.get((new.nas_id, prefix)) == digit:
+        service, digit = new.acct_session_id[:2], new.acct_session_id[2]
+        if self.digits.get((new.nas_id, service)) == digit:
             return
-        self.digits[new.nas_id, prefix] = digit
+        self.digits[new.nas_id, service] = digit
         dead = [
             state
             for state in self._open_states()
             if state.nas_id == new.nas_id
             and ROUTEROS_ID.match(state.acct_session_id)
-            and state.acct_session_id[:2] == prefix
+            and state.acct_session_id[:2] == service
             and state.acct_session_id[2] != digit
             and state.started < new.started
             and state.last_event <= new.started + REBOOT_SLACK
@@ -462,7 +479,7 @@ class Book:
         if len({state.acct_session_id[2] for state in dead}) == 1:  # else this NAS only looks like RouterOS
             for state in dead:
                 self._close(state, new.started, "reboot")
-        self.reboots.append(Reboot(new.nas_id, prefix, digit, new.started))
+        self.reboots.append(Reboot(new.nas_id, service, digit, new.started))
 
     def _open_states(self) -> list[SessionState]:
         return [state for states in self.states.values() for state in states if state.ended is None]

@@ -44,7 +44,8 @@ class Usage:
         self, operator_id: int, service_id: int, octets_in: int, octets_out: int, since: float, until: float
     ) -> None:
         """Count what a service sent and received between two instants."""
-        since = max(since, until - LONGEST_SPREAD)
+        if since < until - LONGEST_SPREAD:
+            since = until - LONGEST_SPREAD
         begin, end = self._period_of(operator_id, until)
         if since >= begin and int(since // HOUR) == int(until // HOUR):
             self._count(operator_id, service_id, octets_in, octets_out, int(until // HOUR), (begin, end))
@@ -68,10 +69,14 @@ class Usage:
     def _count(
         self, operator_id: int, service_id: int, octets_in: int, octets_out: int, hour: int, period: Period
     ) -> None:
-        sums = self.hours.setdefault((service_id, hour, operator_id), [0, 0])
+        sums = self.hours.get((service_id, hour, operator_id))
+        if sums is None:
+            sums = self.hours[service_id, hour, operator_id] = [0, 0]
         sums[0] += octets_in
         sums[1] += octets_out
-        sums = self.periods.setdefault((service_id, period[0], period[1], operator_id), [0, 0])
+        sums = self.periods.get((service_id, period[0], period[1], operator_id))
+        if sums is None:
+            sums = self.periods[service_id, period[0], period[1], operator_id] = [0, 0]
         sums[0] += octets_in
         sums[1] += octets_out
 

@@ -43,3 +43,4 @@ class NasHeard(Tenanted, Base):
 
     nas_id: Mapped[BigInt] = mapped_column(primary_key=True, autoincrement=False)
     last_packet_at: Mapped[Instant]  # no finer than ten seconds
+    talking_since: Mapped[Created]  # without a gap of more than ten minutes
