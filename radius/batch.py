@@ -671,4 +671,4 @@ ON CONFLICT (nas_id) DO UPDATE SET
     talking_since = CASE WHEN excluded.last_packet_at > h.last_packet_at + interval '{SILENCE}'
                          THEN excluded.last_packet_at ELSE h.talking_since END,
     last_packet_at = greatest(h.last_packet_at, excluded.last_packet_at), operator_id = excluded.operator_id
-"""
+"""  # noqa: S608 - a constant

@@ -50,6 +50,7 @@ def close_stale(connection: Connection, now: datetime) -> int:
         with connection.transaction():
             row = connection.execute(_CLOSE, {"now": now, "most": MOST}).fetchone()
         assert row is not None
-        total += row[0]
-        if row[0] < MOST:
+        closed: int = row[0]
+        total += closed
+        if closed < MOST:
             return total

@@ -130,6 +130,8 @@ def read_packet(at: float, nas_id: int, operator_id: int, attributes: Mapping[st
                 received, sent = total_octets(received, int(wraps[0])), total_octets(sent, int(wraps[1]))
             received_packets = int(get("Acct-Input-Packets", "0"))
             sent_packets = int(get("Acct-Output-Packets", "0"))
+            if session_time | received | sent | received_packets | sent_packets < 0:
+                raise ValueError("a negative number")
         except (KeyError, ValueError):
             session_time = _number(get("Acct-Session-Time"))
             received = _counter(get("Acct-Input-Octets"), get("Acct-Input-Gigawords"))
