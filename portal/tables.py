@@ -150,7 +150,9 @@ class Listing:
         return self.url(sort=key, page=None)
 
 
-def show(session: Session, table: Table, query: Select[Any], template: str, **values: Any) -> ResponseReturnValue:
+def show(
+    session: Session, table: Table, query: Select[*tuple[Any, ...]], template: str, **values: Any
+) -> ResponseReturnValue:
     """Answer a request for a list: the page, or with `format=csv` or `format=xlsx` the whole of what is filtered."""
     wanted = request.args.get("format")
     if wanted is None:
@@ -166,7 +168,7 @@ def show(session: Session, table: Table, query: Select[Any], template: str, **va
     return abort(404)
 
 
-def page_of(session: Session, table: Table, query: Select[Any], args: MultiDict[str, str]) -> Listing:
+def page_of(session: Session, table: Table, query: Select[*tuple[Any, ...]], args: MultiDict[str, str]) -> Listing:
     """Return the page of a list that the arguments of a URL ask for. Arguments that make no sense are left out."""
     narrowed, chosen, q = _narrow(table, query, args)
     counted = narrowed.with_only_columns(literal(1), maintain_column_froms=True).order_by(None)
@@ -181,7 +183,9 @@ def page_of(session: Session, table: Table, query: Select[Any], args: MultiDict[
     return Listing(table, _unwrap(result, narrowed), total, exact, page, q, order, chosen, request.view_args or {})
 
 
-def _narrow(table: Table, query: Select[Any], args: MultiDict[str, str]) -> tuple[Select[Any], dict[str, str], str]:
+def _narrow(
+    table: Table, query: Select[*tuple[Any, ...]], args: MultiDict[str, str]
+) -> tuple[Select[*tuple[Any, ...]], dict[str, str], str]:
     chosen = {}
     for choice in table.filters:
         value = args.get(choice.key, "")
@@ -214,12 +218,12 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 
-def _unwrap(result: Any, query: Select[Any]) -> Sequence[Any]:
+def _unwrap(result: Any, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
     """Return rows; where a query selects one entity, that entity itself."""
     return list(result.scalars() if len(query.column_descriptions) == 1 else result)
 
 
-def _all_rows(session: Session, query: Select[Any]) -> Iterator[Any]:
+def _all_rows(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Any]:
     result = session.execute(query.execution_options(yield_per=1000))
     yield from result.scalars() if len(query.column_descriptions) == 1 else result
 

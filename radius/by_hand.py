@@ -55,7 +55,7 @@ def change_rate(
     )
     order = _order(session, actor, live, Measure.COA, key, now)
     told = {**_told(live), "download": rate.download, "upload": rate.upload}
-    record(session, actor, "session.change_rate", "session", live.id, None, told)
+    record(session, actor, "session.rate", "session", live.id, None, told)
     return order
 
 

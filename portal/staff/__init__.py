@@ -12,6 +12,11 @@ AREAS = (
     "plans",
     "sessions",
     "nas",
+    "explain",
+    "auth_events",
+    "enforcement",
+    "addresses",
+    "audit",
     "account",
 )
 

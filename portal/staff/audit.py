@@ -1,0 +1,97 @@
+"""The audit log: who changed what, from where, before and after; and whether the chain of its entries is whole."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import func, select
+
+from core.i18n import N_
+from db.audit import broken_links
+from db.models import AuditEntry, Staff
+from portal import context
+from portal.labels import action_text
+from portal.permissions import Permission, requires
+from portal.tables import Column, Filter, Table, show
+
+blueprint = Blueprint("audit", __name__, url_prefix="/audit")
+
+ENTITIES = {
+    "subscriber": N_("Subscribers"),
+    "service": N_("Services"),
+    "plan": N_("Rate plans"),
+    "nas": N_("NAS"),
+    "session": N_("Sessions"),
+    "order": N_("Orders to routers"),
+    "address": N_("Address lookups"),
+    "staff": N_("Staff"),
+    "operator": N_("Operator"),
+}
+WINDOWS = {"24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+
+
+def _entities() -> Sequence[tuple[str, Any]]:
+    return [(entity, _(text)) for entity, text in ENTITIES.items()]
+
+
+def _people() -> Sequence[tuple[str, Any]]:
+    return [(person.email, person.name) for person in context.db().execute(_STAFF)]
+
+
+_STAFF = select(Staff.email, Staff.name).order_by(Staff.name)
+
+
+def _windows() -> Sequence[tuple[str, Any]]:
+    return [("24h", _("Last 24 hours")), ("7d", _("Last 7 days")), ("30d", _("Last 30 days"))]
+
+
+def _document(values: Any) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True) if values else ""
+
+
+TABLE = Table(
+    name="audit-log",
+    columns=(
+        Column("at", _l("When"), lambda entry: entry.at, AuditEntry.at),
+        Column("actor", _l("Who"), lambda entry: entry.actor),
+        Column("action", _l("What"), lambda entry: action_text(entry.action)),
+        Column("entity", _l("Of"), lambda entry: f"{entry.entity} {entry.entity_id or ''}".strip(), exported_only=True),
+        Column("before", _l("Before"), lambda entry: _document(entry.before), exported_only=True),
+        Column("after", _l("After"), lambda entry: _document(entry.after), exported_only=True),
+        Column("changes", _l("Before → after"), lambda entry: "", wide=True),
+        Column("address", _l("From"), lambda entry: entry.address, wide=True),
+    ),
+    order="-at",
+    tie=AuditEntry.id,
+    filters=(
+        Filter("entity", _l("Anything"), _entities, lambda value: AuditEntry.entity == value),
+        Filter("who", _l("Anybody"), _people, lambda value: AuditEntry.actor == value),
+        Filter("since", _l("Any time"), _windows, lambda value: AuditEntry.at >= context.now() - WINDOWS[value]),
+    ),
+)
+
+
+@blueprint.get("/")
+@requires(Permission.AUDIT_VIEW)
+def index() -> ResponseReturnValue:
+    query = select(AuditEntry).where(AuditEntry.operator_id == context.operator().id)
+    return show(context.db(), TABLE, query, "staff/audit/index.html", entities=ENTITIES)
+
+
+@blueprint.get("/chain")
+@requires(Permission.AUDIT_VIEW)
+def chain() -> ResponseReturnValue:
+    """Follow the chain from the first entry to the last: each carries the hash of the one before it."""
+    session, operator_id = context.db(), context.operator().id
+    broken = broken_links(session, operator_id)
+    entries = session.scalar(select(func.count()).where(AuditEntry.operator_id == operator_id)) or 0
+    last = session.scalar(
+        select(AuditEntry).where(AuditEntry.operator_id == operator_id).order_by(AuditEntry.id.desc()).limit(1)
+    )
+    found = session.scalars(select(AuditEntry).where(AuditEntry.id.in_(broken)).order_by(AuditEntry.id)).all()
+    return render_template("staff/audit/chain.html", entries=entries, last=last, broken=found)
