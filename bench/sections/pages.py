@@ -125,7 +125,7 @@ FROM (
     SELECT n, (n * 7919) %% %(subscribers)s AS line,
         now() - interval '5 hours' - n * (interval '1 day' * %(days)s / %(count)s) AS started,
         interval '1 minute' * (1 + n %% 240) AS lasted
-    FROM generate_series(1, %(count)s) AS n
+    FROM generate_series(1, %(count)s::bigint) AS n
 ) AS made
 """
 _EVENTS = """
@@ -133,13 +133,13 @@ INSERT INTO auth_event (at, operator_id, nas_id, service_id, user_name, kind, me
 SELECT now() - n * (interval '1 day' * %(days)s / %(count)s), %(operator)s, 1 + n %% %(nas)s,
     1 + (n * 7919) %% %(subscribers)s, 'user' || lpad(((n * 7919) %% %(subscribers)s)::text, 7, '0'), 'ppp', 'chap',
     CASE WHEN n %% 10 = 0 THEN 'reject' ELSE 'accept' END, CASE WHEN n %% 10 = 0 THEN 'wrong_password' ELSE '' END
-FROM generate_series(1, %(count)s) AS n
+FROM generate_series(1, %(count)s::bigint) AS n
 """
 _USAGE = """
 INSERT INTO usage_hour (service_id, hour, operator_id, octets_in, octets_out)
 SELECT 1 + n %% %(subscribers)s, date_trunc('hour', now()) - interval '1 hour' * (n / %(subscribers)s), %(operator)s,
     n %% 1000003 * 1000, n %% 1000003 * 7000
-FROM generate_series(0, %(count)s - 1) AS n
+FROM generate_series(0, %(count)s::bigint - 1) AS n
 """
 
 
@@ -165,11 +165,21 @@ class _Browser:
         self._cookies: dict[str, str] = {}
 
     def sign_in(self) -> None:
-        page = self._request("GET", "/sign-in")
+        page = self._first_page()
         token = re.search(r'name="csrf_token" value="([^"]+)"', page)
         assert token is not None, page[:500]
         body = urlencode({"csrf_token": token[1], "email": EMAIL, "password": PASSWORD})
         self._request("POST", "/sign-in", body, status=302)
+
+    def _first_page(self) -> str:
+        """Return the page to sign in, once gunicorn, which listens at once, has loaded the portal."""
+        for _ in range(50):
+            try:
+                return self._request("GET", "/sign-in")
+            except OSError:
+                self._connection.close()
+                time.sleep(0.2)
+        return self._request("GET", "/sign-in")
 
     def time(self, path: str, count: int) -> list[float]:
         """Return the milliseconds that each of `count` requests took, shortest first."""
