@@ -2,7 +2,8 @@
 
 RouterOS gives up on an answer after as little as 300 ms, so FreeRADIUS's reject_delay is no use. Instead a name that
 was tried with many wrong passwords is refused for a while, whatever the password: ten from one device, a hundred from
-all devices together. The device is part of the key so that nobody locks a subscriber out from another house.
+all devices together. The device is part of the key so that nobody locks a subscriber out from another house; the
+password as it is stored is, too, so that a password set anew works at once for a CPE that kept trying.
 """
 
 from collections import OrderedDict
@@ -12,7 +13,7 @@ PER_DEVICE = 10
 PER_NAME = 100
 _REMEMBERED = 20_000
 
-Key = tuple[int, str, str | None]
+Key = tuple[bytes, str | None]
 
 
 class Guessing:
@@ -21,8 +22,8 @@ class Guessing:
     def __init__(self) -> None:
         self._tries: OrderedDict[Key, tuple[float, int]] = OrderedDict()
 
-    def wrong(self, operator_id: int, name: str, mac: str | None, now: float) -> None:
-        for key in ((operator_id, name, mac), (operator_id, name, "")):
+    def wrong(self, sealed_password: bytes, mac: str | None, now: float) -> None:
+        for key in ((sealed_password, mac), (sealed_password, "")):
             begun, count = self._tries.pop(key, (now, 0))
             if now - begun > WINDOW:
                 begun, count = now, 0
@@ -30,12 +31,10 @@ class Guessing:
         while len(self._tries) > _REMEMBERED:
             self._tries.popitem(last=False)
 
-    def blocked(self, operator_id: int, name: str, mac: str | None, now: float) -> bool:
-        if not self._tries:
+    def blocked(self, sealed_password: bytes | None, mac: str | None, now: float) -> bool:
+        if not self._tries or sealed_password is None:
             return False
-        return self._over((operator_id, name, mac), PER_DEVICE, now) or self._over(
-            (operator_id, name, ""), PER_NAME, now
-        )
+        return self._over((sealed_password, mac), PER_DEVICE, now) or self._over((sealed_password, ""), PER_NAME, now)
 
     def _over(self, key: Key, limit: int, now: float) -> bool:
         begun, count = self._tries.get(key, (now, 0))

@@ -5,10 +5,9 @@ No function raises or returns a negative code (which would kill the server): wha
 so that the NAS asks another server or again, and never a reject that a paying subscriber would see.
 
 PAP and CHAP are verified here, and the outcome journalled in the same call; MS-CHAP is left to FreeRADIUS's C module,
-with the outcome journalled in post-auth. The record waits in between in the request itself (Tmp-String-8).
+with the outcome journalled in post-auth. The record waits in between under a token in the request (Tmp-String-8).
 """
 
-import marshal
 import time
 from collections.abc import Callable, Mapping
 from hashlib import md5
@@ -53,6 +52,7 @@ _SILENT: Answer = (HANDLED, {"config": (("Response-Packet-Type", ":=", "Do-Not-R
 _SERVICE_PASSWORD = b"service.password"
 _NAS_SECRET = b"nas.secret"
 _COMPLAINT_INTERVAL = 5.0
+_MOST_WAITING = 50_000
 
 
 class Hooks:
@@ -70,6 +70,8 @@ class Hooks:
         self._plans: dict[int, Plan] = {}
         self._policies: dict[int, tuple[Policy, str]] = {}
         self._shared: dict[bytes, Pairs] = {}
+        self._waiting: dict[str, tuple[tuple[Any, ...], bytes]] = {}  # MS-CHAP logins until they are verified
+        self._tokens = 0
         self._complained: dict[str, tuple[float, int]] = {}
 
     # The entries. Each turns any failure into a return code that FreeRADIUS survives.
@@ -154,10 +156,10 @@ class Hooks:
                 and proof in _PROVEN
                 and kind is not AccessKind.DHCP
                 and (row[9] == 0 or self._image.get_raw(live_key(row[0])) is None)
-                and not self._guessing.blocked(nas.operator_id, user_name, mac, now)
+                and not self._guessing.blocked(row[1], mac, now)
             ):
                 return self._grant_prepared(attributes, nas, row, kind, how, mac, now, proof, password)
-        guessing = self._guessing.blocked(nas.operator_id, user_name, mac, now)
+        guessing = row is not None and self._guessing.blocked(row[1], mac, now)
         return self._decide(attributes, nas, row, kind, how, mac, now, proof, password, guessing)
 
     def _grant_prepared(
@@ -185,7 +187,7 @@ class Hooks:
             shared = self._shared_pairs(shared_digest)
         reply = shared + prepared_pairs(service_id, framed_ip, rare, identity)
         if proof is Proof.LEFT_TO_MSCHAP:
-            return self._to_mschap(record, reply, password)
+            return self._to_mschap(record, reply, row[1], password)
         self._journal.append(record)
         return (UPDATED, {"config": _ACCEPTED, "reply": reply})
 
@@ -222,8 +224,8 @@ class Hooks:
             attributes.get("NAS-Port-Id", ""),
         )  # fmt: skip
         if isinstance(decision, Reject):
-            if decision.reason in (Reason.WRONG_PASSWORD, Reason.UNKNOWN_SUBSCRIBER):
-                self._guessing.wrong(nas.operator_id, user_name, mac, now)
+            if decision.reason is Reason.WRONG_PASSWORD and row is not None:
+                self._guessing.wrong(row[1], mac, now)
             self._journal.append(record)
             message = reply_message(decision.reason, language)
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
@@ -231,28 +233,38 @@ class Hooks:
         assert identity is not None
         reply = shared_pairs(decision.terms) + own_pairs(row[0], decision.terms, identity) + momentary_pairs(decision)
         if proof is Proof.LEFT_TO_MSCHAP:
-            return self._to_mschap(record, reply, password)
+            return self._to_mschap(record, reply, row[1], password)
         self._journal.append(record)
         return (UPDATED, {"config": _ACCEPTED, "reply": reply})
 
-    def _to_mschap(self, record: tuple[Any, ...], reply: Pairs, password: bytes) -> Answer:
+    def _to_mschap(self, record: tuple[Any, ...], reply: Pairs, sealed: bytes, password: bytes) -> Answer:
         return (
             UPDATED,
             {
                 "config": (("Cleartext-Password", ":=", password.decode()),),
-                "request": (("Tmp-String-8", ":=", marshal.dumps(record, 2).hex()),),
+                "request": (("Tmp-String-8", ":=", self._keep_waiting(record, sealed)),),
                 "reply": reply,
             },
         )
 
+    def _keep_waiting(self, record: tuple[Any, ...], sealed: bytes) -> str:
+        """Keep a record until post-auth and return its token: a value of a packet would be cut at 1023 characters."""
+        self._tokens += 1
+        token = str(self._tokens)
+        self._waiting[token] = (record, sealed)
+        if len(self._waiting) > _MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+        return token
+
     def _finish(self, attributes: Mapping[str, str], *, rejected: bool) -> None:
-        waiting = attributes.get("Tmp-String-8")
+        waiting = self._waiting.pop(attributes.get("Tmp-String-8", ""), None)
         if waiting is None:
             return
-        record = list(marshal.loads(bytes.fromhex(waiting)))  # noqa: S302 - written by _to_mschap in this process
+        written, sealed = waiting
+        record = list(written)
         if rejected:
             record[9], record[10], record[11], record[13] = "reject", Reason.WRONG_PASSWORD.value, None, None
-            self._guessing.wrong(record[3], record[5], record[6], time.time())
+            self._guessing.wrong(sealed, record[6], time.time())
         self._journal.append(tuple(record))
 
     def _prove(self, attributes: Mapping[str, str], sealed: bytes | None, how: Method) -> tuple[Proof, bytes]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from radius.journal import AUTHENTICATION, read_records, segments
 from tests.factories import Isp
 from tests.system.client import Client, NoAnswer
 from tests.system.conftest import Controller, wait_until
@@ -277,6 +278,39 @@ def test_guessing_is_stopped_without_locking_out_the_subscriber_at_home(controll
         controller.client.login("victima", f"mala{number}", mac=thief)
     assert "Too many" in controller.client.login("victima", "buena", mac=thief)["Reply-Message"]
     assert controller.client.login("victima", "buena", mac=home).code == 2
+
+
+@pytest.mark.parametrize("method", ["pap", "chap", "mschapv2"])
+def test_the_longest_names_are_let_in_and_journalled(controller: Controller, method: str):
+    name = f"{method}-" + "ñ" * 120
+    controller.isp.service(name, "x")
+    controller.settle()
+    answer = controller.client.login(
+        name, "x", method=method, Called_Station_Id="s" * 253, NAS_Port_Id="p" * 253, NAS_Identifier="i" * 253
+    )
+    assert answer.code == 2
+    outcomes = [
+        record[9]
+        for segment in segments(controller.settings.journal_dir)
+        for _, record in read_records(segment, 0, 10_000)
+        if record[0] == AUTHENTICATION and record[5] == name
+    ]
+    assert outcomes == ["accept"]
+
+
+@pytest.mark.parametrize("method", ["pap", "mschapv2"])
+def test_cpe_that_kept_trying_is_let_in_as_soon_as_its_password_is_set(controller: Controller, method: str):
+    name = f"terco-{method}"
+    for _ in range(15):
+        assert controller.client.login(name, "nueva", method=method).code == 3
+    service_id = controller.isp.service(name, "vieja")
+    controller.settle()
+    for _ in range(15):
+        assert controller.client.login(name, "nueva", method=method).code == 3
+    sealed = controller.settings.keyring.seal("service.password", "nueva")
+    controller.isp.update("service", service_id, password=sealed)
+    controller.settle()
+    assert controller.client.login(name, "nueva", method=method).code == 2
 
 
 def test_name_and_password_in_latin_1_are_read(controller: Controller):
