@@ -92,3 +92,12 @@ def make_partitions() -> None:
             engine.dispose()
     if made:
         log.info("partitions_made", names=made)
+
+
+@shared_task
+def close_stale_sessions() -> None:
+    from radius.maintenance import close_stale
+
+    with _alone(_STALE) as connection:
+        if connection is not None and (closed := close_stale(connection, utc_now())):
+            log.info("stale_sessions_closed", sessions=closed)

@@ -16,6 +16,7 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 SCHEDULE: dict[str, dict[str, Any]] = {
     "suspend who is overdue": _every(MINUTE, "radius.tasks.suspend_overdue_services"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
+    "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),
     "purge the change log": _every(HOUR, "radius.tasks.purge_change_log"),
 }

@@ -76,3 +76,19 @@ def test_the_sweep_orders_what_was_missed(isp):
     isp.connection.execute("DELETE FROM change_log")
     tasks.sweep()
     assert isp.fetch("SELECT kind, cause FROM enforcement_order") == [("disconnect", "terminated")]
+
+
+def test_a_session_that_nothing_was_heard_of_for_days_is_closed(isp):
+    long_ago = datetime.now(UTC) - timedelta(days=3)
+    isp.insert(
+        "session",
+        operator_id=isp.operator_id,
+        nas_id=isp.nas_id,
+        acct_session_id="81000001",
+        user_name="ana",
+        kind="ppp",
+        started_at=long_ago,
+        updated_at=long_ago,
+    )
+    tasks.close_stale_sessions()
+    assert isp.fetch("SELECT ended_by FROM session") == [("stale",)]
