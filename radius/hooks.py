@@ -91,7 +91,7 @@ class Hooks:
         """Journal the outcome of an MS-CHAP login; Tmp-String-7 says `reject` in Post-Auth-Type REJECT."""
         try:
             attributes = dict(pairs)
-            self._finish(attributes, rejected=attributes.get("Tmp-String-7") == "reject")
+            return self._finish(attributes, rejected=attributes.get("Tmp-String-7") == "reject")
         except Exception as problem:  # noqa: BLE001
             self._complain("post_auth", problem)
         return OK
@@ -154,7 +154,7 @@ class Hooks:
             if (
                 now < row[2]  # the prepared answer holds
                 and proof in _PROVEN
-                and kind is not AccessKind.DHCP
+                and kind not in _MAC_KINDS  # their answer depends on the packet
                 and (row[9] == 0 or self._image.get_raw(live_key(row[0])) is None)
                 and not self._guessing.blocked(row[1], mac, now)
             ):
@@ -231,7 +231,9 @@ class Hooks:
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
         assert row is not None  # only a reject answers a name that nobody has
         assert identity is not None
-        reply = shared_pairs(decision.terms) + own_pairs(row[0], decision.terms, identity) + momentary_pairs(decision)
+        reply = (
+            shared_pairs(decision.terms) + own_pairs(row[0], decision.terms, identity) + momentary_pairs(decision, kind)
+        )
         if proof is Proof.LEFT_TO_MSCHAP:
             return self._to_mschap(record, reply, row[1], password)
         self._journal.append(record)
@@ -256,16 +258,20 @@ class Hooks:
             del self._waiting[next(iter(self._waiting))]
         return token
 
-    def _finish(self, attributes: Mapping[str, str], *, rejected: bool) -> None:
+    def _finish(self, attributes: Mapping[str, str], *, rejected: bool) -> Answer:
         waiting = self._waiting.pop(attributes.get("Tmp-String-8", ""), None)
         if waiting is None:
-            return
-        written, sealed = waiting
-        record = list(written)
-        if rejected:
-            record[9], record[10], record[11], record[13] = "reject", Reason.WRONG_PASSWORD.value, None, None
-            self._guessing.wrong(sealed, record[6], time.time())
-        self._journal.append(tuple(record))
+            return OK
+        record, sealed = waiting
+        if not rejected:
+            self._journal.append(record)
+            return OK
+        refused = list(record)
+        refused[9], refused[10], refused[11], refused[13] = "reject", Reason.WRONG_PASSWORD.value, None, None
+        self._guessing.wrong(sealed, record[6], time.time())
+        self._journal.append(tuple(refused))
+        message = reply_message(Reason.WRONG_PASSWORD, self._policy(record[3])[1])
+        return (OK, {"reply": (("Reply-Message", ":=", message),)})
 
     def _prove(self, attributes: Mapping[str, str], sealed: bytes | None, how: Method) -> tuple[Proof, bytes]:
         """Return what became of the password, and the right one in clear (for MS-CHAP)."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from aaa.decision import Accept, Decision, Terms, WalledGarden
+from aaa.facts import AccessKind
 from core.rates import RateLimit
 from radius.mikrotik import mikrotik_rate_limit
 from radius.terms import class_value
@@ -84,8 +85,8 @@ def rare_pairs(terms: Terms) -> Pairs:
     return tuple(pairs)
 
 
-def momentary_pairs(decision: Decision) -> Pairs:
-    """Return what depends on this moment or packet: a DHCP lease, the volume that is left."""
+def momentary_pairs(decision: Decision, kind: AccessKind) -> Pairs:
+    """Return what depends on this moment or packet: a DHCP lease, the volume that is left, a wireless client's rate."""
     pairs: list[Pair] = []
     if isinstance(decision, Accept | WalledGarden) and decision.lease is not None:
         timeouts = [timeout for timeout in (decision.lease, decision.terms.session_timeout) if timeout is not None]
@@ -94,6 +95,10 @@ def momentary_pairs(decision: Decision) -> Pairs:
         # Both words are sent, 0 included: RouterOS adds them up (RouterOS vendor dictionary, 17 and 18).
         pairs.append(("Mikrotik-Total-Limit", ":=", str(decision.octets_left & 0xFFFFFFFF)))
         pairs.append(("Mikrotik-Total-Limit-Gigawords", ":=", str(decision.octets_left >> 32)))
+    if kind is AccessKind.WIRELESS and isinstance(decision, Accept | WalledGarden) and decision.terms.rate is not None:
+        # The access list does not know Mikrotik-Rate-Limit (RouterOS manual, RADIUS Client); Xmit is tx, download.
+        pairs.append(("Ascend-Data-Rate", ":=", str(min(decision.terms.rate.upload, 0xFFFFFFFF))))
+        pairs.append(("Ascend-Xmit-Rate", ":=", str(min(decision.terms.rate.download, 0xFFFFFFFF))))
     return tuple(pairs)
 
 
