@@ -78,7 +78,7 @@ PASSED: Mapping[str, str] = {
     "session_limit": N_("Below the session limit of %(limit)s"),
     "not_paused": N_("Not paused"),
     "not_suspended": N_("Not suspended"),
-    "paid": N_("Paid until %(until)s"),
+    "paid": N_("Paid: not cut off before %(until)s"),
     "volume_left": N_("Prepaid volume left: %(left)s"),
     "below_cap": N_("Used %(used)s of %(cap)s in this period"),
     "terms": N_("Gets %(rate)s"),
@@ -107,13 +107,16 @@ class Line:
 
 
 def reason_sentence(reason: Reason, detail: Mapping[str, Any], language: str) -> str:
-    """Return what a reason says to staff. What an old event does not tell is shown as a dash."""
-    values = _Particulars(detail)
+    """Return what a reason says to staff; where an event does not tell its particulars, the short form."""
+    values = dict(detail)
     if "since" in detail:
         values["since"] = local_day(str(detail["since"]), language)
     if "cap" in detail:
         values["cap"] = volume(int(detail["cap"]), language)
-    sentence = translator(language)(REASONS[reason]) % values
+    try:
+        sentence = translator(language)(REASONS[reason]) % values
+    except KeyError:
+        return short_reason(reason, language)
     free = str(detail.get("detail") or "")
     return f"{sentence} ({free})" if free else sentence
 
@@ -127,13 +130,13 @@ def event_sentence(outcome: str, reason: Reason | None, detail: Mapping[str, Any
     """Return what an authentication event says: its reason, or that all was well."""
     if reason is not None:
         return reason_sentence(reason, detail, language)
-    return translator(language)(OUTCOMES.get(outcome, outcome))
+    return translator(language)(PLAIN.get(outcome, outcome))
 
 
-OUTCOMES: Mapping[str, str] = {
-    "accept": N_("Accepted"),
-    "garden": N_("Walled garden"),
-    "reject": N_("Rejected"),
+PLAIN: Mapping[str, str] = {
+    "accept": N_("Let in with the terms of its plan"),
+    "garden": N_("Let into the walled garden"),
+    "reject": N_("Refused"),
 }
 
 
@@ -204,7 +207,7 @@ def _passed(finding: Finding, found: NameExplanation, language: str) -> str | No
         "subscriber": found.owner.subscriber_name if found.owner else service.name,
         "nas": found.replayed.nas_name if found.replayed else "",
         "limit": service.session_limit,
-        "until": format_datetime(service.paid_until, "medium", found.policy.zone, language)
+        "until": format_date(service.paid_until.astimezone(found.policy.zone).date(), "medium", language)
         if service.paid_until
         else "",
         "left": volume(service.octets_left or 0, language),
@@ -263,8 +266,3 @@ def local_day(text: str, language: str) -> str:
 def local_instant(instant: datetime, found: NameExplanation, language: str) -> str:
     """Return an instant in the operator's zone."""
     return format_datetime(instant, "medium", found.policy.zone, language)
-
-
-class _Particulars(dict[str, Any]):
-    def __missing__(self, key: str) -> str:
-        return "—"

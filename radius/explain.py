@@ -9,6 +9,7 @@ Beside the rules stands what a person on the telephone asks next: the last reque
 they were granted, the usage against the cap, and the orders that are on their way to the routers.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -164,6 +165,21 @@ def explain_name(connection: Connection, operator_id: int, name: str, now: datet
     )
 
 
+def spellings(name: str) -> list[str]:
+    """Return the user names under which requests for a name may have come: a MAC address in each spelling of RouterOS.
+
+    Events keep user names as they were received (RouterOS manual, `radius-mac-format`), and are found by equality.
+    """
+    mac = find_mac(name)
+    if mac is None:
+        return [name]
+    digits = mac.replace(":", "")
+    spelt = [sign.join(re.findall("..", digits)) for sign in (":", "-", " ", "")]
+    spelt += [":".join(re.findall("....", digits)), ".".join(re.findall("....", digits))]
+    spelt += [f"{digits[:6]}{sign}{digits[6:]}" for sign in (":", "-")]
+    return [name, *(form for text in spelt for form in (text, text.upper()))]
+
+
 def _access(
     operator_id: int, service: Service | None, name: str, last: PastRequest | None, now: datetime
 ) -> Access | None:
@@ -216,7 +232,7 @@ SELECT e.at, e.nas_id, coalesce(n.name, ''), e.user_name, e.mac::text, e.kind, e
 FROM (
     (SELECT * FROM auth_event WHERE service_id = %(service)s ORDER BY at DESC LIMIT %(limit)s)
     UNION
-    (SELECT * FROM auth_event WHERE operator_id = %(operator)s AND user_name = %(name)s
+    (SELECT * FROM auth_event WHERE operator_id = %(operator)s AND user_name = ANY(%(names)s)
      ORDER BY at DESC LIMIT %(limit)s)
 ) e LEFT JOIN nas n ON n.id = e.nas_id
 ORDER BY e.at DESC, e.id DESC LIMIT %(limit)s
@@ -243,7 +259,12 @@ ORDER BY o.created_at DESC LIMIT %s
 def _requests(connection: Connection, operator_id: int, service: Service | None, name: str) -> tuple[PastRequest, ...]:
     rows = connection.execute(
         _REQUESTS,
-        {"service": service.id if service else None, "operator": operator_id, "name": name, "limit": EVENTS},
+        {
+            "service": service.id if service else None,
+            "operator": operator_id,
+            "names": spellings(name),
+            "limit": EVENTS,
+        },
     )
     return tuple(_request(row) for row in rows)
 

@@ -21,7 +21,7 @@ from portal.permissions import Permission, requires
 from portal.radius_words import word
 from portal.reasons import SHORT, event_sentence, short_reason
 from portal.tables import Column, Filter, Table, show
-from radius.explain import known_reason
+from radius.explain import known_reason, spellings
 
 blueprint = Blueprint("auth_events", __name__, url_prefix="/access-requests")
 
@@ -77,8 +77,8 @@ def _table(event: Any) -> Table:
             Filter("nas", _l("Any NAS"), _routers, lambda value: event.nas_id == int(value)),
             Filter("since", _l("Any time"), _windows, since),
         ),
-        search=lambda text: event.user_name == text,
-        search_hint=_l("Exact user name, as the router sent it"),
+        search=lambda text: event.user_name.in_(spellings(text)),
+        search_hint=_l("Exact user name, or a MAC address"),
     )
 
 
