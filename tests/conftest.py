@@ -7,6 +7,7 @@ a data directory, free ports and a copy of the migrated database, so that module
 import importlib
 import importlib.util
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -44,10 +45,19 @@ REDIS_DATABASES = 64
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Return a port of the loopback interface that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback interface that nobody has at the moment.
+
+    It lies below those that the kernel gives to outgoing sockets (32768 and up): a server that is killed and started
+    again must not find its port taken by one of the many clients of a load test.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("a hundred ports tried, none of them free")
 
 
 def fresh_settings(directory: Path) -> Settings:
