@@ -28,6 +28,7 @@ from radius.terms import terms_document, terms_from_document, terms_id
 
 FOLLOWER = "worker"
 CHUNK = 5000
+TERMS_KEPT = 20_000
 LOCK = 7462
 DISCONNECT_SPACING = timedelta(seconds=60)
 """A service is disconnected at most once in this time. Were radiusd to grant the old terms again (its image stuck),
@@ -259,6 +260,13 @@ class _Run:
         self._terms: dict[tuple[int, bytes], Terms] = {}
         self._restored: set[int] = set()
 
+    def _forget(self) -> None:
+        """Let go of terms when they have become many: with fixed addresses every service has its own."""
+        if len(self._ids) + len(self._terms) + len(self._stored) > TERMS_KEPT:
+            self._ids.clear()
+            self._terms.clear()
+            self._stored.clear()
+
     def undecided(self, services: Sequence[int]) -> list[int]:
         """Return those of the services that have no standing decision yet."""
         rows = self._connection.execute(
@@ -272,6 +280,7 @@ class _Run:
         """Compute the standing decision of each service and keep it."""
         if not services:
             return
+        self._forget()
         self._outcome.services += len(services)
         rows = [self._grant(stored) for stored in self._facts.services(services)]
         self._store_terms(rows)

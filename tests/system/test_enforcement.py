@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from aaa.facts import AccessKind
 from core.settings import Settings
@@ -325,6 +326,30 @@ def test_with_redis_flushed_and_gone_orders_are_carried_out_all_the_same(site, s
         assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 1.0
     finally:
         servers.redis.start()
+
+
+def test_a_worker_that_finds_no_redis_enforces_from_its_first_second(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "early")
+    site.worker.stop()
+    nowhere = site.settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:41698/0")})
+    try:
+        with RunningPiece(worker_piece(nowhere), site.settings.log_dir / "without-redis.log"):
+            site.update("early", **SUSPENDED)
+            seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", limit=15)
+    finally:
+        site.worker.start()
+
+
+def test_broken_database_connections_are_made_anew(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "reconnected")
+    site.isp.connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+    )
+    since = site.update("reconnected", **SUSPENDED)
+    assert seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the garden", since=since) < 8.0
 
 
 def test_two_workers_send_each_order_once(site):
