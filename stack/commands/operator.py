@@ -18,9 +18,9 @@ def command() -> None:
 @click.option("--locale", default="en", show_default=True, help="Language of its messages: en or es.")
 def create(slug: str, name: str, timezone: str, currency: str, locale: str) -> None:
     """Enter an operator. SLUG is its short name in commands, such as valle-net; NAME is what people read."""
-    from crm.problems import Invalid  # noqa: PLC0415 - commands load what they need
-    from crm.staff import OperatorDetails  # noqa: PLC0415
-    from portal.cli import add_operator, problem_lines  # noqa: PLC0415
+    from crm.problems import Invalid
+    from crm.staff import OperatorDetails
+    from portal.cli import add_operator, problem_lines
 
     try:
         operator_id = add_operator(installed_settings(), OperatorDetails(slug, name, locale, currency, timezone))

@@ -21,8 +21,8 @@ def command() -> None:
 @click.option("--role", "roles", multiple=True, default=("manager",), type=click.Choice(ROLES), help="May be repeated.")
 def create(operator: str, email: str, name: str, roles: tuple[str, ...]) -> None:
     """Enter a staff member of OPERATOR (its slug). The password is asked for, or read from standard input."""
-    from crm.problems import Invalid  # noqa: PLC0415 - commands load what they need
-    from portal.cli import add_staff, problem_lines  # noqa: PLC0415
+    from crm.problems import Invalid
+    from portal.cli import add_staff, problem_lines
 
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
