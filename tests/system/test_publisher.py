@@ -78,24 +78,16 @@ def test_a_damaged_image_is_made_anew_while_radiusd_runs(controller: Controller)
 
 
 def test_an_answer_that_time_changes_is_prepared_again(controller: Controller):
-    """A window that begins within the minute: the rate changes for the next login without any row changing."""
-    ((clock, begin, until),) = controller.isp.fetch(
-        "SELECT now() AT TIME ZONE 'UTC', to_char(now() AT TIME ZONE 'UTC' + interval '1 minute', 'HH24:MI'),"
-        " to_char(now() AT TIME ZONE 'UTC' + interval '3 minutes', 'HH24:MI')"
+    """A used-up cap ends with its period: the rate changes for the next login without any row changing."""
+    isp = controller.isp
+    plan_id = isp.plan(cap_octets=1000, cap_action="throttle", throttle_download=256_000, throttle_upload=128_000)
+    service_id = isp.service("tope", "x", plan_id=plan_id)
+    isp.connection.execute(
+        "INSERT INTO usage_period (service_id, operator_id, period_start, period_end, octets_in, octets_out)"
+        " VALUES (%s, %s, now() - interval '1 day', now() + interval '4 seconds', 600, 600)",
+        (service_id, isp.operator_id),
     )
-    window = {
-        "days": [1, 2, 3, 4, 5, 6, 7],
-        "begin": begin,
-        "until": until,
-        "download": 50_000_000,
-        "upload": 50_000_000,
-    }
-    plan_id = controller.isp.plan(windows=[window])
-    controller.isp.service("nocturna", "x", plan_id=plan_id)
+    isp.update("service", service_id, pool="otra")
     controller.settle()
-    assert controller.client.login("nocturna", "x")["Mikrotik-Rate-Limit"] == "5M/20M"
-    wait_until(
-        lambda: controller.client.login("nocturna", "x")["Mikrotik-Rate-Limit"] == "50M/50M",
-        62 - clock.second,
-        "the window to begin",
-    )
+    assert controller.client.login("tope", "x")["Mikrotik-Rate-Limit"] == "128k/256k"
+    wait_until(lambda: controller.client.login("tope", "x")["Mikrotik-Rate-Limit"] == "5M/20M", 6, "the period to end")
