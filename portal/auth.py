@@ -203,6 +203,6 @@ def install(app: Flask) -> None:
     login = LoginManager()
     login.session_protection = None  # it compares the browser's address, which changes on phones
     login.user_loader(_load)
-    login.init_app(app)
+    login.init_app(app, add_context_processor=False)  # error pages must not look anybody up
     app.before_request(_guard)
     app.register_blueprint(blueprint)

@@ -50,6 +50,6 @@ def _session(settings: Settings) -> Iterator[Session]:
 
 def problem_lines(invalid: Invalid) -> list[str]:
     """Return a line for each problem, in English, as a command line shows them."""
-    from portal.errors import TEXTS  # noqa: PLC0415 - Flask is slow to load, and only a mistake needs it
+    from portal.errors import TEXTS
 
     return [f"{problem.field}: {TEXTS[problem.problem] % problem.detail}" for problem in invalid.problems]

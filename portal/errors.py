@@ -58,7 +58,8 @@ def problem_text(problem: FieldProblem) -> str:
     """Return the sentence for one problem of one field."""
     detail = dict(problem.detail)
     if problem.problem is Problem.ATTRIBUTE:
-        detail["flaw"] = str(_(detail["flaw"]))
+        flaw = detail["flaw"]
+        detail["flaw"] = str(_(flaw))
         return TEXTS[problem.problem] % detail
     return str(_(TEXTS[problem.problem], **detail))
 

@@ -115,7 +115,10 @@ def choice(title: Any, *, numeric: bool = False, **options: Any) -> SelectField:
     def to_id(value: Any) -> int | None:
         return int(value) if value not in (None, "", "None") else None
 
-    return SelectField(title, coerce=to_id if numeric else str, **options)
+    def to_text(value: Any) -> str:
+        return "" if value is None else str(value)
+
+    return SelectField(title, coerce=to_id if numeric else to_text, **options)
 
 
 def seen_version(field: Field) -> int:

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -56,7 +56,12 @@ class Service(Tenanted, Base):
     __table_args__ = (
         Index("uq_service_name", "operator_id", "name", unique=True, postgresql_where=text("state <> 'terminated'")),
         Index("ix_service_name", "operator_id", "name", "id"),
-        Index("ix_service_name_trigrams", text("lower(name) gin_trgm_ops"), postgresql_using="gin"),
+        Index(
+            "ix_service_name_trigrams",
+            func.lower(text("name")).label("trigrams"),
+            postgresql_using="gin",
+            postgresql_ops={"trigrams": "gin_trgm_ops"},
+        ),
         Index("ix_service_created_at", "operator_id", "created_at", "id"),
         Index("ix_service_subscriber_id", "subscriber_id"),
         Index("ix_service_plan_id", "plan_id"),

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.types import Base, Created, Id, Tenanted
@@ -29,7 +29,7 @@ class Subscriber(Tenanted, Base):
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[Created]
     search_text: Mapped[str] = mapped_column(  # what search_subscribers() looks in: folded, without accents
-        Computed("portico_subscriber_text(name, email, phone, tax_id, address)", persisted=True), deferred=True
+        Text, Computed("portico_subscriber_text(name, email, phone, tax_id, address)", persisted=True), deferred=True
     )
 
     services: Mapped[list["Service"]] = relationship(lazy="raise", viewonly=True, order_by="Service.id")
@@ -41,5 +41,10 @@ class Subscriber(Tenanted, Base):
         CheckConstraint("longitude BETWEEN -180 AND 180", "longitude"),
         Index("ix_subscriber_name", "operator_id", text('name COLLATE "und-x-icu"'), "id"),
         Index("ix_subscriber_created_at", "operator_id", "created_at", "id"),
-        Index("ix_subscriber_search_text", text("search_text gin_trgm_ops"), postgresql_using="gin"),
+        Index(
+            "ix_subscriber_search_text",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
     )

@@ -255,6 +255,8 @@ def edit(service_id: int) -> ResponseReturnValue:
     service = find(service_id)
     session = context.db()
     form = ServiceForm(data={**_as_typed(terms_of_service(session, service)), "version": str(service.version)})
+    for only_new in ("state", "password", "paid_until"):
+        del form[only_new]
     theirs = None
     if request.method == "POST" and form.validate():
         try:

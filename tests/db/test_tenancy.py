@@ -1,0 +1,253 @@
+"""The portal's database role sees one operator's rows, whatever SQL it is made to run.
+
+The tables come from PostgreSQL's own catalogue, so a table that somebody adds is held to this without being named here.
+"""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from core.settings import Settings
+from db.migrate import migrate
+from db.session import signed_operator, tenancy_key
+from tests.factories import Isp
+
+# Rows of the installation itself; the portal's role has no business in them at all.
+CLOSED = {"alembic_version", "change_log", "follower", "journal_position", "node", "tenancy_key"}
+
+
+@pytest.fixture(scope="module")
+def operators(installation: Settings, system_dsn: str) -> tuple[int, int]:
+    """Two operators, each with a row in every table that holds operators' rows."""
+    migrate(installation)
+    mine, theirs = (Isp.create(installation, address) for address in ("10.1.0.1", "10.2.0.1"))
+    with psycopg.connect(system_dsn) as connection:
+        for isp in (mine, theirs):
+            fill(connection, isp)
+    mine.connection.close()
+    theirs.connection.close()
+    return mine.operator_id, theirs.operator_id
+
+
+def fill(connection: psycopg.Connection, isp: Isp) -> None:
+    """Give an operator a row in every table, by what each of them needs."""
+    subscriber = connection.execute(
+        "INSERT INTO subscriber (operator_id, name) VALUES (%s, 'S') RETURNING id", (isp.operator_id,)
+    ).fetchone()[0]
+    service = connection.execute(
+        "INSERT INTO service (operator_id, subscriber_id, plan_id, access_method, name)"
+        " VALUES (%s, %s, %s, 'mac', 'aa:bb:cc:00:00:01') RETURNING id",
+        (isp.operator_id, subscriber, isp.plan_id),
+    ).fetchone()[0]
+    rows = {
+        "staff": {"email": f"a@{isp.operator_id}.example", "name": "A", "password_hash": "x", "roles": ["manager"]},
+        "service_mac": {"service_id": service, "mac": "aa:bb:cc:00:00:01"},
+        "seen_device": {"mac": "aa:bb:cc:00:00:02", "nas_id": isp.nas_id, "kind": "dhcp"},
+        "nas_heard": {"nas_id": isp.nas_id, "last_packet_at": "2027-01-01Z"},
+        "session": {
+            "started_at": "2027-01-01Z", "nas_id": isp.nas_id, "acct_session_id": "1", "user_name": "u",
+            "kind": "ppp", "updated_at": "2027-01-01Z",
+        },
+        "usage_hour": {"service_id": service, "hour": "2027-01-01Z"},
+        "usage_period": {"service_id": service, "period_start": "2027-01-01Z", "period_end": "2027-02-01Z"},
+        "auth_event": {
+            "at": "2027-01-01Z", "nas_id": isp.nas_id, "user_name": "u", "kind": "ppp", "method": "pap",
+            "outcome": "accept",
+        },
+        "terms": {"id": b"t", "content": "{}"},
+        "service_grant": {"service_id": service, "outcome": "accept"},
+        "audit_entry": {"actor": "test", "action": "test", "entity": "test"},
+    }  # fmt: skip
+    for table, values in rows.items():
+        values["operator_id"] = isp.operator_id
+        connection.execute(
+            sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier(table),
+                sql.SQL(", ").join(map(sql.Identifier, values)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(values)),
+            ),
+            list(values.values()),
+        )
+    order = connection.execute(
+        "INSERT INTO enforcement_order (operator_id, nas_id, session_id, session_started_at, kind, cause)"
+        " VALUES (%s, %s, %s, '2027-01-01Z', 'coa', 'staff') RETURNING id",
+        (isp.operator_id, isp.nas_id, isp.nas_id),
+    ).fetchone()[0]
+    connection.execute(
+        "INSERT INTO enforcement_attempt (operator_id, order_id, kind, result) VALUES (%s, %s, 'coa', 'ack')",
+        (isp.operator_id, order),
+    )
+
+
+def tables(connection: psycopg.Connection) -> list[str]:
+    """Every table of the schema, partitions too."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
+        " ORDER BY relname"
+    )
+    return [name for (name,) in rows]
+
+
+def tenant_column(table: str) -> str:
+    return "id" if table == "operator" else "operator_id"
+
+
+@pytest.fixture
+def portal(portal_dsn: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(portal_dsn) as connection:
+        yield connection
+        connection.rollback()
+
+
+def act_for(connection: psycopg.Connection, installation: Settings, operator_id: int) -> None:
+    signed = signed_operator(tenancy_key(installation.keyring), operator_id)
+    connection.execute("SELECT set_config('portico.operator', %s, false)", (signed,))
+
+
+def refused(connection: psycopg.Connection, statement: sql.Composable, *values: object) -> bool:
+    """Tell whether PostgreSQL refuses a statement for want of rights."""
+    try:
+        with connection.transaction():
+            connection.execute(statement, values or None)
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+def test_every_table_holds_rows_of_both_operators_or_is_closed(system_dsn, operators):
+    with psycopg.connect(system_dsn) as system:
+        partitions = {name for (name,) in system.execute("SELECT inhrelid::regclass::text FROM pg_inherits")}
+        for table in set(tables(system)) - CLOSED - partitions:
+            query = sql.SQL("SELECT DISTINCT {} FROM {}").format(
+                sql.Identifier(tenant_column(table)), sql.Identifier(table)
+            )
+            assert {row[0] for row in system.execute(query)} >= set(operators), table
+
+
+def test_the_portal_reads_its_operators_rows_and_no_others(system_dsn, portal, installation, operators):
+    mine, _theirs = operators
+    act_for(portal, installation, mine)
+    with psycopg.connect(system_dsn) as system:
+        names = tables(system)
+    read = 0
+    for table in names:
+        query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
+        if refused(portal, query):
+            continue
+        column = sql.Identifier(tenant_column(table))
+        query = sql.SQL("SELECT {}, count(*) FROM {} GROUP BY 1").format(column, sql.Identifier(table))
+        assert {row[0] for row in portal.execute(query)} == {mine}, table
+        read += 1
+    assert read >= 15
+
+
+def test_the_installations_own_tables_are_closed_to_the_portal(system_dsn, portal, installation, operators):
+    act_for(portal, installation, operators[0])
+    with psycopg.connect(system_dsn) as system:
+        assert set(tables(system)) >= CLOSED
+    for table in CLOSED:
+        assert refused(portal, sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))), table
+
+
+def test_no_partition_is_open_beside_its_table(system_dsn, portal, installation, operators):
+    act_for(portal, installation, operators[0])
+    with psycopg.connect(system_dsn) as system:
+        partitions = [name for (name,) in system.execute("SELECT inhrelid::regclass::text FROM pg_inherits")]
+        tables_only = [name for name in partitions if name in tables(system)]
+    assert len(tables_only) > 5
+    for table in tables_only:
+        assert refused(portal, sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))), table
+
+
+def test_the_portal_changes_and_removes_no_row_of_another_operator(system_dsn, portal, installation, operators):
+    mine, theirs = operators
+    act_for(portal, installation, mine)
+    with psycopg.connect(system_dsn) as system:
+        names = sorted(set(tables(system)) - CLOSED)
+    for table in names:
+        name, column = sql.Identifier(table), sql.Identifier(tenant_column(table))
+        for statement in (
+            sql.SQL("UPDATE {name} SET {changed} = {changed} WHERE {column} = %s"),
+            sql.SQL("DELETE FROM {name} WHERE {column} = %s"),
+        ):
+            changed = sql.Identifier("name" if table == "operator" else "operator_id")
+            query = statement.format(name=name, column=column, changed=changed)
+            try:
+                with portal.transaction(force_rollback=True):
+                    assert portal.execute(query, (theirs,)).rowcount == 0, table
+            except psycopg.errors.InsufficientPrivilege:
+                pass
+        assert refused(portal, sql.SQL("TRUNCATE {}").format(name)), table
+
+
+def test_the_portal_gives_no_row_to_another_operator(portal, installation, operators):
+    mine, theirs = operators
+    act_for(portal, installation, mine)
+    for table in ("subscriber", "service", "rate_plan", "nas", "staff"):
+        query = sql.SQL("UPDATE {} SET operator_id = %s").format(sql.Identifier(table))
+        assert refused(portal, query, theirs), table
+    assert refused(portal, sql.SQL("INSERT INTO subscriber (operator_id, name) VALUES (%s, 'x')"), theirs)
+    assert refused(
+        portal,
+        sql.SQL("INSERT INTO audit_entry (operator_id, actor, action, entity) VALUES (%s, 'x', 'x', 'x')"),
+        theirs,
+    )
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param("{theirs}", id="no signature"),
+        pytest.param("{theirs}:", id="empty signature"),
+        pytest.param("{theirs}:{signature}", id="the signature of another operator"),
+        pytest.param("{theirs} :{signature}", id="a blank"),
+        pytest.param("0{mine}:{signature}", id="another spelling"),
+        pytest.param("-1:{signature}", id="a negative number"),
+        pytest.param("", id="nothing"),
+    ],
+)
+def test_no_other_operator_can_be_claimed(portal, installation, operators, forged):
+    mine, theirs = operators
+    signature = signed_operator(tenancy_key(installation.keyring), mine).partition(":")[2]
+    claim = forged.format(mine=mine, theirs=theirs, signature=signature)
+    portal.execute("SELECT set_config('portico.operator', %s, false)", (claim,))
+    assert portal.execute("SELECT count(*) FROM subscriber").fetchone() == (0,)
+    assert portal.execute("SELECT portico_operator()").fetchone() == (None,)
+
+
+def test_the_portal_cannot_become_a_role_that_sees_more(portal):
+    for role in ("portico_owner", "portico_system", "postgres"):
+        assert refused(portal, sql.SQL("SET ROLE {}").format(sql.Identifier(role))), role
+    assert refused(portal, sql.SQL("ALTER TABLE subscriber DISABLE ROW LEVEL SECURITY"))
+    assert refused(portal, sql.SQL("CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'"))
+
+
+def test_functions_that_run_as_the_owner_keep_to_the_operator(system_dsn, portal, installation, operators):
+    mine, _theirs = operators
+    act_for(portal, installation, mine)
+    for query in ("SELECT search_subscribers('s')", "SELECT search_services('aa:bb')"):
+        found = {number for (number,) in portal.execute(query)}
+        table = "service" if "services" in query else "subscriber"
+        with psycopg.connect(system_dsn) as system:
+            rows = system.execute(
+                sql.SQL("SELECT id, operator_id FROM {} WHERE id = ANY (%s)").format(sql.Identifier(table)),
+                (list(found),),
+            ).fetchall()
+        assert found
+        assert {operator_id for _number, operator_id in rows} == {mine}
+    portal.execute("RESET portico.operator")
+    assert portal.execute("SELECT search_subscribers('s')").fetchall() == []
+    assert portal.execute("SELECT search_services('aa:bb')").fetchall() == []
+
+
+def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_dsn, operators):
+    with psycopg.connect(system_dsn) as system:
+        rows = system.execute(
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef"
+            " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
+        )
+        assert {name for (name,) in rows} == {
+            "installation_health", "portico_operator", "search_services", "search_subscribers", "staff_login",
+        }  # fmt: skip
