@@ -84,6 +84,7 @@ _DOWN = Column(
     lambda row: row.AccountingSession.octets_out,
     AccountingSession.octets_out,
     numeric=True,
+    wide=True,
 )
 _UP = Column(
     "upload",
@@ -104,7 +105,7 @@ LIVE = Table(
         _MAC,
         # Numbers are given as sessions begin, and the list of those that are open is read by them.
         Column("started", _l("Since"), lambda row: row.AccountingSession.started_at, AccountingSession.id),
-        Column("rate", _l("Rate granted"), lambda row: granted_rate(row.terms)),
+        Column("rate", _l("Rate granted"), lambda row: granted_rate(row.terms), wide=True),
         _DOWN,
         _UP,
     ),
@@ -130,7 +131,7 @@ HISTORY = Table(
         Column("started", _l("From"), lambda row: row.AccountingSession.started_at, AccountingSession.started_at),
         Column("ended", _l("Until"), lambda row: row.AccountingSession.ended_at, wide=True),
         Column("why", _l("How it ended"), lambda row: ending(row.AccountingSession), wide=True),
-        Column("download", _l("Download"), lambda row: row.AccountingSession.octets_out, numeric=True),
+        Column("download", _l("Download"), lambda row: row.AccountingSession.octets_out, numeric=True, wide=True),
         Column("upload", _l("Upload"), lambda row: row.AccountingSession.octets_in, numeric=True, wide=True),
     ),
     order="-started",
