@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -190,7 +190,8 @@ def test_stopping_leaves_nothing_behind_and_the_second_start_finds_everything(ne
 def test_after_a_power_cut_the_next_start_recovers(new_stack):
     stack = new_stack()
     for pid in stack.descendants():
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     stack.process.wait()
     deadline = time.monotonic() + 10
     while stack.descendants() and time.monotonic() < deadline:
