@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.generator import Load, run_load
-from bench.machine import busy_seconds, processor_seconds
+from bench.machine import busy_seconds, prefer, processor_seconds
 
 QUIET = 0.10  # processors' worth of foreign work that a round may suffer
 TRIES = 4
@@ -80,6 +80,7 @@ class Plan:
 def measure(contender: Contender, plan: Plan) -> Measured:
     """Load a contender once. Raises NotSettled."""
     port = contender.acct_port if plan.mode == "acct" else contender.auth_port
+    prefer([os.getpid(), *contender.pieces.values()])
     if plan.warm_up:
         run_load(plan.mode, port, contender.users, "-d", plan.warm_up, "-w", plan.window, *plan.arguments)
         _wait_until_settled(contender, plan.settle_seconds)
