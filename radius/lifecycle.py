@@ -62,8 +62,8 @@ def restore_paid(connection: Connection, services: Iterable[int], now: datetime)
             connection,
             due,
             "service.restore",
-            before={"state": "suspended", "suspension_cause": OVERDUE},
-            after={"state": "active", "suspension_cause": None},
+            before={"state": "suspended", "cause": OVERDUE},
+            after={"state": "active", "cause": None},
         )
     return len(due)
 
@@ -86,8 +86,8 @@ def _suspend(connection: Connection, services: Sequence[Service]) -> None:
         connection,
         services,
         "service.suspend",
-        before={"state": "active", "suspension_cause": None},
-        after={"state": "suspended", "suspension_cause": OVERDUE},
+        before={"state": "active", "cause": None},
+        after={"state": "suspended", "cause": OVERDUE},
     )
 
 

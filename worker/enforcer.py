@@ -45,6 +45,7 @@ class Enforcer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._all: asyncio.Task[None] | None = None
         self._started = threading.Event()
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         self._thread.start()
@@ -52,14 +53,21 @@ class Enforcer:
 
     def stop(self, seconds: float = 10.0) -> None:
         """Ask it to end and wait. Orders that are on their way are taken up again by whoever runs next."""
+        self._stopping.set()
         loop, everything = self._loop, self._all
         if loop is not None and everything is not None and self._thread.is_alive():
             loop.call_soon_threadsafe(everything.cancel)
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        with suppress(asyncio.CancelledError):
-            asyncio.run(self._main())
+        while not self._stopping.is_set():
+            try:
+                asyncio.run(self._main())
+            except asyncio.CancelledError:
+                return
+            except Exception:  # a worker that no longer enforces must not look as if it did
+                log.exception("enforcer_failed")
+                self._stopping.wait(1)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -116,7 +124,7 @@ class _Loops:
                         event.set()
                     async for notification in connection.notifies():
                         events[notification.channel].set()
-            except psycopg.OperationalError as problem:
+            except psycopg.Error as problem:
                 log.warning("database_unreachable", error=_first_line(problem))
             await asyncio.sleep(1)
 

@@ -190,7 +190,7 @@ def test_a_payment_restores_who_was_cut_by_date(isp):
     assert isp.fetch("SELECT state, suspended_at, version FROM service WHERE id = %s", service) == [("active", None, 2)]
     assert orders(isp) == [("coa", "restored", "pending")]
     assert isp.fetch("SELECT action, actor, entity_id, after FROM audit_entry") == [
-        ("service.restore", "worker", service, {"state": "active", "suspension_cause": None})
+        ("service.restore", "worker", service, {"state": "active", "cause": None})
     ]
 
 
