@@ -86,6 +86,8 @@ def explain(
 
 def changes_at(service: Service, policy: Policy, now: datetime) -> datetime | None:
     """Return when the passing of time alone will next change the standing decision, or None."""
+    if service.state is not ServiceState.ACTIVE:
+        return None
     instants = [next_boundary(service.plan.windows, now, policy.zone), service.paid_until]
     if service.plan.cap is not None and service.used_octets >= service.plan.cap.octets:
         instants.append(service.period_ends)
