@@ -27,7 +27,7 @@ from radius.orders import Measure, measure, stronger
 from radius.terms import terms_document, terms_from_document, terms_id
 
 FOLLOWER = "worker"
-CHUNK = 5000
+CHUNK = 2000
 TERMS_KEPT = 20_000
 LOCK = 7462
 DISCONNECT_SPACING = timedelta(seconds=60)
@@ -74,7 +74,10 @@ def reconcile(connection: Connection, now: datetime) -> Outcome | None:
         work = _read_work(connection, now)
         outcome = Outcome()
         run = _Run(connection, now, outcome)
-        for chunk in _chunks(connection, work):
+        seen = work.position
+        for number, chunk in enumerate(_chunks(connection, work)):
+            if number:
+                seen = _overtake(connection, seen, now, outcome)
             with connection.transaction():
                 restore_paid(connection, chunk, now)
                 run.decide(chunk)
@@ -96,6 +99,31 @@ def reconcile(connection: Connection, now: datetime) -> Outcome | None:
         return outcome
     finally:
         connection.execute("SELECT pg_advisory_unlock(%s, 0)", (LOCK,))
+
+
+def _overtake(connection: Connection, seen: str, now: datetime, outcome: Outcome) -> str:
+    """Between two chunks of a large change, see to single services that changed since `seen`; return the new position.
+
+    Whoever paid does not wait until a million others have their new speed. The next run reads these changes again.
+    """
+    row = connection.execute(_CHANGED_SINCE, {"seen": seen}).fetchone()
+    assert row is not None
+    services = sorted(set(row[1] or ()))[:CHUNK]
+    if services:
+        run = _Run(connection, now, outcome)
+        with connection.transaction():
+            restore_paid(connection, services, now)
+            run.decide(services)
+            run.compare(services)
+    return str(row[0])
+
+
+_CHANGED_SINCE = """
+SELECT pg_current_snapshot()::text, (
+    SELECT array_agg(id) FROM change_log, unnest(ids) AS id
+    WHERE kind = 'service' AND xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
+      AND NOT pg_visible_in_snapshot(xid, %(seen)s::pg_snapshot))
+"""
 
 
 def find_drift(connection: Connection, now: datetime) -> Outcome | None:

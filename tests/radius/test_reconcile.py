@@ -347,6 +347,26 @@ def test_many_services_are_done_in_chunks(isp, monkeypatch):
     assert (outcome.services, outcome.orders) == (10, 10)
 
 
+def test_who_pays_in_the_middle_of_a_large_change_does_not_wait_for_its_end(isp, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 2)
+    other = isp.service("paid", plan_id=isp.plan(), state="suspended", suspended_at=NOW, suspension_cause="staff")
+    online(isp, other)
+    for number in range(6):
+        online(isp, isp.service(f"s{number}"))
+    isp.update("rate_plan", isp.plan_id, upload=6_000_000)
+    compare = module._Run.compare
+
+    def compare_and_pay(self, services):
+        compare(self, services)
+        isp.connection.execute("UPDATE service SET state = 'active' WHERE id = %s AND state <> 'active'", (other,))
+
+    monkeypatch.setattr(module._Run, "compare", compare_and_pay)
+    run(isp)
+    assert [service for (service,) in orders(isp, "service_id")].index(other) == 2
+    run(isp)
+    assert len(orders(isp)) == 7
+
+
 def test_who_has_not_read_the_log_for_as_long_as_it_is_kept_starts_over(isp):
     service = isp.service("ana")
     online(isp, service)
