@@ -17,7 +17,7 @@ from bench.generator import Load, run_load
 from bench.machine import busy_seconds, prefer, processor_seconds
 
 QUIET = 0.10  # processors' worth of foreign work that a round may suffer
-TRIES = 4
+TRIES = 3
 _PAUSE = 3.0  # seconds before a noisy round is tried again
 
 
@@ -66,7 +66,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Plan:
-    """How each contender is loaded in each round. `arguments` are options of radload."""
+    """How each contender is loaded in each round. `arguments` are options of radload; `preferred` as in `Options`."""
 
     mode: str
     seconds: float
@@ -75,12 +75,14 @@ class Plan:
     window: int = 64
     arguments: tuple[str | float, ...] = ()
     settle_seconds: float = 120.0
+    preferred: bool = False
 
 
 def measure(contender: Contender, plan: Plan) -> Measured:
     """Load a contender once. Raises NotSettled."""
     port = contender.acct_port if plan.mode == "acct" else contender.auth_port
-    prefer([os.getpid(), *contender.pieces.values()])
+    if plan.preferred:
+        prefer([os.getpid(), *contender.pieces.values()])
     if plan.warm_up:
         run_load(plan.mode, port, contender.users, "-d", plan.warm_up, "-w", plan.window, *plan.arguments)
         _wait_until_settled(contender, plan.settle_seconds)

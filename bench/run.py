@@ -17,13 +17,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("section", nargs="*", choices=[*ORDER, []], help="all, when none is named")
     parser.add_argument("--quick", action="store_true", help="a few seconds each, small sizes; writes no results")
+    parser.add_argument("--prefer", action="store_true", help="let what is measured have the processor first (root)")
     arguments = parser.parse_args()
     machine = describe_machine()
     missed = 0
     for name in arguments.section or ORDER:
         started = time.monotonic()
         print(f"{name}:", flush=True)
-        section = importlib.import_module(f"bench.sections.{name}").measure(Options(arguments.quick))
+        section = importlib.import_module(f"bench.sections.{name}").measure(Options(arguments.quick, arguments.prefer))
         _show(section)
         print(f"{name} took {time.monotonic() - started:.0f} s", flush=True)
         missed += sum(not target.met for target in section.targets)

@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass
 
+from bench.rounds import Plan
+
 
 @dataclass(frozen=True)
 class Options:
-    """How thoroughly to measure. `quick` is for trying the benchmark itself: its figures mean nothing."""
+    """How thoroughly to measure. `quick` is for trying the benchmark itself: its figures mean nothing.
+
+    `preferred` gives what is measured the processor before everything else on the machine (bench.machine.prefer).
+    """
 
     quick: bool = False
+    preferred: bool = False
 
     @property
     def rounds(self) -> int:
@@ -20,6 +26,10 @@ class Options:
     @property
     def warm_up(self) -> float:
         return 0.5 if self.quick else 1.5
+
+    def plan(self, mode: str) -> Plan:
+        """Return how contenders are compared with one kind of request."""
+        return Plan(mode, self.seconds, self.warm_up, self.rounds, preferred=self.preferred)
 
     def scaled(self, full: int, quick: int) -> int:
         """Return one of two sizes."""

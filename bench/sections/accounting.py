@@ -12,7 +12,7 @@ from bench.baselines import DETAIL, SQL_BARE, SQL_STOCK
 from bench.generator import run_load, write_users
 from bench.portico import PORTICO_LOADING, Portico, first_login, portico
 from bench.report import Section, at_least, rounds_table
-from bench.rounds import Measured, Plan, compare, ratio
+from bench.rounds import Measured, compare, ratio
 from bench.sections import Options
 from bench.seed import system_url
 from bench.site import make_users, open_site
@@ -32,7 +32,7 @@ def measure(options: Options) -> Section:
             stack.enter_context(baselines.sql_bare(site, users_file)),
             stack.enter_context(baselines.sql_stock(site, users_file)),
         ]
-        rounds = compare(contenders, Plan("acct", options.seconds, options.warm_up, options.rounds))
+        rounds = compare(contenders, options.plan("acct"))
         packets = options.scaled(1_000_000, 20_000)
         loaded_per_second, note = _backlog(ours, packets)
     return Section(

@@ -7,7 +7,7 @@ from bench.baselines import FILES, SQL_STOCK
 from bench.generator import write_users
 from bench.portico import PORTICO, PORTICO_LOADING, first_login, portico
 from bench.report import Section, Table, at_least, rounds_table
-from bench.rounds import Measured, Plan, compare, median, ratio
+from bench.rounds import Measured, compare, median, ratio
 from bench.sections import Options
 from bench.site import make_users, open_site
 
@@ -26,10 +26,7 @@ def measure(options: Options) -> Section:
             stack.enter_context(baselines.sql_bare(site, users_file)),
             stack.enter_context(baselines.sql_stock(site, users_file)),
         ]
-        results = {
-            mode: compare(contenders, Plan(mode, options.seconds, options.warm_up, options.rounds))
-            for mode in ("pap", "mix")
-        }
+        results = {mode: compare(contenders, options.plan(mode)) for mode in ("pap", "mix")}
     targets = []
     for mode, label in (("pap", "PAP"), ("mix", "PAP/CHAP/MS-CHAPv2")):
         rounds = results[mode]

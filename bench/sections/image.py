@@ -15,7 +15,7 @@ import psycopg
 from bench.generator import SECRET, write_users
 from bench.portico import IMAGE_SECONDS, Portico, first_login, wait_for_image
 from bench.report import Section, Table, at_least, rounds_table, under
-from bench.rounds import Contender, Plan, compare, ratio
+from bench.rounds import Contender, compare, ratio
 from bench.sections import Options
 from bench.seed import seed, system_url
 from bench.site import make_users, open_site
@@ -45,7 +45,7 @@ def measure(options: Options) -> Section:
             first_login(ours, users_file)
             ports = (site.settings.auth_port, site.settings.acct_port)
             contenders.append(Contender(_name(count), *ports, users_file, {"radiusd": ours.radiusd.pid}))
-        rounds = compare(contenders, Plan("pap", options.seconds, options.warm_up, options.rounds))
+        rounds = compare(contenders, options.plan("pap"))
         ours = running[large]
         size = _image_octets(ours) / 1e6
         delays = _delays(ours, users, seconds=options.scaled(20, 3))
