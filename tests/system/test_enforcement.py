@@ -13,13 +13,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.orm import Session as OrmSession
 
 from aaa.facts import AccessKind
+from core.clock import utc_now
+from core.rates import RateLimit
 from core.settings import Settings
+from db.audit import Actor
+from db.migrate import migrate
+from db.models import AccountingSession
+from db.session import Tenancy, make_engine, tenancy_key
 from lab.nas import Nas, NasProfile, Server
 from lab.network import BlockingNetwork, Cpe
 from lab.session import Session
 from lab.subscriber import Method, Subscriber
+from radius import by_hand
 from stack.pieces import RunningPiece
 from stack.programs import loader_piece, worker_piece
 from tests.conftest import free_port
@@ -305,6 +314,52 @@ def test_a_cap_that_is_reached_throttles_within_two_seconds_of_the_interim(site)
     since = time.monotonic()
     site.interim(cpe)
     assert seconds_until(lambda: cpe.session.grant.rate_text == "64k/128k", "the throttle", since=since) < 2.0
+
+
+def by_a_person(site: Site, cpe: Cpe, act: Callable[[OrmSession, Actor, AccountingSession], object]) -> float:
+    """Do what a person does in the portal to a live session, as the portal's role; return when it was committed."""
+    migrate(site.settings)  # the portal's claim is signed with this installation's key
+    engine = make_engine(site.settings.portal_database_url.get_secret_value())
+    tenancy = Tenancy(engine, tenancy_key(site.settings.keyring))
+    with tenancy.session(site.isp.operator_id) as session:
+        service = site.isp.services[cpe.subscriber.name]
+        live = session.scalars(
+            select(AccountingSession).where(
+                AccountingSession.service_id == service, AccountingSession.ended_at.is_(None)
+            )
+        ).one()
+        act(session, Actor(site.isp.operator_id, "nora@example.net"), live)
+        session.commit()
+    engine.dispose()
+    return time.monotonic()
+
+
+def test_staff_end_a_session_and_the_subscriber_dials_again(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "ended")
+    old = cpe.session
+    since = by_a_person(site, cpe, lambda session, actor, live: by_hand.disconnect(session, actor, live, utc_now()))
+    assert seconds_until(lambda: cpe.session not in (None, old), "the CPE to be back", since=since) < 2.0
+    wait_until(lambda: site.order("ended") == ("disconnect", "verified", "ack"), 10, "the proof")
+
+
+def test_staff_give_a_session_another_rate_which_stays_until_the_plan_changes(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "favoured")
+    rate = RateLimit(90_000_000, 9_000_000)
+    since = by_a_person(
+        site, cpe, lambda session, actor, live: by_hand.change_rate(session, actor, live, rate, utc_now())
+    )
+    assert seconds_until(lambda: cpe.session.grant.rate_text == "9M/90M", "the rate", since=since) < 1.0
+    wait_until(lambda: site.order("favoured")[1] == "acked", 10, "the ACK")
+    site.interim(cpe)
+    wait_until(lambda: site.order("favoured")[1] == "verified", 10, "the proof")
+    site.update("favoured", session_limit=3)  # nothing that the session has
+    time.sleep(0.5)
+    assert cpe.session.grant.rate_text == "9M/90M"
+    assert len(site.orders("favoured")) == 1
+    site.update("favoured", plan_id=site.isp.plan(download=3_000_000, upload=1_000_000))
+    seconds_until(lambda: cpe.session.grant.rate_text == "1M/3M", "the plan's rate")
 
 
 def test_with_redis_flushed_and_gone_orders_are_carried_out_all_the_same(site, servers):
