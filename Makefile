@@ -39,7 +39,7 @@ assets: ## Fetch again what the portal's pages load
 	@stack/setup.sh
 
 bench: setup-test ## Measure, side by side with FreeRADIUS as it is used today; writes bench/RESULTS.md
-	@exec $(TEST_PYTHON) -m stack.elsewhere $(TEST_PYTHON) -m bench
+	@BENCH_RESULTS="$(CURDIR)/bench" $(TEST_PYTHON) -m stack.elsewhere $(TEST_PYTHON) -m bench
 
 clean: ## Remove what was built here; data directories and virtual environments stay
 	@rm -rf node_modules portal/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

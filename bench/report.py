@@ -5,6 +5,7 @@ measured again without the others; the page is made from all of them.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 from bench.machine import Machine
 from bench.rounds import Measured, median, ratio
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(os.environ.get("BENCH_RESULTS", Path(__file__).resolve().parent))
+"""Where results are kept: here, also when the benchmark runs from a copy of the project."""
+
 RESULTS = HERE / "RESULTS.md"
 KEPT = HERE / "results"
 ORDER = ("auth", "accounting", "image", "storm", "cutoff", "memory", "pages")
