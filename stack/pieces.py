@@ -36,7 +36,7 @@ class Piece:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
     ready: Callable[[], bool] | None = field(default=None, compare=False)
-    ready_seconds: float = 30.0
+    ready_seconds: float = 60.0
     noise: str | None = None
 
     def full_command(self) -> list[str]:

@@ -14,7 +14,7 @@ from core.settings import Settings
 from stack.accounts import become, piece_account, prepare_directories
 from stack.installation import PROJECT, piece_environment, programs_directory
 from stack.pieces import Piece
-from stack.radiusd import radiusd_piece
+from stack.radiusd import radiusd_piece, udp_port_is_bound
 
 WORKER_THREADS = 8
 """What a worker does is waiting for routers and PostgreSQL, so threads serve it, and cost the least memory."""
@@ -38,7 +38,7 @@ def publisher_piece(settings: Settings) -> Piece:
 
 
 def lab_piece(settings: Settings) -> Piece:
-    return _portico(settings, "lab")
+    return _portico(settings, "lab", ready=lambda: udp_port_is_bound(settings.lab_coa_port))
 
 
 def worker_piece(settings: Settings) -> Piece:

@@ -46,15 +46,15 @@ class Supervised:
         self._keeping = asyncio.create_task(self._keep())
         deadline = time.monotonic() + self.piece.ready_seconds
         while not self._stopping.is_set():
-            if self.piece.ready is None:
+            if self.piece.ready is None and self.starts:
                 return
             if self._ended:
                 raise PieceFailed(f"{self.piece.name} ended before it was ready")
-            if self.pid is not None and await asyncio.to_thread(self.piece.ready):
+            if self.pid is not None and self.piece.ready is not None and await asyncio.to_thread(self.piece.ready):
                 return
             if time.monotonic() > deadline:
                 raise PieceFailed(f"{self.piece.name} was not ready within {self.piece.ready_seconds:g} s")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """Ask the piece to end; kill it when it takes longer than it may."""
@@ -146,7 +146,10 @@ class Supervisor:
         """Start a piece, wait until it is ready and keep it alive from now on. Raises PieceFailed."""
         supervised = Supervised(piece, self._say)
         self._pieces.append(supervised)
-        await supervised.start()
+        try:
+            await supervised.start()
+        finally:
+            self._write_state()
 
     async def watch(self, until: asyncio.Event) -> None:
         """Keep `state_file` telling which pieces run, for `portico doctor`, until the event is set."""
