@@ -19,9 +19,9 @@ import psycopg
 from aaa.facts import AccessKind
 from core.clock import from_epoch
 from radius.journal import Authentication
-from radius.packet import Packet, storable
+from radius.packet import START, Packet, storable
 from radius.request import names
-from radius.sessions import REBOOT_SLACK, START_SLACK, Book, Key, ServiceFacts, SessionState, Surroundings
+from radius.sessions import REBOOT_SLACK, START_SLACK, Book, Key, ServiceFacts, SessionState, Surroundings, same_device
 from radius.terms import Grant, parse_class
 from radius.usage import Calendar, HourKey, PeriodKey, Usage
 
@@ -172,16 +172,16 @@ class Store:
 
     def _store_packets(self, batch: Batch) -> None:
         packets = batch.packets
-        first: dict[Key, Packet] = {}
-        starts: set[Key] = set()
+        described: dict[tuple[Key, str], Packet] = {}  # a packet of each key and device, its Start if there is one
         for packet in packets:
-            key = packet.key
-            if packet.acct_session_id and key not in first:
-                first[key] = packet
-            if packet.status == 1:
-                starts.add(key)
-        states = self._read_states(first, packets)
-        book = Book(states, self._surroundings(batch, first, starts, states), self._usage(packets), self._digits)
+            if packet.description is not None:
+                device = packet.key, packet.calling_station_id
+                if packet.status is START or device not in described:
+                    described[device] = packet
+        keys = dict.fromkeys(key for key, _ in described)
+        states = self._read_states(keys, packets)
+        surroundings = self._surroundings(batch, described.values(), states)
+        book = Book(states, surroundings, self._usage(packets), self._digits)
         for packet in packets:
             book.take(packet)
         touched = book.touched()
@@ -200,18 +200,18 @@ class Store:
             self._connection.execute("SELECT pg_notify('portico_change', 'sessions')")
         self._connection.execute("SELECT pg_notify('portico_accounting', '')")
 
-    def _read_states(self, first: Mapping[Key, Packet], packets: Iterable[Packet]) -> dict[Key, list[SessionState]]:
+    def _read_states(self, keys: Iterable[Key], packets: Sequence[Packet]) -> dict[Key, list[SessionState]]:
         """Read the sessions known under the keys of a batch."""
-        if not first:
+        if not keys:
             return {}
-        earliest = latest = next(iter(first.values())).at
+        earliest = latest = packets[0].at
         for packet in packets:
             begun = packet.event - packet.session_time if packet.session_time is not None else packet.at - 400 * _DAY
             if begun < earliest:
                 earliest = begun
             if packet.at > latest:
                 latest = packet.at
-        self._copy("wanted_session", (f"{nas}\t{_text(session)}\t{_text(user)}\n" for nas, session, user in first))
+        self._copy("wanted_session", (f"{nas}\t{_text(session)}\t{_text(user)}\n" for nas, session, user in keys))
         rows = self._connection.execute(
             _STATES, (from_epoch(earliest - _DAY), from_epoch(latest + _DAY)), binary=True
         ).fetchall()
@@ -225,16 +225,16 @@ class Store:
         return states
 
     def _surroundings(
-        self, batch: Batch, first: Mapping[Key, Packet], starts: set[Key], states: Mapping[Key, list[SessionState]]
+        self, batch: Batch, described: Iterable[Packet], states: Mapping[Key, list[SessionState]]
     ) -> Surroundings:
         """Look up what sessions that may begin in this batch need to know of their services."""
         wanted: set[int] = set()
         nameless: list[Packet] = []
-        for key, packet in first.items():
+        for packet in described:
             assert packet.description is not None
             grant = parse_class(packet.description.class_value)
-            known = states.get(key)
-            service_id = known[-1].service_id if known and key not in starts else None
+            known = [state for state in states.get(packet.key, ()) if same_device(state, packet)]
+            service_id = known[-1].service_id if known and packet.status is not START else None
             if service_id is not None and (grant is None or grant.service_id == service_id):
                 continue
             if grant is not None:
@@ -248,16 +248,21 @@ class Store:
             wanted.update(grant.service_id for grant in accepted.values())
             by_name = self._named([packet for packet in nameless if packet.key not in accepted])
             wanted.update(by_name.values())
-        services = (
-            {
-                service_id: ServiceFacts(*facts)
-                for service_id, *facts in self._connection.execute(_SERVICE_FACTS, (_array(wanted),))
-            }
-            if wanted
-            else {}
-        )
+        services = self._services(wanted)
+
+        def service(service_id: int) -> ServiceFacts | None:
+            if service_id not in services:  # rare: a session began where none was expected to
+                services.update(self._services({service_id}))
+            return services.get(service_id)
+
         swapped = frozenset(nas for (nas,) in self._connection.execute("SELECT id FROM nas WHERE swap_directions"))
-        return Surroundings(services, by_name, accepted, swapped)
+        return Surroundings(service, by_name, accepted, swapped)
+
+    def _services(self, ids: set[int]) -> dict[int, ServiceFacts]:
+        if not ids:
+            return {}
+        rows = self._connection.execute(_SERVICE_FACTS, (_array(ids),), binary=True)
+        return {service_id: ServiceFacts(*facts) for service_id, *facts in rows}
 
     def _accepted(self, events: Iterable[Authentication], packets: Sequence[Packet]) -> dict[Key, Grant]:
         """Find the accept that a session without Class came from: same NAS, session id and user name."""
@@ -592,22 +597,14 @@ WHERE s.service_id = p.service_id AND s.mac = p.mac AND s.kind = p.kind AND s.en
 RETURNING s.service_id
 """
 
-# A NAS whose open sessions have several digits only looks like RouterOS; nothing is closed then.
 _CLOSE_REBOOTED = """
-WITH dead AS (
-    SELECT id, started_at, substr(acct_session_id, 3, 1) AS digit
-    FROM session
-    WHERE nas_id = %(nas_id)s AND ended_at IS NULL
-      AND acct_session_id ~ '^8[0-9a-f]{7}$' AND left(acct_session_id, 2) = %(prefix)s
-      AND substr(acct_session_id, 3, 1) <> %(digit)s AND NOT id = ANY(%(read)s::bigint[])
-      AND started_at < to_timestamp(%(at)s)
-      AND started_at + session_time * interval '1 second' <= to_timestamp(%(at)s + %(slack)s)
-)
-UPDATE session s SET ended_at = to_timestamp(%(at)s), ended_by = 'reboot'
-FROM dead
-WHERE s.id = dead.id AND s.started_at = dead.started_at AND s.ended_at IS NULL
-  AND (SELECT count(DISTINCT digit) FROM dead) = 1
-RETURNING s.service_id
+UPDATE session SET ended_at = to_timestamp(%(at)s), ended_by = 'reboot'
+WHERE nas_id = %(nas_id)s AND ended_at IS NULL AND NOT id = ANY(%(read)s::bigint[])
+  AND acct_session_id ~ '^8[0-6][0-9a-f]{6}$' AND left(acct_session_id, 2) = %(prefix)s
+  AND substr(acct_session_id, 3, 1) <> %(digit)s
+  AND started_at < to_timestamp(%(at)s)
+  AND started_at + session_time * interval '1 second' <= to_timestamp(%(at)s + %(slack)s)
+RETURNING service_id
 """
 
 _SERVICE_FACTS = """

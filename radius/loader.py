@@ -151,7 +151,7 @@ class Loader:
     def _read(self, limit: int) -> Batch:
         """Read up to `limit` records from where the last batch ended."""
         batch = Batch()
-        keys: set[tuple[int, str, str]] = set()
+        described: set[tuple[Any, ...]] = set()
         present = segments(self._directory)
         for segment in present:
             before = self._positions.get(segment.name, 0)
@@ -160,7 +160,7 @@ class Loader:
             behind = before
             try:
                 for position, record in read_records(segment, before, limit):
-                    _add(batch, record, keys)
+                    _add(batch, record, described)
                     behind = position
                     limit -= 1
             except SegmentUnreadable as problem:
@@ -269,19 +269,22 @@ def journal_identity(directory: Path) -> str:
         return path.read_text(encoding="ascii").strip()
 
 
-def _add(batch: Batch, record: tuple[Any, ...], keys: set[tuple[int, str, str]]) -> None:
+def _add(batch: Batch, record: tuple[Any, ...], described: set[tuple[Any, ...]]) -> None:
     """Read one record of the journal into the batch."""
     kind, at, nas_id, operator_id, *_ = record
     batch.heard[nas_id] = at, operator_id
     if kind == ACCOUNTING:
         attributes = dict(record[4])
-        key = nas_id, attributes.get("Acct-Session-Id", ""), attributes.get("User-Name", "")
+        get = attributes.get
+        key = nas_id, get("Acct-Session-Id"), get("User-Name"), get("Calling-Station-Id")
         try:
-            batch.packets.append(read_packet(at, nas_id, operator_id, attributes, describe=key not in keys))
+            packet = read_packet(at, nas_id, operator_id, attributes, describe=key not in described)
         except PacketUnusable:
             batch.unusable += 1
-        else:
-            keys.add(key)
+            return
+        batch.packets.append(packet)
+        if packet.description is not None:
+            described.add(key)
     elif kind == AUTHENTICATION:
         batch.events.append(Authentication(*record[1:]))
     else:

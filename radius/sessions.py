@@ -17,7 +17,7 @@ Nothing here knows a database or a clock. States are changed in place: forty tho
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ DRIFT = 0.001
 REBOOT_SLACK = 120.0
 
 STOPPED = "stop"
-ROUTEROS_ID = re.compile(r"8[0-9a-f]{7}\Z")
+ROUTEROS_ID = re.compile(r"8[0-6][0-9a-f]{6}\Z")
 
 Key = tuple[int, str, str]
 """NAS, Acct-Session-Id and user name."""
@@ -101,20 +101,20 @@ def choose(known: Sequence[SessionState], packet: Packet) -> SessionState | None
 
     `known` are the sessions of the packet's key.
     """
-    same_device = [state for state in known if _same_device(state, packet)]
-    if len(same_device) != 1:
-        if not same_device:
+    candidates = [state for state in known if same_device(state, packet)]
+    if len(candidates) != 1:
+        if not candidates:
             return None
-        newest = max(same_device, key=_started)
+        newest = max(candidates, key=_started)
     else:
-        newest = same_device[0]
+        newest = candidates[0]
         if newest.ended_by is None and packet.session_time and _fits(newest, packet):
             return newest  # as nearly always
     if packet.status is START:
-        return None if _begins_anew(newest, packet) else _nearest(same_device, packet.event)
+        return None if _begins_anew(newest, packet) else _nearest(candidates, packet.event)
     if packet.session_time:
         start = packet.event - packet.session_time
-        nearest = _nearest(same_device, start)
+        nearest = _nearest(candidates, start)
         if _fits(nearest, packet):
             return None if _follows_the_end(nearest, start) else nearest
         return None if _restarted(newest, packet, start) else newest
@@ -182,7 +182,8 @@ def _nearest(states: list[SessionState], start: float) -> SessionState:
     return min(states, key=lambda state: abs(state.started - start))
 
 
-def _same_device(state: SessionState, packet: Packet) -> bool:
+def same_device(state: SessionState, packet: Packet) -> bool:
+    """Tell whether a session may be of the device that a packet names; some NAS leave it out of some packets."""
     one, other = state.calling_station_id, packet.calling_station_id
     return one == other or not one or not other
 
@@ -295,7 +296,7 @@ class Reboot(NamedTuple):
 class Surroundings:
     """What the packets of one batch are held against."""
 
-    services: Mapping[int, ServiceFacts]
+    service: Callable[[int], ServiceFacts | None]
     names: Mapping[Key, int]  # the service that is registered under the user name
     accepted: Mapping[Key, Grant]  # what the Access-Request of the session was granted
     swapped: frozenset[int]  # NAS that report the directions the other way round
@@ -349,10 +350,9 @@ class Book:
 
     def _open(self, packet: Packet, known: list[SessionState] | None) -> SessionState:
         described = packet.description
-        predecessor = known[-1] if known else None
+        predecessor = next((state for state in reversed(known or ()) if same_device(state, packet)), None)
         if described is None:
-            # The batch holds an earlier packet of this key, which had the description.
-            assert predecessor is not None
+            assert predecessor is not None, "an earlier packet of the batch had the description"
             described = _described_by(predecessor)
         state = SessionState(
             packet.nas_id,
@@ -371,18 +371,17 @@ class Book:
             touched=True,
         )
         for other in known or ():
-            if other.ended is None and _same_device(other, packet):
+            if other.ended is None and same_device(other, packet):
                 self._close(other, state.started, "superseded")
         self.states.setdefault(packet.key, []).append(state)
-        if packet.description is not None:
-            grant = self._grant(packet, described)
-            if grant is not None:
-                self._assign(state, *grant)
+        grant = self._grant(packet, described)
+        if grant is not None:
+            self._assign(state, *grant)
         elif predecessor is not None:
             state.service_id, state.interim_interval = predecessor.service_id, predecessor.interim_interval
         if state.service_id is not None:
             self.came_or_went.add(state.service_id)
-            self._replace_same_device(state)
+            self._replacesame_device(state)
         self._notice_reboot(state)
         return state
 
@@ -399,13 +398,15 @@ class Book:
 
     def _is_of(self, service_id: int, operator_id: int) -> bool:
         """Tell whether a service is the operator's: a Class is only what some NAS says."""
-        service = self.surroundings.services.get(service_id)
+        service = self.surroundings.service(service_id)
         return service is not None and service.operator_id == operator_id
 
     def _assign(self, state: SessionState, service_id: int, terms_id: bytes | None) -> None:
+        service = self.surroundings.service(service_id)
+        assert service is not None
         state.service_id = service_id
         state.terms_id = state.terms_id or terms_id
-        state.interim_interval = self.surroundings.services[service_id].interim_interval
+        state.interim_interval = service.interim_interval
 
     def _adopt(self, state: SessionState, packet: Packet) -> None:
         """Find the service of a session that began without one, and count all of its traffic."""
@@ -442,13 +443,15 @@ class Book:
                 self._close(state, packet.event, by)
         self.restarts.append(Restart(packet.nas_id, packet.event, by))
 
-    def _replace_same_device(self, new: SessionState) -> None:
+    def _replacesame_device(self, new: SessionState) -> None:
         """A device of a service for one session that begins another has left the one before.
 
         Where several sessions are allowed, a router may well dial twice from one MAC address.
         """
-        service = self.surroundings.services.get(new.service_id or 0)
-        if service is None or service.session_limit != 1 or new.mac is None or new.service_id is None:
+        if new.mac is None or new.service_id is None:
+            return
+        service = self.surroundings.service(new.service_id)
+        if service is None or service.session_limit != 1:
             return
         device = (new.service_id, new.mac, new.kind)
         others = self._devices.setdefault(device, [])
@@ -466,18 +469,15 @@ class Book:
         if self.digits.get((new.nas_id, service)) == digit:
             return
         self.digits[new.nas_id, service] = digit
-        dead = [
-            state
-            for state in self._open_states()
-            if state.nas_id == new.nas_id
-            and ROUTEROS_ID.match(state.acct_session_id)
-            and state.acct_session_id[:2] == service
-            and state.acct_session_id[2] != digit
-            and state.started < new.started
-            and state.last_event <= new.started + REBOOT_SLACK
-        ]
-        if len({state.acct_session_id[2] for state in dead}) == 1:  # else this NAS only looks like RouterOS
-            for state in dead:
+        for state in self._open_states():
+            if (
+                state.nas_id == new.nas_id
+                and ROUTEROS_ID.match(state.acct_session_id)
+                and state.acct_session_id[:2] == service
+                and state.acct_session_id[2] != digit
+                and state.started < new.started
+                and state.last_event <= new.started + REBOOT_SLACK
+            ):
                 self._close(state, new.started, "reboot")
         self.reboots.append(Reboot(new.nas_id, service, digit, new.started))
 

@@ -76,7 +76,7 @@ class Network:
             batch = packets[first : first + self.batch]
             services = {ANA: ServiceFacts(1, self.limit, 300), BEN: ServiceFacts(2, self.limit, 600)}
             names = {p.key: ANA for p in batch if p.user_name == "ana" and self.names}
-            surroundings = Surroundings(services, names, {}, self.swapped)
+            surroundings = Surroundings(services.get, names, {}, self.swapped)
             book = Book(self.states, surroundings, self.usage, self.digits)
             for one in batch:
                 book.take(one)
@@ -317,16 +317,6 @@ def test_a_late_packet_of_the_boot_before_ends_nothing():
     assert [(s.user_name, s.ended_by) for s in network.sessions] == [("a", "reboot"), ("c", "stop"), ("b", None)]
 
 
-def test_ids_that_only_look_like_routeros_end_nothing():
-    ids = ("81a00001", "81b00001", "81c00001", "81d00001")
-    network = Network().take(*(start(200 * n, user=f"u{n}", sid=sid) for n, sid in enumerate(ids[:2])))
-    network.states = {key: [s] for key, (s,) in network.states.items()}
-    for s in network.sessions:
-        s.ended = s.ended_by = None  # both were found open in the database
-    network.take(start(1000, user="x", sid=ids[2]))
-    assert [s.ended_by for s in network.sessions] == [None, None, None]
-
-
 @pytest.mark.parametrize(("limit", "ended_by"), [(1, "superseded"), (2, None), (0, None)])
 @pytest.mark.parametrize("batch", [1, 10])
 def test_a_device_that_may_have_one_session_leaves_the_one_before(batch, limit, ended_by):
@@ -368,7 +358,7 @@ def test_the_accept_says_the_terms_when_the_nas_keeps_class_to_itself():
     first = start(0)
     book = Book(
         {},
-        Surroundings({ANA: ServiceFacts(1, 1, 300)}, {}, {first.key: Grant(ANA, TERMS)}, frozenset()),
+        Surroundings({ANA: ServiceFacts(1, 1, 300)}.get, {}, {first.key: Grant(ANA, TERMS)}, frozenset()),
         Usage(Calendar({1: ("UTC", 1)}).period_of),
     )
     book.take(first)
