@@ -131,6 +131,7 @@ class _Loops:
     async def _repeat(self, action: Callable[[], Awaitable[None]], event: asyncio.Event, seconds: float) -> None:
         """Act when `event` is set, at least every so many seconds, and at most half of the time."""
         loop = asyncio.get_running_loop()
+        failures = 0
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), seconds)
@@ -138,12 +139,18 @@ class _Loops:
             begun = loop.time()
             try:
                 await action()
-            except psycopg.Error as problem:
-                log.warning("enforcement_delayed", step=action.__name__.strip("_"), error=_first_line(problem))
-                await asyncio.sleep(0.5)
-            except Exception:
-                log.exception("enforcement_failed", step=action.__name__.strip("_"))
-                await asyncio.sleep(0.5)
+                failures = 0
+            except Exception as problem:
+                failures += 1
+                step = action.__name__.strip("_")
+                if isinstance(
+                    problem, psycopg.Error
+                ):  # PostgreSQL is away, or two transactions were in each other's way
+                    log.warning("enforcement_delayed", step=step, error=_first_line(problem))
+                else:
+                    log.error("enforcement_failed", step=step, exc_info=problem)
+                event.set()
+                await asyncio.sleep(min(0.2 * 2**failures, SWEEP))
             await asyncio.sleep(min(max(GATHER, loop.time() - begun), SWEEP))
 
     async def _reconcile(self) -> None:
