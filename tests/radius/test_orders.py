@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aaa.decision import Terms
 from aaa.facts import AccessKind
@@ -68,6 +70,45 @@ HOUR = timedelta(hours=1)
 @pytest.mark.parametrize("kind", [AccessKind.PPP, AccessKind.HOTSPOT, AccessKind.DHCP])
 def test_measure_is_the_least_that_does_it(kind, granted, wanted, expected):
     assert measure(kind, granted, wanted, garden=wanted is not None and wanted.session_timeout is not None) is expected
+
+
+spans = st.none() | st.sampled_from([timedelta(minutes=10), HOUR])
+any_terms = st.builds(
+    Terms,
+    rate=st.none() | st.builds(RateLimit, st.integers(1, 3), st.integers(1, 3)),
+    address_list=st.sampled_from([None, "portico-active", "portico-suspended"]),
+    framed_ip=st.sampled_from([None, "10.0.0.7"]),
+    pool=st.sampled_from([None, "homes"]),
+    session_timeout=spans,
+    idle_timeout=spans,
+    interim_interval=st.sampled_from([timedelta(minutes=5), HOUR]),
+    extra=st.sampled_from([(), (("Filter-Id", ":=", "x"),)]),
+)
+
+
+@given(any_terms, any_terms)
+def test_a_coa_leaves_the_session_with_exactly_the_wanted_terms(granted, wanted):
+    """What the NAS has after obeying is reckoned here from what is said, and from nothing else."""
+    found = measure(AccessKind.PPP, granted, wanted, garden=False)
+    if found is Measure.DISCONNECT:
+        return  # the next session has them
+    after = replace(granted, interim_interval=wanted.interim_interval)
+    if found is Measure.COA:
+        said = changes(granted, wanted, timedelta())
+        rate = wanted.rate if said.rate else granted.rate
+        session_timeout, idle_timeout = granted.session_timeout, granted.idle_timeout
+        if said.session_timeout is not None:
+            session_timeout = None if said.session_timeout == NO_TIMEOUT else said.session_timeout
+        if said.idle_timeout is not None:
+            idle_timeout = said.idle_timeout or None
+        after = replace(
+            after,
+            rate=rate,
+            address_list=said.address_list or granted.address_list,
+            session_timeout=session_timeout,
+            idle_timeout=idle_timeout,
+        )
+    assert after == wanted
 
 
 @pytest.mark.parametrize(
