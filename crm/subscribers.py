@@ -81,7 +81,7 @@ def namesakes(session: Session, details: SubscriberDetails) -> list[Namesake]:
     for words in (details.name, details.phone):
         if words and words.strip():
             query = select(Subscriber.id, Subscriber.name, Subscriber.phone)
-            ids = select(func.search_subscribers(words))
+            ids = select(func.search_subscribers(words, 5))
             for row in session.execute(query.where(Subscriber.id.in_(ids)).limit(5)):
                 found[row.id] = Namesake(row.id, row.name, row.phone)
     return list(found.values())

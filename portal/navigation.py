@@ -12,30 +12,30 @@ from portal.permissions import Openness, Permission, requirement_of
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A page of the navigation. `on_phone` puts it into the bar at the bottom of small screens."""
+    """A page of the navigation; `on_phone` is its short title in the bar at the bottom of small screens."""
 
     endpoint: str
     title: str
     icon: str
     permission: Permission
-    on_phone: bool = False
+    on_phone: str = ""
 
 
 AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
-    ("", (Entry("dashboard.index", N_("Dashboard"), "layout-dashboard", Permission.DASHBOARD_VIEW, on_phone=True),)),
+    ("", (Entry("dashboard.index", N_("Dashboard"), "layout-dashboard", Permission.DASHBOARD_VIEW, N_("Dashboard")),)),
     (
         N_("Subscribers"),
         (
-            Entry("subscribers.index", N_("Subscribers"), "users", Permission.SUBSCRIBERS_VIEW, on_phone=True),
+            Entry("subscribers.index", N_("Subscribers"), "users", Permission.SUBSCRIBERS_VIEW, N_("Subscribers")),
             Entry("services.index", N_("Services"), "plug-connected", Permission.SUBSCRIBERS_VIEW),
             Entry("plans.index", N_("Rate plans"), "gauge", Permission.PLANS_VIEW),
-            Entry("explain.index", N_("Explain"), "stethoscope", Permission.EXPLAIN, on_phone=True),
+            Entry("explain.index", N_("Explain"), "stethoscope", Permission.EXPLAIN, N_("Explain")),
         ),
     ),
     (
         N_("Network"),
         (
-            Entry("sessions.index", N_("Live sessions"), "activity", Permission.SESSIONS_VIEW, on_phone=True),
+            Entry("sessions.index", N_("Live sessions"), "activity", Permission.SESSIONS_VIEW, N_("Sessions")),
             Entry("auth_events.index", N_("Access requests"), "key", Permission.AUTH_EVENTS_VIEW),
             Entry("auth_events.seen", N_("Unknown devices"), "device-unknown", Permission.DEVICES_VIEW),
             Entry("enforcement.index", N_("Orders to routers"), "send", Permission.ORDERS_VIEW),
@@ -62,7 +62,7 @@ class Link:
     icon: str
     url: str
     current: bool
-    on_phone: bool
+    on_phone: str
 
 
 def navigation() -> list[tuple[str, list[Link]]]:
@@ -70,7 +70,13 @@ def navigation() -> list[tuple[str, list[Link]]]:
     areas = []
     for title, entries in AREAS:
         links = [
-            Link(_(entry.title), entry.icon, url_for(entry.endpoint), _is_current(entry), entry.on_phone)
+            Link(
+                _(entry.title),
+                entry.icon,
+                url_for(entry.endpoint),
+                _is_current(entry),
+                _(entry.on_phone) if entry.on_phone else "",
+            )
             for entry in entries
             if entry.endpoint in current_app.view_functions and may(entry.permission)
         ]

@@ -2,11 +2,11 @@
 
 A list is a `Table` (its columns, filters and search) and a query; `show()` answers the request with a page of 50
 rows, or with the whole of it as CSV or Excel. Everything chosen stands in the URL, so a list can be sent to a
-colleague. Rows are counted up to `count_up_to` and pages end there: who is that far down searches instead.
+colleague. Rows are counted up to `count_up_to`, and pages end after 10,000 rows: who is that far down searches instead.
 
 Row-level security lets PostgreSQL use an index only for comparisons it knows not to leak (`=`, `<`, ranges); `LIKE`
 and trigrams scan the operator's rows. Searches over many rows therefore go through functions that check the operator
-themselves (`search_subscribers`, `search_services`).
+themselves (`search_subscribers`, `search_services`); `matching()` stops them when a page has enough.
 """
 
 import csv
@@ -17,12 +17,12 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from flask import Response, abort, current_app, render_template, request, stream_with_context, url_for
+from flask import Response, abort, current_app, g, render_template, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font
-from sqlalchemy import ColumnElement, Select, UnaryExpression, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
@@ -30,6 +30,8 @@ from portal import context
 from portal.permissions import Permission
 
 PAGE = 50
+PAGES = 200
+FOUND = 2_000  # of a search, so many are counted and sorted; an export has all
 Text: TypeAlias = Any  # str, or a lazy translation
 
 # What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
@@ -45,6 +47,7 @@ class Column:
     title: Text
     value: Callable[[Any], object]
     sort: Any = None  # the SQL expression, where the column can be sorted by
+    join: Callable[[Any], Any] | None = None  # what sorting by it adds to the query
     numeric: bool = False  # right-aligned
     wide: bool = False  # left out on phones
     exported_only: bool = False  # shown as part of another cell, or not at all
@@ -62,7 +65,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A list. `order` is the key of a column, with a minus in front for descending; `tie` makes the order total."""
+    """A list. `order` is the key of a column, with a minus in front for descending; `tie` makes the order total.
+
+    With `keys`, the primary key of the rows, a page's rows are found first and joined to what they show only then:
+    PostgreSQL would join all the rows that it passes over on the way to a later page, or sorts.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -72,6 +79,7 @@ class Table:
     search: Callable[[str], ColumnElement[bool]] | None = None
     search_hint: Text = ""
     count_up_to: int = 10_000
+    keys: tuple[Any, ...] = ()
 
     def sortable(self, key: str) -> Column | None:
         return next((column for column in self.columns if column.key == key and column.sort is not None), None)
@@ -102,7 +110,7 @@ class Listing:
 
     @property
     def pages(self) -> int:
-        return max(1, -(-self.total // PAGE))
+        return min(max(1, -(-self.total // PAGE)), PAGES)
 
     @property
     def first(self) -> int:
@@ -159,8 +167,9 @@ def show(
         return render_template(template, listing=page_of(session, table, query, request.args), **values)
     if not context.may(Permission.EXPORT):
         abort(403)
+    g.whole_list = True
     narrowed, _chosen, _q = _narrow(table, query, request.args)
-    rows = _all_rows(session, narrowed.order_by(*_order(table, request.args.get("sort", ""))[1]))
+    rows = _all_rows(session, _ordered(table, narrowed, request.args.get("sort", ""))[1])
     if wanted == "csv":
         return _csv(table, rows)
     if wanted == "xlsx":
@@ -172,15 +181,24 @@ def page_of(session: Session, table: Table, query: Select[*tuple[Any, ...]], arg
     """Return the page of a list that the arguments of a URL ask for. Arguments that make no sense are left out."""
     narrowed, chosen, q = _narrow(table, query, args)
     counted = narrowed.with_only_columns(literal(1), maintain_column_froms=True).order_by(None)
-    counted = counted.limit(table.count_up_to + 1)
-    total = session.scalar(select(func.count()).select_from(counted.subquery())) or 0
-    exact = total <= table.count_up_to
-    total = min(total, table.count_up_to)
-    pages = max(1, -(-total // PAGE))
-    page = min(max(_number(args.get("page", "")), 1), pages)
-    order, by = _order(table, args.get("sort", ""))
-    result = session.execute(narrowed.order_by(*by).limit(PAGE).offset((page - 1) * PAGE))
-    return Listing(table, _unwrap(result, narrowed), total, exact, page, q, order, chosen, request.view_args or {})
+    most = min(table.count_up_to, FOUND) if q else table.count_up_to
+    total = session.scalar(select(func.count()).select_from(counted.limit(most + 1).subquery())) or 0
+    wanted = args.get("sort", "")
+    order, rows = _ordered(table, narrowed, wanted)
+    listing = Listing(table, (), min(total, most), total <= most, 1, q, order, chosen, request.view_args or {})
+    listing.page = min(max(_number(args.get("page", "")), 1), listing.pages)
+    rows = rows.limit(PAGE).offset((listing.page - 1) * PAGE)
+    if table.keys:
+        found = rows.with_only_columns(*table.keys, maintain_column_froms=True).subquery()
+        shown = query.join(found, and_(*(key == found.c[key.key] for key in table.keys)))
+        rows = _ordered(table, shown, wanted)[1]
+    listing.rows = _unwrap(session.execute(rows), query)
+    return listing
+
+
+def matching(search: Callable[..., Any], words: str) -> Select[*tuple[Any, ...]]:
+    """Return the ids that a search function of the database finds: enough for a page, or all for an export."""
+    return select(search(words, None if g.get("whole_list") else FOUND + 1))
 
 
 def _narrow(
@@ -198,20 +216,22 @@ def _narrow(
     return query, chosen, q
 
 
-def _order(table: Table, wanted: str) -> tuple[str, list[UnaryExpression[Any]]]:
-    """Return the order in force and its SQL. Only columns of the table are sorted by, whatever the URL says."""
+def _ordered(table: Table, query: Select[*tuple[Any, ...]], wanted: str) -> tuple[str, Select[*tuple[Any, ...]]]:
+    """Return the order in force and the query in it. Only columns of the table are sorted by, whatever a URL says."""
     if table.sortable(wanted.lstrip("-")) is None or wanted.startswith("--"):
         wanted = table.order
     column = table.sortable(wanted.lstrip("-"))
     assert column is not None
-    if wanted.startswith("-"):
-        # NULLS LAST is said only where there can be nulls: an index that is read backwards has them first, and
-        # PostgreSQL would sort all rows rather than read it.
-        downwards = column.sort.desc()
-        if getattr(column.sort, "nullable", True):
-            downwards = downwards.nulls_last()
-        return wanted, [downwards, table.tie.desc()]
-    return wanted, [column.sort.asc(), table.tie.asc()]
+    if column.join is not None:
+        query = column.join(query)
+    if not wanted.startswith("-"):
+        return wanted, query.order_by(column.sort.asc(), table.tie.asc())
+    # NULLS LAST is said only where there can be nulls: an index that is read backwards has them first, and PostgreSQL
+    # would sort all rows rather than read it.
+    downwards = column.sort.desc()
+    if getattr(getattr(column.sort, "left", column.sort), "nullable", True):  # `left` of a COLLATE is its column
+        downwards = downwards.nulls_last()
+    return wanted, query.order_by(downwards, table.tie.desc())
 
 
 def _number(text: str) -> int:

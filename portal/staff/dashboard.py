@@ -1,17 +1,19 @@
 """The first page: is the network up, who gets in, what waits, is the installation well.
 
-Its parts are read again by the page every few seconds, so each is a handful of indexed queries; what looks back over a
-whole day is counted once a minute for everybody.
+Its parts are read again by every open page every few seconds, so what is counted over many rows is counted once for all
+of an operator's people: every few seconds, and what looks back over a whole day once a minute.
 """
 
 import threading
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select, text
+from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy.orm import InstrumentedAttribute
 
 from aaa.decision import Reason
 from core.i18n import N_
@@ -25,7 +27,6 @@ blueprint = Blueprint("dashboard", __name__)
 
 OPEN_ORDERS = ("pending", "sent", "acked")
 SILENT_AFTER = timedelta(minutes=15)  # three interim updates of the usual five minutes
-REMEMBERED = timedelta(minutes=1)
 BUCKET = timedelta(minutes=15)
 
 
@@ -64,45 +65,42 @@ def now() -> ResponseReturnValue:
 @requires(Permission.DASHBOARD_VIEW)
 def day() -> ResponseReturnValue:
     """Access-Requests of the last 24 hours, drawn after the page stands."""
-    return render_template("staff/dashboard/day.html", buckets=_day_of(context.operator().id))
+    return render_template(
+        "staff/dashboard/day.html", buckets=_remembered.give("day", context.operator().id, timedelta(minutes=1), _day)
+    )
 
 
 def _tiles() -> dict[str, Any]:
-    session, instant = context.db(), context.now()
-    outcomes: dict[str, int] = dict.fromkeys(("accept", "garden", "reject"), 0)
-    outcomes |= {
-        row.outcome: row.number
-        for row in session.execute(
-            select(AuthEvent.outcome, func.count().label("number"))
-            .where(AuthEvent.at > instant - timedelta(hours=1))
-            .group_by(AuthEvent.outcome)
-        )
-    }
-    online = session.scalar(select(func.count()).where(AccountingSession.ended_at.is_(None))) or 0
-    waiting = session.scalar(select(func.count()).where(EnforcementOrder.state.in_(OPEN_ORDERS))) or 0
-    failed = session.scalar(
-        select(func.count()).where(
-            EnforcementOrder.state == "failed", EnforcementOrder.created_at > instant - timedelta(days=1)
-        )
-    )
-    states = {
-        row.state: row.number
-        for row in session.execute(
-            select(Service.state, func.count().label("number"))
-            .where(Service.state != "terminated")
-            .group_by(Service.state)
-        )
-    }
+    instant = context.now()
     return {
-        "outcomes": outcomes,
-        "online": online,
-        "orders": {"waiting": waiting, "failed": failed or 0},
-        "states": states,
+        **_remembered.give("counts", context.operator().id, timedelta(seconds=4), _counts),
         "nas": _nas(instant),
         "parts": _parts(),
         "rejects": _recent_rejects(instant),
         "said": said,
     }
+
+
+def _counts() -> dict[str, Any]:
+    session, instant = context.db(), context.now()
+    outcomes = dict.fromkeys(("accept", "garden", "reject"), 0)
+    outcomes |= _by(AuthEvent.outcome, AuthEvent.at > instant - timedelta(hours=1))
+    failed = (EnforcementOrder.state == "failed") & (EnforcementOrder.created_at > instant - timedelta(days=1))
+    return {
+        "outcomes": outcomes,
+        "online": session.scalar(select(func.count()).where(AccountingSession.ended_at.is_(None))) or 0,
+        "orders": {
+            "waiting": session.scalar(select(func.count()).where(EnforcementOrder.state.in_(OPEN_ORDERS))) or 0,
+            "failed": session.scalar(select(func.count()).where(failed)) or 0,
+        },
+        "states": _by(Service.state, Service.state != "terminated"),
+    }
+
+
+def _by(column: InstrumentedAttribute[str], condition: ColumnElement[bool]) -> dict[str, int]:
+    """Return how many rows there are for each value of a column."""
+    query = select(column.label("value"), func.count().label("number")).where(condition).group_by(column)
+    return {row.value: row.number for row in context.db().execute(query)}
 
 
 def _nas(instant: datetime) -> list[Any]:
@@ -176,23 +174,10 @@ def _parts() -> list[Part]:
 # Access-Requests by quarter of an hour. Millions of rows on a large installation, so counted once a minute.
 
 
-@dataclass
-class _Remembered:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    days: dict[int, tuple[datetime, list[Any]]] = field(default_factory=dict)
-
-
-_remembered = _Remembered()
-
-
-def _day_of(operator_id: int) -> list[Any]:
+def _day() -> list[Any]:
     """Return the outcomes of the last 24 hours, a dictionary for each quarter of an hour."""
-    with _remembered.lock:
-        kept = _remembered.days.get(operator_id)
-    if kept is not None and context.now() - kept[0] < REMEMBERED:
-        return kept[1]
     since = context.now() - timedelta(days=1)
-    bucket = func.date_bin(BUCKET, AuthEvent.at, datetime(2000, 1, 1, tzinfo=context.now().tzinfo))
+    bucket = func.date_bin(BUCKET, AuthEvent.at, datetime(2000, 1, 1, tzinfo=UTC))
     rows = context.db().execute(
         select(
             bucket.label("at"),
@@ -207,11 +192,31 @@ def _day_of(operator_id: int) -> list[Any]:
     found = {row.at: row for row in rows}
     buckets = []
     at = min(found, default=None)
-    while at is not None and at <= context.now():
+    while at is not None and at + BUCKET <= context.now():  # the last, unfinished one would look like an outage
         row = found.get(at)
         counts = (row.accepted, row.garden, row.rejected) if row else (0, 0, 0)
         buckets.append({"at": at, "accepted": counts[0], "garden": counts[1], "rejected": counts[2]})
         at += BUCKET
-    with _remembered.lock:
-        _remembered.days[operator_id] = (context.now(), buckets)
     return buckets
+
+
+class _Remembered:
+    """Values that are costly to count, kept for a moment for all of an operator's people."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, int], tuple[datetime, Any]] = {}
+
+    def give(self, name: str, operator_id: int, keep: timedelta, count: Callable[[], Any]) -> Any:
+        """Return what was counted not longer than `keep` ago, else count anew."""
+        with self._lock:
+            kept = self._kept.get((name, operator_id))
+        if kept is not None and context.now() - kept[0] < keep:
+            return kept[1]
+        counted = count()
+        with self._lock:
+            self._kept[name, operator_id] = context.now(), counted
+        return counted
+
+
+_remembered = _Remembered()

@@ -92,7 +92,7 @@ def _online_with(words: str) -> list[Hit]:
 
 
 def _services(words: str) -> list[Hit]:
-    ids = select(func.search_services(words))
+    ids = select(func.search_services(words, 50))
     return [_service_hit(service, service.name) for service in _services_by(Service.id.in_(ids))]
 
 
@@ -112,7 +112,7 @@ def _service_hit(service: Service, note: str) -> Hit:
 
 
 def _subscribers(words: str) -> list[Hit]:
-    ids = select(func.search_subscribers(words))
+    ids = select(func.search_subscribers(words, 50))
     rows = context.db().scalars(select(Subscriber).where(Subscriber.id.in_(ids)).order_by(BY_NAME).limit(MOST))
     return [
         Hit(

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, and_, delete, func, select
-from sqlalchemy.orm import contains_eager, selectinload
+from sqlalchemy.orm import selectinload
 from wtforms import HiddenField, PasswordField
 from wtforms.validators import InputRequired
 
@@ -52,7 +52,7 @@ from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.staff.subscribers import BY_NAME, differences
 from portal.staff.subscribers import find as find_subscriber
-from portal.tables import Column, Filter, Table, show
+from portal.tables import Column, Filter, Table, matching, show
 
 blueprint = Blueprint("services", __name__, url_prefix="/services")
 
@@ -61,7 +61,7 @@ blueprint = Blueprint("services", __name__, url_prefix="/services")
 
 
 def _search(words: str) -> ColumnElement[bool]:
-    return Service.id.in_(select(func.search_services(words)))
+    return Service.id.in_(matching(func.search_services, words))
 
 
 def _in_state(state: str) -> ColumnElement[bool]:
@@ -86,11 +86,15 @@ def _method_choices() -> list[tuple[str, Any]]:
     return choices("access_method")
 
 
+def _with_subscriber(query: Any) -> Any:
+    return query.join(Service.subscriber)
+
+
 TABLE = Table(
     name="services",
     columns=(
         Column("name", _l("Name"), lambda row: row.name, Service.name),
-        Column("subscriber", _l("Subscriber"), lambda row: row.subscriber.name, BY_NAME),
+        Column("subscriber", _l("Subscriber"), lambda row: row.subscriber.name, BY_NAME, _with_subscriber),
         Column("state", _l("State"), lambda row: label("service_state", row.state)),
         Column("plan", _l("Rate plan"), lambda row: row.plan.name, wide=True),
         Column("access", _l("Access by"), lambda row: label("access_method", row.access_method), wide=True),
@@ -113,12 +117,7 @@ TABLE = Table(
 @blueprint.get("/")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def index() -> ResponseReturnValue:
-    query = (
-        select(Service)
-        .join(Service.subscriber)
-        .join(Service.plan)
-        .options(contains_eager(Service.subscriber), contains_eager(Service.plan))
-    )
+    query = select(Service).options(selectinload(Service.subscriber), selectinload(Service.plan))
     return show(context.db(), TABLE, query, "staff/services/index.html")
 
 

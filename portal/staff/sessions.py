@@ -30,7 +30,7 @@ from portal.labels import Badge, badge
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.radius_words import KINDS, word
-from portal.tables import Column, Filter, Table, show
+from portal.tables import Column, Filter, Table, matching, show
 from radius.by_hand import OPEN_STATES, SessionOver, TermsUnknown, change_rate, close, disconnect, granted_terms
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/sessions")
@@ -56,7 +56,7 @@ def _found_by(text: str) -> ColumnElement[bool]:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        return AccountingSession.service_id.in_(select(func.search_services(text)))
+        return AccountingSession.service_id.in_(matching(func.search_services, text))
     if address.version == 4:
         return AccountingSession.framed_ip == address
     return or_(*(column == prefix for column in _PREFIXES for prefix in prefixes_of(address)))
@@ -116,6 +116,7 @@ LIVE = Table(
         Filter("kind", _l("Any kind"), _kinds, lambda value: AccountingSession.kind == value),
     ),
     search=_found_by,
+    keys=(AccountingSession.id, AccountingSession.started_at),
     search_hint=_l("Name, user name, MAC or IP address"),
 )
 
@@ -137,6 +138,7 @@ HISTORY = Table(
     order="-started",
     tie=AccountingSession.id,
     search=_found_by,
+    keys=(AccountingSession.id, AccountingSession.started_at),
     search_hint=_l("Name, user name, MAC or IP address"),
 )
 

@@ -29,7 +29,7 @@ from portal.forms import Form, choice, long_text, number, seen_version, text
 from portal.labels import choices
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
-from portal.tables import Column, Filter, Table, show
+from portal.tables import Column, Filter, Table, matching, show
 
 blueprint = Blueprint("subscribers", __name__, url_prefix="/subscribers")
 
@@ -38,7 +38,7 @@ BY_NAME = Subscriber.name.collate("und-x-icu")
 
 
 def _search(words: str) -> ColumnElement[bool]:
-    return Subscriber.id.in_(select(func.search_subscribers(words)))
+    return Subscriber.id.in_(matching(func.search_subscribers, words))
 
 
 def _with_services_in(state: str) -> ColumnElement[bool]:
