@@ -20,12 +20,13 @@ from aaa.decision import Accept, Decision, Explanation, Reason, Terms, WalledGar
 from aaa.facts import Access, AccessKind, AccessMethod, DataCap, Nas, Policy, Proof, Service
 from core.mac import find_mac
 from radius.facts import Connection, FactsReader
+from radius.guessing import WINDOW
 from radius.terms import terms_from_document, terms_id
 
 EVENTS = 10
 ORDERS = 5
 SESSIONS = 20
-GUESSING = timedelta(minutes=2)  # how long a refused guess is taken for one that is still refused
+GUESSING = timedelta(seconds=WINDOW)  # how long a refused guess is taken for one that is still refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ TABLE = Table(
     ),
     order="-at",
     tie=EnforcementOrder.id,
+    keys=(EnforcementOrder.id,),
     filters=(
         Filter("state", _l("Any state"), _states, _in_state),
         Filter("kind", _l("Any order"), _kinds, lambda value: EnforcementOrder.kind == value),

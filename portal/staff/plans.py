@@ -9,7 +9,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from wtforms import (
     FieldList,
     Form,
@@ -68,12 +68,17 @@ def _sold() -> list[tuple[str, Any]]:
     return [("sold", _("Sold")), ("archived", _("Archived"))]
 
 
-_SERVICES = (
-    select(func.count())
+COUNTED = 10_000
+"""Services of a plan are counted so far in the list; its page counts them all."""
+
+_IN_USE = (
+    select(literal(1).label("one"))
     .where(Service.plan_id == RatePlan.id, Service.state != "terminated")
+    .limit(COUNTED + 1)
     .correlate(RatePlan)
-    .scalar_subquery()
+    .subquery()
 )
+_SERVICES = select(func.count()).select_from(_IN_USE).correlate(RatePlan).scalar_subquery()
 
 TABLE = Table(
     name="rate-plans",
@@ -243,7 +248,7 @@ class PlanForm(forms.Form):
 @requires(Permission.PLANS_VIEW)
 def index() -> ResponseReturnValue:
     plans = select(RatePlan, _SERVICES.label("services"))
-    return show(context.db(), TABLE, plans, "staff/plans/index.html", rate_limit=rate_limit)
+    return show(context.db(), TABLE, plans, "staff/plans/index.html", rate_limit=rate_limit, counted=COUNTED)
 
 
 @blueprint.get("/<int:plan_id>")

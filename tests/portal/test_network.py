@@ -382,7 +382,9 @@ def test_lists_are_exported_whole(sign_in, isp, live):
         "/access-requests/unknown-devices",
     ):
         for kind in ("csv", "xlsx"):
-            assert browser.get(url, query_string={"format": kind}).status_code == 200, url
+            answer = browser.get(url, query_string={"format": kind})
+            assert answer.status_code == 200, url
+            assert answer.data
     exported = browser.get("/sessions/?format=csv").text
     assert "ana.nunez" in exported
     assert "Ana Núñez" in exported
