@@ -244,8 +244,12 @@ def _unwrap(result: Any, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
 
 
 def _all_rows(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Any]:
-    result = session.execute(query.execution_options(yield_per=1000))
-    yield from result.scalars() if len(query.column_descriptions) == 1 else result
+    try:
+        result = session.execute(query.execution_options(yield_per=1000))
+        yield from result.scalars() if len(query.column_descriptions) == 1 else result
+    finally:
+        # A CSV is sent after the request was torn down and its session closed: reading opened it again.
+        session.close()
 
 
 # Export.
