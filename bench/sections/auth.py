@@ -43,7 +43,7 @@ def measure(options: Options) -> Section:
         (
             "Portico writes the outcome of each request to its journal in every row; with its loader at work it also"
             " puts them into PostgreSQL as events meanwhile. The SQL baselines write each outcome to `radpostauth`."
-            " All replies carry the same six attributes; Portico's carry Message-Authenticator too.",
+            " The baselines' replies carry six attributes, Portico's also Message-Authenticator and an address list.",
             _faults(results),
         ),
     )
