@@ -185,17 +185,20 @@ class Store:
         for packet in packets:
             book.take(packet)
         touched = book.touched()
-        self._close_others(book, [state.id for known in states.values() for state in known if state.id is not None])
+        came_or_went = book.came_or_went()
+        came_or_went |= self._close_others(
+            book, [state.id for known in states.values() for state in known if state.id is not None]
+        )
         self._copy(_NEW_SESSION, (_session_line(state) for state in touched if state.id is None))
         changed = [state for state in touched if state.id is not None]
         if changed:
             self._copy("changed_session", map(_change_line, changed))
             self._connection.execute(_CHANGE_SESSIONS)
         self._add_usage(book.usage)
-        if book.came_or_went:
+        if came_or_went:
             self._connection.execute(
                 "INSERT INTO change_log (kind, ids) VALUES ('sessions', %s::bigint[])",
-                (_array(sorted(book.came_or_went)),),
+                (_array(sorted(came_or_went)),),
             )
             self._connection.execute("SELECT pg_notify('portico_change', 'sessions')")
         self._connection.execute("SELECT pg_notify('portico_accounting', '')")
@@ -309,8 +312,8 @@ class Store:
             self._operators = operators
             self._calendar = Calendar(operators)
 
-    def _close_others(self, book: Book, read_ids: Iterable[int]) -> None:
-        """Close the sessions outside the batch that its packets prove to be over."""
+    def _close_others(self, book: Book, read_ids: Iterable[int]) -> set[int]:
+        """Close the sessions outside the batch that its packets prove to be over; return whose they were."""
         read = _array(read_ids)
         gone: list[tuple[int | None]] = []
         if book.restarts:
@@ -326,7 +329,7 @@ class Store:
             gone += self._connection.execute(
                 _CLOSE_REBOOTED, {**reboot._asdict(), "read": read, "slack": REBOOT_SLACK}
             ).fetchall()
-        book.came_or_went.update(service_id for (service_id,) in gone if service_id is not None)
+        return {service_id for (service_id,) in gone if service_id is not None}
 
     def _add_usage(self, usage: Usage) -> None:
         if not usage.hours:

@@ -82,6 +82,11 @@ class SessionState:
     touched: bool = False
 
     @property
+    def was_open(self) -> bool:
+        """Whether it is stored as open."""
+        return self.id is not None and self.stored_end is None
+
+    @property
     def last_event(self) -> float:
         """When the last thing known of it happened, by the NAS's count of seconds."""
         return self.started + self.session_time
@@ -101,15 +106,19 @@ def choose(known: Sequence[SessionState], packet: Packet) -> SessionState | None
 
     `known` are the sessions of the packet's key.
     """
+    newest = known[0]
+    if (
+        len(known) == 1
+        and packet.session_time
+        and newest.ended_by is None
+        and newest.calling_station_id == packet.calling_station_id
+        and -TOLERANCE <= packet.event - packet.session_time - newest.started <= TOLERANCE
+    ):
+        return newest  # as nearly always
     candidates = [state for state in known if same_device(state, packet)]
-    if len(candidates) != 1:
-        if not candidates:
-            return None
-        newest = max(candidates, key=_started)
-    else:
-        newest = candidates[0]
-        if newest.ended_by is None and packet.session_time and _fits(newest, packet):
-            return newest  # as nearly always
+    if not candidates:
+        return None
+    newest = max(candidates, key=_started)
     if packet.status is START:
         return None if _begins_anew(newest, packet) else _nearest(candidates, packet.event)
     if packet.session_time:
@@ -307,8 +316,8 @@ class Book:
     """The sessions that a batch of packets concerns, and what becomes of them.
 
     `states` holds what is stored, by key. After the packets were taken, `touched()` are the sessions to store, the
-    three lists of proofs are still to be applied to the sessions that are not in the book, `usage` is to be added,
-    and `came_or_went` are the services whose open sessions are others than before.
+    three lists of proofs are still to be applied to the sessions that are not in the book, and `usage` is to
+    be added.
     """
 
     states: dict[Key, list[SessionState]]
@@ -318,7 +327,7 @@ class Book:
     restarts: list[Restart] = field(default_factory=list)
     replacements: list[Replacement] = field(default_factory=list)
     reboots: list[Reboot] = field(default_factory=list)
-    came_or_went: set[int] = field(default_factory=set)
+    _adopted: set[int] = field(default_factory=set)
     _devices: dict[tuple[int, str, str], list[SessionState]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -335,18 +344,27 @@ class Book:
         state = choose(known, packet) if known else None
         if state is None:
             state = self._open(packet, known)
-        was_open = state.ended is None
         growth = advance(state, packet, swapped=packet.nas_id in self.surroundings.swapped)
         if state.service_id is None:
             self._adopt(state, packet)
         elif growth is not None:
             self.usage.add(state.operator_id, state.service_id, *growth)
-        if was_open is not (state.ended is None) and state.service_id is not None:
-            self.came_or_went.add(state.service_id)
 
     def touched(self) -> list[SessionState]:
         """Return the sessions that are new or changed."""
         return [state for states in self.states.values() for state in states if state.touched]
+
+    def came_or_went(self) -> set[int]:
+        """Return the services whose open sessions are not those that were stored.
+
+        A session that begins and ends within one batch is nobody's concern any more.
+        """
+        services = {
+            state.service_id
+            for state in self.touched()
+            if state.service_id is not None and state.was_open is not (state.ended is None)
+        }
+        return services | self._adopted
 
     def _open(self, packet: Packet, known: list[SessionState] | None) -> SessionState:
         described = packet.description
@@ -372,16 +390,14 @@ class Book:
         )
         for other in known or ():
             if other.ended is None and same_device(other, packet):
-                self._close(other, state.started, "superseded")
+                close(other, state.started, "superseded")
         self.states.setdefault(packet.key, []).append(state)
         grant = self._grant(packet, described)
         if grant is not None:
             self._assign(state, *grant)
         elif predecessor is not None:
             state.service_id, state.interim_interval = predecessor.service_id, predecessor.interim_interval
-        if state.service_id is not None:
-            self.came_or_went.add(state.service_id)
-            self._replacesame_device(state)
+        self._replace_earlier(state)
         self._notice_reboot(state)
         return state
 
@@ -417,7 +433,7 @@ class Book:
             return
         self._assign(state, *grant)
         assert state.service_id is not None
-        self.came_or_went.add(state.service_id)
+        self._adopted.add(state.service_id)
         if state.octets_in or state.octets_out:
             until = min(state.last_event, packet.event)
             self.usage.add(
@@ -429,21 +445,16 @@ class Book:
                 until,
             )
 
-    def _close(self, state: SessionState, at: float, by: str) -> None:
-        close(state, at, by)
-        if state.service_id is not None:
-            self.came_or_went.add(state.service_id)
-
     # What one packet proves about other sessions.
 
     def _restart(self, packet: Packet) -> None:
         by = "accounting-on" if packet.status is ON else "accounting-off"
         for state in self._open_states():
             if state.nas_id == packet.nas_id and state.started < packet.event:
-                self._close(state, packet.event, by)
+                close(state, packet.event, by)
         self.restarts.append(Restart(packet.nas_id, packet.event, by))
 
-    def _replacesame_device(self, new: SessionState) -> None:
+    def _replace_earlier(self, new: SessionState) -> None:
         """A device of a service for one session that begins another has left the one before.
 
         Where several sessions are allowed, a router may well dial twice from one MAC address.
@@ -457,7 +468,7 @@ class Book:
         others = self._devices.setdefault(device, [])
         for other in others:
             if other.ended is None and other.started < new.started and other.last_event <= new.started + START_SLACK:
-                self._close(other, new.started, "superseded")
+                close(other, new.started, "superseded")
         others.append(new)
         self.replacements.append(Replacement(*device, new.started))
 
@@ -478,7 +489,7 @@ class Book:
                 and state.started < new.started
                 and state.last_event <= new.started + REBOOT_SLACK
             ):
-                self._close(state, new.started, "reboot")
+                close(state, new.started, "reboot")
         self.reboots.append(Reboot(new.nas_id, service, digit, new.started))
 
     def _open_states(self) -> list[SessionState]:

@@ -80,7 +80,9 @@ class Network:
             book = Book(self.states, surroundings, self.usage, self.digits)
             for one in batch:
                 book.take(one)
-            self.came_or_went.append(sorted(book.came_or_went))
+            self.came_or_went.append(sorted(book.came_or_went()))
+            for number, state in enumerate(book.touched()):
+                state.id, state.stored_end, state.touched = state.id or number, state.ended, False  # as if stored
         return self
 
     @property
@@ -117,6 +119,10 @@ def test_a_session_from_start_to_stop():
     assert session.mac == "aa:bb:cc:00:00:01"
     assert network.counted() == [35, 350]
     assert network.came_or_went == [[ANA], [], [], [ANA]]
+
+
+def test_a_session_within_one_batch_is_nobodys_concern():
+    assert Network(batch=4).take(*WHOLE).came_or_went == [[]]
 
 
 def test_every_packet_twice_changes_nothing():
