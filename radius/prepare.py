@@ -57,7 +57,9 @@ def service_row(stored: StoredService, now: datetime) -> tuple[ServiceRow, Pairs
     service, policy, password = stored
     facts = pack_service(service)
     decision = authorize(service, policy, now)
-    if isinstance(decision, Reject) or not _always_the_same(service):
+    # A walled garden's particulars (since when, which invoice) belong into the journal, which has no room for them
+    # beside a prepared answer; there are few, so they are decided each time.
+    if isinstance(decision, Reject) or decision.detail or not _always_the_same(service):
         return ServiceRow(service.id, password, 0.0, b"", None, (), b"", "", "", service.session_limit, facts), None
     identity = terms_id(decision.terms)
     shared = shared_pairs(decision.terms)
