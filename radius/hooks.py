@@ -188,7 +188,7 @@ class Hooks:
         reply = shared + prepared_pairs(service_id, framed_ip, rare, identity)
         if proof is Proof.LEFT_TO_MSCHAP:
             return self._to_mschap(record, reply, row[1], password)
-        self._journal.append(record)
+        self._note(record)
         return (UPDATED, {"config": _ACCEPTED, "reply": reply})
 
     def _decide(
@@ -226,7 +226,7 @@ class Hooks:
         if isinstance(decision, Reject):
             if decision.reason is Reason.WRONG_PASSWORD and row is not None:
                 self._guessing.wrong(row[1], mac, now)
-            self._journal.append(record)
+            self._note(record)
             message = reply_message(decision.reason, language)
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
         assert row is not None  # only a reject answers a name that nobody has
@@ -236,7 +236,7 @@ class Hooks:
         )
         if proof is Proof.LEFT_TO_MSCHAP:
             return self._to_mschap(record, reply, row[1], password)
-        self._journal.append(record)
+        self._note(record)
         return (UPDATED, {"config": _ACCEPTED, "reply": reply})
 
     def _to_mschap(self, record: tuple[Any, ...], reply: Pairs, sealed: bytes, password: bytes) -> Answer:
@@ -248,6 +248,15 @@ class Hooks:
                 "reply": reply,
             },
         )
+
+    def _note(self, record: tuple[Any, ...]) -> None:
+        """Journal an outcome. Unlike accounting, a login is answered even when the disk is full: the list of
+        requests then lacks it, which is said in the log, but nobody is kept off line.
+        """
+        try:
+            self._journal.append(record)
+        except OSError as problem:
+            self._complain("outcome not kept", problem)
 
     def _keep_waiting(self, record: tuple[Any, ...], sealed: bytes) -> str:
         """Keep a record until post-auth and return its token: a value of a packet would be cut at 1023 characters."""
@@ -264,12 +273,12 @@ class Hooks:
             return OK
         record, sealed = waiting
         if not rejected:
-            self._journal.append(record)
+            self._note(record)
             return OK
         refused = list(record)
         refused[9], refused[10], refused[11], refused[13] = "reject", Reason.WRONG_PASSWORD.value, None, None
         self._guessing.wrong(sealed, record[6], time.time())
-        self._journal.append(tuple(refused))
+        self._note(tuple(refused))
         message = reply_message(Reason.WRONG_PASSWORD, self._policy(record[3])[1])
         return (OK, {"reply": (("Reply-Message", ":=", message),)})
 

@@ -89,6 +89,9 @@ def test_what_a_full_disk_did_not_take_is_not_acknowledged(ours: Portico, url: s
         assert first.lost == 1200 - first.acknowledged
         assert sum(1 for segment in segments(journal) for _ in read_records(segment, 0, 10_000)) >= first.acknowledged
 
+        # A login is answered all the same: only the list of requests will lack it.
+        assert log_in(ours).accepted == 300
+
         # Room again, without a restart: what comes now is taken, and all that was promised is loaded.
         subprocess.run(["mount", "-o", "remount,size=64m", str(journal)], check=True)
         second, second_log = account(ours, "full2-", 1000, "-w", 8, "-d", 30)
