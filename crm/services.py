@@ -141,7 +141,7 @@ def suspend(session: Session, actor: Actor, service: Service, cause: str, detail
     _expect(service, "suspend", ServiceState.ACTIVE, ServiceState.PAUSED)
     if cause not in CAUSES:
         raise Invalid(FieldProblem("cause", Problem.UNKNOWN_CHOICE))
-    if len(detail) > 500:
+    if len(detail) > 500 or not detail.isprintable():
         raise Invalid(FieldProblem("detail", Problem.TOO_LONG, {"limit": "500"}))
     before = _standing(service)
     service.state = ServiceState.SUSPENDED.value
@@ -355,7 +355,7 @@ def _checked(
     for name in ("rate_download", "rate_upload"):
         if (getattr(terms, name) or 1) <= 0:
             problems.append(FieldProblem(name, Problem.NOT_POSITIVE))
-    if terms.pool is not None and len(terms.pool.encode()) > 63:
+    if terms.pool is not None and (len(terms.pool.encode()) > 63 or not terms.pool.isprintable()):
         problems.append(FieldProblem("pool", Problem.TOO_LONG, {"limit": "63"}))
     problems += _range("session_limit", terms.session_limit, 0, 1000)
     problems += _range("max_macs", terms.max_macs, 1, 100)
@@ -482,9 +482,8 @@ def _conflicts(
     # The same address may live behind two routers, when both services are tied to theirs.
     same_place = or_(Service.nas_id.is_(None), Service.nas_id == terms.nas_id) if terms.nas_id else None
     nearby = others if same_place is None else others.where(same_place)
-    wanted = [(others.where(Service.name == terms.name), "name", Problem.NAME_TAKEN)]
-    if terms.access_method == AccessMethod.MAC:
-        wanted[0] = (wanted[0][0], "name", Problem.MAC_TAKEN)
+    taken = Problem.MAC_TAKEN if terms.access_method == AccessMethod.MAC else Problem.NAME_TAKEN
+    wanted = [(others.where(Service.name == terms.name.replace("\0", "")), "name", taken)]
     if _is_address(terms.framed_ip):
         wanted.append((nearby.where(Service.framed_ip == terms.framed_ip), "framed_ip", Problem.ADDRESS_TAKEN))
     for name in ("framed_ipv6_prefix", "delegated_ipv6_prefix"):

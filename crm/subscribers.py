@@ -79,7 +79,7 @@ def namesakes(session: Session, details: SubscriberDetails) -> list[Namesake]:
     """Return subscribers with the same name or phone number: the person may have been entered already."""
     found: dict[int, Namesake] = {}
     for words in (details.name, details.phone):
-        if words and words.strip():
+        if words and words.strip() and words.isprintable():
             query = select(Subscriber.id, Subscriber.name, Subscriber.phone)
             ids = select(func.search_subscribers(words, 5))
             for row in session.execute(query.where(Subscriber.id.in_(ids)).limit(5)):
@@ -105,12 +105,14 @@ def _audited(details: SubscriberDetails) -> dict[str, object]:
 def _checked(details: SubscriberDetails) -> SubscriberDetails:
     """Return the details as they are stored. Raises Invalid with everything that is wrong."""
     problems = []
-    details = replace(details, name=" ".join(details.name.split()), notes=details.notes.strip())
+    details = replace(details, name=" ".join(details.name.split()), notes=details.notes.replace("\0", "").strip())
     if not details.name:
         problems.append(FieldProblem("name", Problem.REQUIRED))
     for name, limit in _LIMITS.items():
         if len(getattr(details, name) or "") > limit:
             problems.append(FieldProblem(name, Problem.TOO_LONG, {"limit": str(limit)}))
+        elif name != "notes" and not (getattr(details, name) or "").isprintable():
+            problems.append(FieldProblem(name, Problem.NAME_CHARACTERS))
     if details.email is not None and not _EMAIL.match(details.email):
         problems.append(FieldProblem("email", Problem.NOT_AN_EMAIL))
     if details.phone is not None and not _PHONE.match(details.phone):
@@ -129,9 +131,9 @@ def _position_problems(latitude: Decimal | None, longitude: Decimal | None) -> l
         return []
     if latitude is None or longitude is None:
         return [FieldProblem("latitude" if latitude is None else "longitude", Problem.BOTH_OR_NEITHER)]
-    if not abs(latitude) <= 90:
+    if not latitude.is_finite() or abs(latitude) > 90:
         return [FieldProblem("latitude", Problem.NOT_A_POSITION)]
-    if not abs(longitude) <= 180:
+    if not longitude.is_finite() or abs(longitude) > 180:
         return [FieldProblem("longitude", Problem.NOT_A_POSITION)]
     return []
 

@@ -23,6 +23,7 @@ from wtforms.validators import InputRequired
 
 from core.clock import utc_now
 from core.i18n import LANGUAGES
+from crm.staff import LONGEST_PASSWORD
 from db.audit import Actor, record
 from db.models import Staff
 from portal import context
@@ -56,6 +57,8 @@ class SignInForm(Form):
 
 def check_password(stored: str, given: str) -> bool:
     """Tell whether a password is the one of an argon2 hash."""
+    if len(given) > LONGEST_PASSWORD:
+        return False
     try:
         return hasher.verify(stored, given)
     except (VerificationError, InvalidHashError):
@@ -178,6 +181,8 @@ def _guard() -> ResponseReturnValue | None:
         return None
     # Flask-Login looks the person up at the first use of `current_user`.
     g.staff = current_user.staff if current_user.is_authenticated else None
+    if any("\0" in value for value in request.values.values()):
+        abort(400)  # no keyboard makes it, and PostgreSQL cannot hold it
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None:
         return None  # not found: Flask answers

@@ -26,7 +26,8 @@ OPTIONAL = Optional()
 
 
 def stripped(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
+    """Return a text without blanks around it, and without NUL, which PostgreSQL cannot hold."""
+    return value.replace("\0", "").strip() if isinstance(value, str) else value
 
 
 def none_if_empty(value: Any) -> Any:

@@ -256,6 +256,11 @@ def test_the_language_switch_leads_back_but_not_away(app):
 # When something is wrong.
 
 
+@pytest.mark.parametrize("path", ["/sign-in?email=a%00b", "/subscribers/?q=a%00b", "/services/?sort=%00"])
+def test_a_nul_is_turned_away_before_it_reaches_the_database(sign_in, path):
+    assert sign_in("manager").get(path).status_code == 400
+
+
 def test_a_page_that_is_not_there_says_so_in_the_frame_of_the_portal(sign_in):
     page = sign_in("manager").get("/subscribers/999999")
     assert page.status_code == 404
