@@ -197,7 +197,7 @@ def _passed(finding: Finding, found: NameExplanation, language: str) -> str | No
         "session_limit": service.session_limit > 0,
         "not_paused": False,
         "volume_left": service.octets_left is not None,
-        "below_cap": cap is not None,
+        "below_cap": cap is not None and service.used_octets < cap.octets,  # else the terms say what follows
     }
     if not concerns.get(finding.rule, True):
         return None

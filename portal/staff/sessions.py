@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -77,7 +76,7 @@ _SUBSCRIBER = Column("subscriber", _l("Subscriber"), lambda row: row.subscriber,
 _NAME = Column("name", _l("User name"), lambda row: row.AccountingSession.user_name)
 _NAS = Column("nas", _l("NAS"), lambda row: row.nas, wide=True)
 _ADDRESS = Column("address", _l("Address"), lambda row: row.AccountingSession.framed_ip)
-_MAC = Column("mac", _l("MAC address"), lambda row: row.AccountingSession.mac, wide=True)
+_MAC = Column("mac", _l("MAC address"), lambda row: row.AccountingSession.mac, exported_only=True)
 _DOWN = Column(
     "download",
     _l("Download"),
@@ -128,10 +127,10 @@ HISTORY = Table(
         _SUBSCRIBER,
         _NAS,
         _ADDRESS,
-        replace(_MAC, exported_only=True),
+        _MAC,
         Column("started", _l("From"), lambda row: row.AccountingSession.started_at, AccountingSession.started_at),
         Column("ended", _l("Until"), lambda row: row.AccountingSession.ended_at, wide=True),
-        Column("why", _l("How it ended"), lambda row: ending(row.AccountingSession), wide=True),
+        Column("why", _l("How it ended"), lambda row: ending(row.AccountingSession), exported_only=True),
         Column("download", _l("Download"), lambda row: row.AccountingSession.octets_out, numeric=True, wide=True),
         Column("upload", _l("Upload"), lambda row: row.AccountingSession.octets_in, numeric=True, wide=True),
     ),
