@@ -14,8 +14,12 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,12 @@ class Loader:
         self._warned: set[str] = set()
         self._loaded: dict[str, float] = {}  # closed segments, since when they are in the database
         self._positions: dict[str, int] = {}
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._ahead: Future[Batch] | None = None
+
+    def close(self) -> None:
+        self._forget_ahead()
+        self._reader.shutdown()
 
     def begin(self) -> bool:
         """Take the journal over; False while another loader holds it."""
@@ -98,10 +108,11 @@ class Loader:
         """Load one batch and return how many records it had."""
         limit = self._limit
         try:
-            batch = self._read(limit)
+            batch = self._next_batch(limit)
             if batch.moved:
                 self._store.put(batch)
         except _RECORD_AT_FAULT as problem:
+            self._forget_ahead()
             if limit > 1:
                 log.warning("batch_failed", records=limit, error=_first_line(problem))
                 self._limit = max(1, limit // 2)
@@ -148,15 +159,32 @@ class Loader:
 
     # Reading.
 
-    def _read(self, limit: int) -> Batch:
-        """Read up to `limit` records from where the last batch ended."""
+    def _next_batch(self, limit: int) -> Batch:
+        """Return the next records. While a backlog is loaded they were read during the transaction before."""
+        ahead, self._ahead = self._ahead, None
+        batch = self._read(self._positions, limit) if ahead is None else ahead.result()
+        if batch.records == MOST:
+            after = {**self._positions, **{segment: behind for segment, (_, behind) in batch.moved.items()}}
+            self._ahead = self._reader.submit(self._read, after, MOST)
+        return batch
+
+    def _forget_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.exception()
+            self._ahead = None
+
+    def _read(self, positions: Mapping[str, int], limit: int) -> Batch:
+        """Read up to `limit` records from behind the given positions."""
         batch = Batch()
         described: set[tuple[Any, ...]] = set()
         present = segments(self._directory)
         for segment in present:
-            before = self._positions.get(segment.name, 0)
-            if segment.stat().st_size <= before:
-                continue
+            before = positions.get(segment.name, 0)
+            try:
+                if segment.stat().st_size <= before:
+                    continue
+            except FileNotFoundError:
+                continue  # put away a moment ago
             behind = before
             try:
                 for position, record in read_records(segment, before, limit):
@@ -295,13 +323,16 @@ def main(settings: Settings) -> None:
     """Run until SIGTERM, which lets the batch at hand finish. Raises BadSettings."""
     if settings.database_url is None:
         raise BadSettings("PORTICO_DATABASE_URL is not set")
+    sys.setswitchinterval(0.001)  # the reader must not keep the thread that talks to PostgreSQL waiting
     gc.disable()  # batches are large and hold no cycles; what errors leave behind is collected with the report
     stopping = _stop_on_signals()
     pause = 0.1
     while not stopping:
         try:
-            with connect(settings.database_url.get_secret_value()) as connection:
-                loader = Loader(settings.journal_dir, connection)
+            with (
+                connect(settings.database_url.get_secret_value()) as connection,
+                closing(Loader(settings.journal_dir, connection)) as loader,
+            ):
                 while not stopping and not loader.begin():
                     _sleep(1.0, stopping)
                 log.info("loader_started")

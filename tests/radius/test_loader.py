@@ -83,8 +83,10 @@ class Journal:
 
     def load(self, keep=3600.0) -> dict[str, Any]:
         """Run a loader until everything is loaded, and return what it reports."""
-        with closing(connect(self.isp.settings.database_url.get_secret_value())) as connection:
-            loader = Loader(self.directory, connection, keep=keep)
+        with (
+            closing(connect(self.isp.settings.database_url.get_secret_value())) as connection,
+            closing(Loader(self.directory, connection, keep=keep)) as loader,
+        ):
             assert loader.begin()
             for _ in range(1000):
                 if loader.step() == 0:
