@@ -120,6 +120,15 @@ def test_deleting_a_nas_asks_what_becomes_of_its_services(sign_in, isp, system, 
     assert service.nas_id is None
 
 
+@pytest.mark.parametrize("step", ["secret", "new-secret", "edit", "delete"])
+def test_a_nas_of_another_operator_does_not_exist_here(sign_in, system, installation, step):
+    other = make_isp(system, installation)
+    browser = sign_in("manager")
+    assert browser.get(f"/nas/{other.nas_id}").status_code == 404
+    assert post(browser, f"/nas/{other.nas_id}/{step}").status_code == 404
+    assert len(rows_of(system, Nas, other)) == 1
+
+
 # Sessions
 
 
