@@ -357,7 +357,8 @@ def connect(url: str) -> Connection:
     """Return a connection as the loader uses it.
 
     Its commits need not wait for the disk: after a crash of PostgreSQL the positions in the journal go back together
-    with the rows, and the segments are still there.
+    with the rows, and the segments are still there. A batch is small beside the tables: what it looks up is found by
+    indexes, also where the statistics of a young table would have PostgreSQL read all of it.
     """
     return psycopg.connect(
         url,
@@ -365,7 +366,7 @@ def connect(url: str) -> Connection:
         prepare_threshold=None,
         application_name="loader",
         connect_timeout=5,
-        options="-c synchronous_commit=off -c timezone=UTC -c jit=off",
+        options="-c synchronous_commit=off -c timezone=UTC -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off",
     )
 
 
