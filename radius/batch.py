@@ -565,11 +565,21 @@ ON CONFLICT (service_id, hour) DO UPDATE SET
     octets_in = usage_hour.octets_in + excluded.octets_in, octets_out = usage_hour.octets_out + excluded.octets_out
 """
 
+# When an operator has moved its cut-off day, the period that begins ends those that it overlaps: a service is never in
+# two periods at once.
 _ADD_PERIODS = """
-INSERT INTO usage_period (service_id, period_start, period_end, operator_id, octets_in, octets_out)
-SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out FROM grown_period
-ON CONFLICT (service_id, period_start) DO UPDATE SET
-    octets_in = usage_period.octets_in + excluded.octets_in, octets_out = usage_period.octets_out + excluded.octets_out
+WITH counted AS (
+    INSERT INTO usage_period AS u (service_id, period_start, period_end, operator_id, octets_in, octets_out)
+    SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out FROM grown_period
+    ON CONFLICT (service_id, period_start) DO UPDATE SET
+        period_end = excluded.period_end, octets_in = u.octets_in + excluded.octets_in,
+        octets_out = u.octets_out + excluded.octets_out
+    RETURNING u.service_id, u.period_start, u.period_end, xmax = 0 AS begun
+)
+UPDATE usage_period u SET period_end = greatest(u.period_start, least(u.period_end, c.period_start))
+FROM counted c
+WHERE c.begun AND u.service_id = c.service_id AND u.period_start <> c.period_start
+  AND u.period_start < c.period_end AND u.period_end > c.period_start
 """
 
 # The services that have just reached the cap of their plan, in the period that is running.

@@ -428,6 +428,23 @@ def test_reaching_the_cap_is_a_change_of_the_service(isp, journal):
         assert changes(isp, "service") == ([[service]] if total >= 1000 else [])
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 15), (15, 1), (28, 2)])
+def test_an_operator_that_moves_its_cut_off_day_has_each_service_in_one_period(isp, journal, before, after):
+    isp.update("operator", isp.operator_id, cut_off_day=before)
+    journal.count("Interim-Update", 60, 100, 0)
+    journal.load()
+    isp.update("operator", isp.operator_id, cut_off_day=after)
+    journal.count("Interim-Update", 120, 300, 0)
+    journal.load()
+    running = isp.fetch(
+        "SELECT octets_in FROM usage_period WHERE period_start <= to_timestamp(%s) AND period_end > to_timestamp(%s)",
+        NOW + 120,
+        NOW + 120,
+    )
+    assert running == [(200,)]
+    assert isp.fetch("SELECT sum(octets_in) FROM usage_period") == [(300,)]
+
+
 def test_the_first_devices_are_learned(isp, journal):
     learner = isp.service("learner", mac_binding="learn", max_macs=2)
     isp.service("fixed", mac_binding="fixed")
