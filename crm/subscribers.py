@@ -51,7 +51,7 @@ def details_of(subscriber: Subscriber) -> SubscriberDetails:
 
 def create_subscriber(session: Session, actor: Actor, details: SubscriberDetails) -> Subscriber:
     """Enter a subscriber. Raises Invalid."""
-    details = _checked(details)
+    details = checked(details)
     subscriber = Subscriber(operator_id=actor.operator_id, **asdict(details))
     session.add(subscriber)
     session.flush()
@@ -66,7 +66,7 @@ def change_subscriber(
     session.refresh(subscriber, with_for_update=True)
     if subscriber.version != seen:
         raise ChangedMeanwhile
-    details = _checked(details)
+    details = checked(details)
     before = _audited(details_of(subscriber))
     for name, value in asdict(details).items():
         if getattr(subscriber, name) != value:
@@ -76,14 +76,19 @@ def change_subscriber(
 
 
 def namesakes(session: Session, details: SubscriberDetails) -> list[Namesake]:
-    """Return subscribers with the same name or phone number: the person may have been entered already."""
+    """Return subscribers of the same name or phone number: the person may have been entered already."""
+    same = [func.portico_fold(Subscriber.name) == func.portico_fold(details.name)]
+    searches = [details.name]
+    digits = "".join(character for character in details.phone or "" if character.isdigit())
+    if len(digits) >= 7:
+        same.append(func.regexp_replace(Subscriber.phone, "[^0-9]", "", "g") == digits)
+        searches.append(digits)
     found: dict[int, Namesake] = {}
-    for words in (details.name, details.phone):
-        if words and words.strip() and words.isprintable():
-            query = select(Subscriber.id, Subscriber.name, Subscriber.phone)
-            ids = select(func.search_subscribers(words, 5))
-            for row in session.execute(query.where(Subscriber.id.in_(ids)).limit(5)):
-                found[row.id] = Namesake(row.id, row.name, row.phone)
+    for words, condition in zip(searches, same, strict=True):
+        ids = select(func.search_subscribers(words, None))
+        query = select(Subscriber.id, Subscriber.name, Subscriber.phone).where(Subscriber.id.in_(ids), condition)
+        for row in session.execute(query.limit(5)):
+            found[row.id] = Namesake(row.id, row.name, row.phone)
     return list(found.values())
 
 
@@ -102,7 +107,7 @@ def _audited(details: SubscriberDetails) -> dict[str, object]:
     return asdict(details)
 
 
-def _checked(details: SubscriberDetails) -> SubscriberDetails:
+def checked(details: SubscriberDetails) -> SubscriberDetails:
     """Return the details as they are stored. Raises Invalid with everything that is wrong."""
     problems = []
     details = replace(details, name=" ".join(details.name.split()), notes=details.notes.replace("\0", "").strip())

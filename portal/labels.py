@@ -192,6 +192,15 @@ FIELDS: Mapping[str, str] = {
     "reason": N_("Why"),
 }
 
+# Fields whose stored values have words of their own.
+KINDS: Mapping[str, str] = {
+    "state": "service_state",
+    "cause": "suspension_cause",
+    "access_method": "access_method",
+    "management": "management",
+    "mac_binding": "mac_binding",
+}
+
 
 def badge(kind: str, value: str) -> Badge:
     """Return the badge of a value, its word translated; a value that is not known is shown as it is."""
@@ -222,7 +231,12 @@ def field_text(name: str) -> str:
     return _(FIELDS[name]) if name in FIELDS else name.replace("_", " ")
 
 
+def value_text(name: str, value: object) -> object:
+    """Return the value of a field as people read it: a stored word in the reader's language, others as they are."""
+    return label(KINDS[name], value) if name in KINDS and isinstance(value, str) and value else value
+
+
 def install(app: Flask) -> None:
     app.jinja_env.globals.update(
-        badge=badge, label=label, choices=choices, action_text=action_text, field_text=field_text
+        badge=badge, label=label, choices=choices, action_text=action_text, field_text=field_text, value_text=value_text
     )

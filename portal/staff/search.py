@@ -58,9 +58,10 @@ def find(words: str) -> list[Hit]:
     """Return what the words may mean, the surest first."""
     if not words:
         return []
-    hits = [*_online_with(words), *_subscribers(words), *_services(words), *_nas(words)]
-    unique = {hit.url: hit for hit in reversed(hits)}
-    return list(reversed(unique.values()))
+    found: dict[str, Hit] = {}
+    for hit in (*_online_with(words), *_subscribers(words), *_services(words), *_nas(words)):
+        found.setdefault(hit.url, hit)
+    return list(found.values())
 
 
 def _online_with(words: str) -> list[Hit]:

@@ -15,8 +15,10 @@ from core.clock import start_of_day
 from core.i18n import LANGUAGES
 from crm.problems import ChangedMeanwhile, Invalid
 from crm.subscribers import (
+    Namesake,
     SubscriberDetails,
     change_subscriber,
+    checked,
     create_subscriber,
     delete_subscriber,
     details_of,
@@ -117,16 +119,17 @@ def index() -> ResponseReturnValue:
 @requires(Permission.SUBSCRIBERS_EDIT)
 def create() -> ResponseReturnValue:
     form = SubscriberForm()
-    alike = []
+    alike: list[Namesake] = []
     if request.method == "POST" and form.validate():
         session = context.db()
-        alike = [] if request.form.get("confirmed") else namesakes(session, form.details())
-        if not alike:
-            try:
-                subscriber = create_subscriber(session, context.actor(), form.details())
-            except Invalid as invalid:
-                put_on_form(form, invalid)
-            else:
+        try:
+            details = checked(form.details())
+            alike = [] if request.form.get("confirmed") else namesakes(session, details)
+            subscriber = None if alike else create_subscriber(session, context.actor(), details)
+        except Invalid as invalid:
+            put_on_form(form, invalid)
+        else:
+            if subscriber is not None:
                 session.commit()
                 done(_("%(name)s is entered.", name=subscriber.name))
                 if context.may(Permission.SERVICES_EDIT):

@@ -72,7 +72,8 @@
   function enhance(within) {
     if (window.TomSelect) {
       within.querySelectorAll("select[data-search]").forEach(function (select) {
-        if (!select.tomselect) new window.TomSelect(select, { maxOptions: 200, dropdownParent: "body" });
+        // A short list is quicker to read than to search.
+        if (!select.tomselect && select.options.length > 12) new window.TomSelect(select, { maxOptions: 200, dropdownParent: "body" });
       });
     }
     showParts(within);
