@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -40,6 +41,10 @@ from stack.pieces import RunningPiece
 from stack.postgres import Cluster
 from stack.radiusd import radiusd_piece
 from stack.redis import redis_piece
+
+# An example is slow when the machine is busy, which says nothing about the code.
+hypothesis.settings.register_profile("portico", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("portico")
 
 REDIS_DATABASES = 64
 
