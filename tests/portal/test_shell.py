@@ -152,6 +152,7 @@ def test_a_route_that_says_nothing_is_closed_to_everybody(installation: Settings
     browser = app.test_client()
     post(browser, "/sign-in", email=isp.staff["manager"], password=PASSWORD)
     answer = browser.get("/forgotten")
+    app.extensions["portico"].close()
     assert answer.status_code == 403
     assert "secret" not in answer.text
     app.extensions["portico"].close()
