@@ -80,6 +80,7 @@ class Loader:
         self._failed: dict[str, int] = {"torn": 0, "unreadable": 0, "rejected": 0}
         self._reported = 0.0
         self._refreshed = 0.0
+        self._unusable = 0
         self._warned: set[str] = set()
         self._loaded: dict[str, float] = {}  # closed segments, since when they are in the database
         self._positions: dict[str, int] = {}
@@ -106,23 +107,23 @@ class Loader:
 
     def step(self) -> int:
         """Load one batch and return how many records it had."""
-        limit = self._limit
+        tried = self._limit
         try:
-            batch = self._next_batch(limit)
+            batch = self._next_batch(tried)
+            tried = min(tried, batch.records)
             if batch.moved:
                 self._store.put(batch)
         except _RECORD_AT_FAULT as problem:
             self._forget_ahead()
-            if limit > 1:
-                log.warning("batch_failed", records=limit, error=_first_line(problem))
-                self._limit = max(1, limit // 2)
+            if tried > 1:
+                log.warning("batch_failed", records=tried, error=_first_line(problem))
+                self._limit = tried // 2
                 return 1
             return self._reject(problem)
-        self._limit = min(MOST, limit * 2)
+        self._limit = min(MOST, self._limit * 2)
         for segment, (_, behind) in batch.moved.items():
             self._positions[segment] = behind
-        if batch.unusable:
-            log.warning("accounting_unusable", packets=batch.unusable)
+        self._unusable += batch.unusable
         return batch.records
 
     @property
@@ -140,13 +141,14 @@ class Loader:
         present = segments(self._directory)
         for segment in present:
             rest = segment.stat().st_size - self._positions.get(segment.name, 0)
-            if segment is not present[-1] and self._untouched(segment):
-                self._finish(segment, rest)
-            else:
+            if segment is present[-1] or not self._untouched(segment) or not self._finish(segment, rest):
                 backlog += max(0, rest)
         self._connection.execute(_REPORT, (socket.gethostname(), backlog, Jsonb({"loader": self._failed})))
         if now - self._refreshed >= REFRESH_INTERVAL:
             self._refreshed = now
+            if self._unusable:
+                log.warning("accounting_unusable", packets=self._unusable)
+                self._unusable = 0
             gc.collect()
             self._store.refresh_operators()
             self._forget_positions(present)
@@ -227,24 +229,29 @@ class Loader:
         """Tell whether no process writes to a segment any more: radiusd that is stopping may outlive a newer one."""
         return time.time() - segment.stat().st_mtime >= self._keep
 
-    def _finish(self, segment: Path, rest: int) -> None:
-        """Put a closed segment away: delete it when it is loaded, set it aside when its end is torn."""
+    def _finish(self, segment: Path, rest: int) -> bool:
+        """Put a closed segment away if nothing more is to be read from it; tell whether that is so.
+
+        One that is loaded is deleted, one whose end is torn is set aside.
+        """
         if rest <= 0:
             since = self._loaded.setdefault(segment.name, time.monotonic())
             if time.monotonic() - since >= self._keep:
                 segment.unlink()
                 del self._loaded[segment.name]
-            return
+            return True
         position = self._positions.get(segment.name, 0)
         try:
-            whole = next(read_records(segment, position, 1), None) is not None
+            if next(read_records(segment, position, 1), None) is not None:
+                return False
             empty = position == 0 and segment.stat().st_size == first_position(segment)
         except SegmentUnreadable:
-            return  # the next step sets it aside
+            return False  # the next step sets it aside
         if empty:
             segment.unlink()
-        elif not whole:
+        else:
             self._set_aside(segment, "torn", f"{rest} octets after {position}")
+        return True
 
     def _set_aside(self, segment: Path, why: str, detail: str) -> None:
         segment.rename(segment.with_suffix(f".{why}"))

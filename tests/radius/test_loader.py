@@ -543,8 +543,17 @@ def test_a_loaded_segment_is_deleted_when_a_newer_one_exists(isp, journal):
     assert segments(journal.directory) == [new]
 
 
-def test_the_node_says_how_far_it_is(isp, journal):
-    journal.account("Start")
+def test_the_node_says_how_much_is_still_to_load(isp, journal):
+    for n in range(3):
+        journal.account("Start", sid=f"x{n}")
+        journal.writer.close()
+    url = isp.settings.database_url.get_secret_value()
+    with closing(connect(url)) as connection, closing(Loader(journal.directory, connection, keep=0.0)) as loader:
+        loader.begin()
+        loader.tidy()
+    assert isp.fetch("SELECT journal_backlog FROM node") == [
+        (sum(segment.stat().st_size for segment in segments(journal.directory)),)
+    ]
     journal.load()
     ((backlog, age),) = isp.fetch("SELECT journal_backlog, extract(epoch FROM now() - loaded_at)::float FROM node")
     assert backlog == 0
