@@ -1,6 +1,8 @@
 """Accounting on the running system: from a packet on the wire to sessions, usage and what radiusd knows of them."""
 
+import asyncio
 import os
+import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +11,10 @@ from typing import Any
 import pytest
 from pyrad import packet
 
+from lab.nas import NasProfile, Server
+from lab.network import BlockingNetwork
+from lab.session import Session
+from lab.subscriber import Subscriber
 from stack.pieces import RunningPiece
 from stack.programs import loader_piece
 from tests.system.conftest import Controller, wait_until
@@ -139,6 +145,60 @@ def test_a_loader_killed_between_packets_counts_each_once(controller, loader):
     assert controller.isp.fetch(
         "SELECT sum(octets_in), sum(octets_out) FROM usage_hour WHERE service_id = %s", service
     ) == [(3900, 39000)]
+
+
+@pytest.mark.usefixtures("loader")
+def test_a_bad_network_loses_and_repeats_packets_but_no_octet_is_counted_wrongly(controller):
+    """Every session ends with a Stop that arrives; what came before it was lost, doubled, late and out of order."""
+    chance = random.Random(11)
+    isp = controller.isp
+    addresses = {"skewed": "127.0.23.1", "swapped": "127.0.23.2"}
+    for name, address in addresses.items():
+        isp.nas(address, swap_directions=name == "swapped")
+    users = [f"far{n:02d}" for n in range(30)]
+    for user in users:
+        isp.service(user, "secret")
+    controller.settle()
+    server = Server("127.0.0.1", controller.settings.auth_port, controller.settings.acct_port)
+    with BlockingNetwork() as network:
+        nas = {
+            name: network.add_nas(NasProfile(name, address, isp.secret, server, coa_port=0, timeout=0.3))
+            for name, address in addresses.items()
+        }
+        lines = []
+        for number, user in enumerate(users):
+            where = chance.choice(sorted(nas))
+            cpe = network.add_subscriber(Subscriber(user, "secret", mac=f"02:00:00:00:23:{number:02x}"), where)
+            session = network.dial(cpe)
+            assert isinstance(session, Session), session
+            lines.append((nas[where], session))
+        for faulty in nas.values():
+            faulty.faults.duplicate, faulty.faults.delay, faulty.faults.reorder_accounting = 0.3, 0.3, 0.3
+            faulty.faults.loss = 0.2
+        nas["skewed"].faults.clock_skew = 3600.0
+        nas["swapped"].faults.swapped_octets = True
+        for _ in range(5):
+            for at, session in lines:
+                up, down = chance.randrange(1 << 30), chance.randrange(1 << 34)
+                network.call(lambda _, s=session, u=up, d=down: s.count(u, d))
+                network.call(lambda _, a=at, s=session: a.send_interim(s))
+            time.sleep(0.7)
+        for faulty in nas.values():
+            faulty.faults.loss = 0.0
+        for at, session in lines:
+            network.call(lambda _, a=at, s=session: a.log_out(s))
+        for faulty in nas.values():
+            network.wait_for(faulty.settled())
+        counted = {s.user_name: s.octets(network.call(lambda _: asyncio.get_running_loop().time())) for _, s in lines}
+    ended = "SELECT count(*) FROM session WHERE user_name LIKE 'far%%' AND ended_by = 'stop'"
+    wait_until(lambda: isp.fetch(ended) == [(len(users),)], 20, "every Stop")
+    kept = isp.fetch("SELECT user_name, octets_in, octets_out FROM session WHERE user_name LIKE 'far%%'")
+    assert {user: (upload, download) for user, upload, download in kept} == counted
+    usage = isp.fetch(
+        "SELECT s.name, sum(u.octets_in), sum(u.octets_out) FROM usage_hour u JOIN service s ON s.id = u.service_id"
+        " WHERE s.name LIKE 'far%%' GROUP BY s.name"
+    )
+    assert {user: (upload, download) for user, upload, download in usage} == counted
 
 
 @pytest.mark.usefixtures("loader")
