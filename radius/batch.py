@@ -130,8 +130,15 @@ class Store:
             return
         self._connection.execute("SELECT FROM service WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (sorted(learners),))
         rooms = {service_id: room for service_id, _, room in self._connection.execute(_LEARNERS, (_array(learners),))}
+        known = set(
+            self._connection.execute(
+                "SELECT service_id, mac::text FROM service_mac WHERE service_id = ANY(%s)", (sorted(learners),)
+            )
+        )
         rows = []
         for (service_id, mac), operator_id in found.items():
+            if (service_id, mac) in known:
+                continue
             if rooms.get(service_id, 0) > 0 and learners[service_id][0] == operator_id:
                 rows.append((service_id, mac, operator_id))
                 rooms[service_id] -= 1

@@ -461,6 +461,19 @@ def test_the_first_devices_are_learned(isp, journal):
     ]
 
 
+def test_a_device_known_already_takes_no_place_from_a_new_one(isp, journal):
+    isp.service("learner", mac_binding="learn", max_macs=2)
+    journal.authenticate("learner", mac="aa:bb:cc:00:00:01")
+    journal.load()
+    for n in (1, 2):
+        journal.authenticate("learner", mac=f"aa:bb:cc:00:00:0{n}", at=5.0 + n)
+    journal.load()
+    assert isp.fetch("SELECT mac::text FROM service_mac ORDER BY mac") == [
+        ("aa:bb:cc:00:00:01",),
+        ("aa:bb:cc:00:00:02",),
+    ]
+
+
 def test_unregistered_devices_are_kept_for_the_technician(isp, journal, monkeypatch):
     for n, port in enumerate(("ether1", "ether2")):
         journal.authenticate("x", "reject", "mac_not_registered", kind="dhcp", nas_port_id=port, at=float(n))
