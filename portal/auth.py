@@ -10,7 +10,20 @@ from urllib.parse import urlsplit
 import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from flask import Blueprint, Flask, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
@@ -94,29 +107,30 @@ def sign_in() -> ResponseReturnValue:
         log.info("sign_in_failed", address=request.remote_addr)
         form.form_errors.append(_("This e-mail address and password do not belong together. Check both."))
         return render_template("auth/sign_in.html", form=form), FAILED
+    session.permanent = True  # it ends after 12 hours without a request, not only with the browser
     login_user(SignedIn(person))
     return redirect(_next_page())
 
 
 def _authenticate(email: str, password: str) -> Staff | None:
     """Return the staff member, with the sign-in noted, or None. Commits."""
-    with context.portal().tenancy.session(None) as session:
-        found = session.execute(text("SELECT * FROM staff_login(:email)"), {"email": email}).one_or_none()
+    with context.portal().tenancy.session(None) as unbound:
+        found = unbound.execute(text("SELECT * FROM staff_login(:email)"), {"email": email}).one_or_none()
     if not check_password(found.password_hash if found else _NOBODY, password) or found is None:
         return None
-    session = context.open_for(found.operator_id)
-    person = session.get_one(Staff, found.id)
+    db = context.open_for(found.operator_id)
+    person = db.get_one(Staff, found.id)
     person.last_login_at = utc_now()
     if hasher.check_needs_rehash(person.password_hash):
         person.password_hash = hasher.hash(password)
     record(
-        session,
+        db,
         Actor(person.operator_id, person.email, person.id, request.remote_addr),
         "staff.sign_in",
         "staff",
         person.id,
     )
-    session.commit()
+    db.commit()
     return person
 
 

@@ -11,13 +11,14 @@ themselves (`search_subscribers`, `search_services`); `matching()` stops them wh
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from flask import Response, abort, current_app, g, render_template, request, stream_with_context, url_for
+from flask import Response, abort, current_app, g, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -37,6 +38,7 @@ Text: TypeAlias = Any  # str, or a lazy translation
 # What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _EXCEL_ROWS = 1_048_575
+_IN_MEMORY = 4_000_000  # octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ def page_of(session: Session, table: Table, query: Select[*tuple[Any, ...]], arg
     wanted = args.get("sort", "")
     order, rows = _ordered(table, narrowed, wanted)
     listing = Listing(table, (), min(total, most), total <= most, 1, q, order, chosen, request.view_args or {})
+    if total == 0:
+        return listing
     listing.page = min(max(_number(args.get("page", "")), 1), listing.pages)
     rows = rows.limit(PAGE).offset((listing.page - 1) * PAGE)
     if table.keys:
@@ -244,36 +248,34 @@ def _unwrap(result: Any, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
 
 
 def _all_rows(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Any]:
-    try:
-        result = session.execute(query.execution_options(yield_per=1000))
-        yield from result.scalars() if len(query.column_descriptions) == 1 else result
-    finally:
-        # A CSV is sent after the request was torn down and its session closed: reading opened it again.
-        session.close()
+    result = session.execute(query.execution_options(yield_per=1000))
+    yield from result.scalars() if len(query.column_descriptions) == 1 else result
 
 
 # Export.
 
 
 def _csv(table: Table, rows: Iterable[Any]) -> Response:
-    def lines() -> Iterator[str]:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer)
-        yield "\ufeff"  # without it Excel reads UTF-8 as Windows-1252
-        writer.writerow([str(column.title) for column in table.columns])
-        for row in rows:
-            writer.writerow([defused(_exported(column.value(row))) for column in table.columns])
-            if buffer.tell() > 16_384:
-                yield buffer.getvalue()
-                buffer.seek(0)
-                buffer.truncate()
-        yield buffer.getvalue()
-
-    return current_app.response_class(
-        stream_with_context(lines()),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{_file_name(table)}.csv"'},
-    )
+    # Written whole before it is sent, on disk when it is large: what fails then is an error page and not half a file,
+    # and a reader on a slow line holds no connection to PostgreSQL.
+    file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - sending it closes it
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # without its mark Excel reads Windows-1252
+    writer = csv.writer(lines)
+    writer.writerow([str(column.title) for column in table.columns])
+    for row in rows:
+        writer.writerow([defused(_exported(column.value(row))) for column in table.columns])
+    lines.flush()
+    lines.detach()
+    size = file.tell()
+    file.seek(0)
+    if size > _IN_MEMORY:
+        answer = send_file(file, mimetype="text/csv")
+    else:
+        with file:
+            answer = current_app.response_class(file.read(), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{_file_name(table)}.csv"'
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _xlsx(table: Table, rows: Iterable[Any]) -> Response:

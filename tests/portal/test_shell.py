@@ -114,6 +114,7 @@ def test_a_change_without_its_csrf_token_is_refused(sign_in, isp, system):
 def test_the_session_cookie_cannot_be_read_by_scripts_or_sent_by_other_sites(app, isp):
     answer = post(app.test_client(), "/sign-in", email=isp.staff["technical"], password=PASSWORD)
     cookie = answer.headers["Set-Cookie"]
+    assert "Expires=" in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
 

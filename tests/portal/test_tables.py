@@ -109,10 +109,13 @@ def test_an_empty_list_says_what_to_do_first_and_an_empty_search_something_else(
 
 
 def test_the_export_holds_what_is_filtered_and_nothing_else(people, sign_in):
-    answer = sign_in("manager").get("/subscribers/?q=jose&format=csv")
+    with sign_in("manager").get("/subscribers/?q=jose&format=csv") as answer:
+        exported = answer.data
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-    assert answer.data.startswith(b"\xef\xbb\xbf")
-    rows = list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
+    assert exported.startswith(b"\xef\xbb\xbf")
+    assert 'attachment; filename="subscribers-' in answer.headers["Content-Disposition"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    rows = list(csv.reader(io.StringIO(exported.decode("utf-8-sig"))))
     assert rows[0][:2] == ["Name", "Phone"]
     assert [row[0] for row in rows[1:]] == ["jose nadal", "José Ñandú"]
 
@@ -132,7 +135,8 @@ def test_numbers_stay_numbers():
 def test_a_subscriber_called_like_a_formula_is_text_in_both_exports(system, isp, sign_in):
     add_subscriber(system, isp, '=HYPERLINK("http://evil.example","x")')
     browser = sign_in("manager")
-    exported = browser.get("/subscribers/?format=csv").data.decode("utf-8-sig")
+    with browser.get("/subscribers/?format=csv") as answer:
+        exported = answer.data.decode("utf-8-sig")
     assert next(csv.reader(io.StringIO(exported.splitlines()[1])))[0] == '\'=HYPERLINK("http://evil.example","x")'
     sheet = load_workbook(io.BytesIO(browser.get("/subscribers/?format=xlsx").data)).active
     assert sheet["A2"].data_type == "s"
