@@ -76,7 +76,7 @@ def site(installation: Settings) -> Iterator[Site]:
         yield Site(controller, network, f"http://127.0.0.1:{installation.portal_port}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
