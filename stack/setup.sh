@@ -58,7 +58,7 @@ step() {
 
 packages=(
     freeradius freeradius-utils freeradius-python3 postgresql-15 redis-server python3 python3-venv
-    util-linux iproute2 fonts-dejavu-core wkhtmltopdf
+    util-linux iproute2 fonts-dejavu-core wkhtmltopdf openvpn wireguard-tools wireguard-go
 )
 # A node that is there already is as good as Debian's.
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then packages+=(nodejs npm); fi
