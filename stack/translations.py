@@ -19,7 +19,7 @@ from babel.messages.pofile import read_po, write_po
 from core.i18n import LANGUAGES, TRANSLATIONS
 from stack.installation import PROJECT
 
-PACKAGES = ("core", "aaa", "db", "billing", "crm", "radius", "portal", "worker")
+PACKAGES = ("core", "aaa", "db", "billing", "crm", "radius", "network", "portal", "worker")
 TRANSLATED = tuple(language for language in LANGUAGES if language != "en")
 
 _METHODS = [("**/templates/**", "jinja2"), ("**.py", "python")]

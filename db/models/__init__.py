@@ -4,9 +4,11 @@ from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
+from db.models.job import Job, JobLine
 from db.models.nas import Nas, NasHeard
 from db.models.operator import Operator
 from db.models.plan import RatePlan
+from db.models.router import Router, RouterState
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
 from db.models.staff import ROLES, Staff
@@ -22,12 +24,16 @@ __all__ = [
     "EnforcementAttempt",
     "EnforcementOrder",
     "Follower",
+    "Job",
+    "JobLine",
     "JournalPosition",
     "Nas",
     "NasHeard",
     "Node",
     "Operator",
     "RatePlan",
+    "Router",
+    "RouterState",
     "SeenDevice",
     "Service",
     "ServiceGrant",

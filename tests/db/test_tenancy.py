@@ -61,24 +61,37 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
         "audit_entry": {"actor": "test", "action": "test", "entity": "test"},
     }  # fmt: skip
     for table, values in rows.items():
-        values["operator_id"] = isp.operator_id
-        connection.execute(
-            sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-                sql.Identifier(table),
-                sql.SQL(", ").join(map(sql.Identifier, values)),
-                sql.SQL(", ").join([sql.Placeholder()] * len(values)),
-            ),
-            list(values.values()),
-        )
+        insert(connection, isp, table, values)
     order = connection.execute(
         "INSERT INTO enforcement_order (operator_id, nas_id, session_id, session_started_at, kind, cause)"
         " VALUES (%s, %s, %s, '2027-01-01Z', 'coa', 'staff') RETURNING id",
         (isp.operator_id, isp.nas_id, isp.nas_id),
     ).fetchone()[0]
-    connection.execute(
-        "INSERT INTO enforcement_attempt (operator_id, order_id, kind, result) VALUES (%s, %s, 'coa', 'ack')",
-        (isp.operator_id, order),
-    )
+    insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
+    fill_routers(connection, isp)
+
+
+def fill_routers(connection: psycopg.Connection, isp: Isp) -> None:
+    insert(connection, isp, "router", {"nas_id": isp.nas_id, "api_user": "portico", "api_password": b"sealed"})
+    insert(connection, isp, "router_state", {"nas_id": isp.nas_id})
+    job = insert(connection, isp, "job", {"kind": "test"}, "id")
+    insert(connection, isp, "job_line", {"job_id": job, "level": "info", "message": "m"})
+
+
+def insert(
+    connection: psycopg.Connection, isp: Isp, table: str, values: dict[str, object], returned: str = "operator_id"
+) -> int:
+    """Add a row of an operator and return one of its columns."""
+    values = {**values, "operator_id": isp.operator_id}
+    return connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join([sql.Placeholder()] * len(values)),
+            sql.Identifier(returned),
+        ),
+        list(values.values()),
+    ).fetchone()[0]
 
 
 def tables(connection: psycopg.Connection) -> list[str]:

@@ -1,0 +1,1 @@
+"""Billing: periods, invoices, payments, the ledger, dunning. It says who should be suspended, to no router."""

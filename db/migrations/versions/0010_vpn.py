@@ -1,0 +1,14 @@
+"""VPN peers of routers."""
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("nothing older was ever run; restore a backup instead")

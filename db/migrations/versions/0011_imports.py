@@ -1,0 +1,14 @@
+"""Imports from routers and files."""
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("nothing older was ever run; restore a backup instead")

