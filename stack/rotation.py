@@ -30,6 +30,9 @@ class SealedColumn:
 SEALED_COLUMNS = (
     SealedColumn("nas", "secret", "nas.secret"),
     SealedColumn("service", "password", "service.password"),
+    SealedColumn("import_batch", "content", "import.file"),
+    SealedColumn("import_row", "password", "service.password"),
+    SealedColumn("import_row", "previous_password", "service.password"),
 )
 
 

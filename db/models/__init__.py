@@ -4,10 +4,12 @@ from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
+from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.job import Job, JobLine
 from db.models.nas import Nas, NasHeard
 from db.models.operator import Operator
 from db.models.plan import RatePlan
+from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
 from db.models.router import Router, RouterState
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
@@ -24,6 +26,8 @@ __all__ = [
     "EnforcementAttempt",
     "EnforcementOrder",
     "Follower",
+    "ImportBatch",
+    "ImportRow",
     "Job",
     "JobLine",
     "JournalPosition",
@@ -31,13 +35,17 @@ __all__ = [
     "NasHeard",
     "Node",
     "Operator",
+    "QueueDrift",
     "RatePlan",
     "Router",
+    "RouterQueue",
     "RouterState",
+    "RouterSync",
     "SeenDevice",
     "Service",
     "ServiceGrant",
     "ServiceMac",
+    "ShadowSecret",
     "Staff",
     "Subscriber",
     "TenancyKey",

@@ -69,6 +69,13 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     ).fetchone()[0]
     insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
     fill_routers(connection, isp)
+    fill_imports(connection, isp, service)
+
+
+def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None:
+    batch = insert(connection, isp, "import_batch", {"source": "csv", "title": "t", "state": "found"}, "id")
+    insert(connection, isp, "import_row", {"batch_id": batch, "line": 1, "access_method": "pppoe", "name": "n"})
+    insert(connection, isp, "shadow_secret", {"service_id": service, "nas_id": isp.nas_id, "secret": "s"})
 
 
 def fill_routers(connection: psycopg.Connection, isp: Isp) -> None:
