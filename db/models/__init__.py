@@ -6,6 +6,22 @@ from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, Ten
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.job import Job, JobLine
+from db.models.monitoring import (
+    Alert,
+    AlertRecipient,
+    Incident,
+    IncidentMember,
+    InterfaceSample,
+    InterfaceSample1h,
+    InterfaceSample5m,
+    LiveWatch,
+    Notification,
+    RollupPosition,
+    RouterSample,
+    RouterSample1h,
+    RouterSample5m,
+    WaitingDevice,
+)
 from db.models.nas import Nas, NasHeard
 from db.models.operator import Operator
 from db.models.plan import RatePlan
@@ -16,10 +32,13 @@ from db.models.session import AccountingSession
 from db.models.staff import ROLES, Staff
 from db.models.subscriber import Subscriber
 from db.models.usage import UsageHour, UsagePeriod
+from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
 
 __all__ = [
     "ROLES",
     "AccountingSession",
+    "Alert",
+    "AlertRecipient",
     "AuditEntry",
     "AuthEvent",
     "ChangeLog",
@@ -28,17 +47,28 @@ __all__ = [
     "Follower",
     "ImportBatch",
     "ImportRow",
+    "Incident",
+    "IncidentMember",
+    "InterfaceSample",
+    "InterfaceSample1h",
+    "InterfaceSample5m",
     "Job",
     "JobLine",
     "JournalPosition",
+    "LiveWatch",
     "Nas",
     "NasHeard",
     "Node",
+    "Notification",
     "Operator",
     "QueueDrift",
     "RatePlan",
+    "RollupPosition",
     "Router",
     "RouterQueue",
+    "RouterSample",
+    "RouterSample1h",
+    "RouterSample5m",
     "RouterState",
     "RouterSync",
     "SeenDevice",
@@ -52,4 +82,8 @@ __all__ = [
     "TermsRecord",
     "UsageHour",
     "UsagePeriod",
+    "VpnPeer",
+    "VpnPeerState",
+    "VpnServer",
+    "WaitingDevice",
 ]

@@ -52,7 +52,7 @@ class EnforcementOrder(Tenanted, Base):
         ),
         Index("ix_enforcement_order_operator_id", "operator_id", text("created_at DESC"), "id"),
         Index("ix_enforcement_order_service_id", "service_id", text("created_at DESC")),
-        CheckConstraint("kind IN ('coa', 'disconnect')", "kind"),
+        CheckConstraint("kind IN ('coa', 'disconnect', 'api')", "kind"),
         CheckConstraint(
             "state IN ('pending', 'sent', 'acked', 'verified', 'failed', 'superseded', 'cancelled')", "state"
         ),

@@ -57,6 +57,13 @@ class Service(Tenanted, Base):
         Index("uq_service_name", "operator_id", "name", unique=True, postgresql_where=text("state <> 'terminated'")),
         Index("ix_service_name", "operator_id", "name", "id"),
         Index(
+            "uq_service_queue_address",
+            "nas_id",
+            "framed_ip",
+            unique=True,
+            postgresql_where=text("access_method = 'queue' AND state <> 'terminated'"),
+        ),
+        Index(
             "ix_service_name_trigrams",
             func.lower(text("name")).label("trigrams"),
             postgresql_using="gin",

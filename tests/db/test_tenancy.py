@@ -15,7 +15,7 @@ from db.session import signed_operator, tenancy_key
 from tests.factories import Isp
 
 # Rows of the installation itself; the portal's role has no business in them at all.
-CLOSED = {"alembic_version", "change_log", "follower", "journal_position", "node", "tenancy_key"}
+CLOSED = {"alembic_version", "change_log", "follower", "journal_position", "node", "rollup_position", "tenancy_key"}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
         (isp.operator_id, isp.nas_id, isp.nas_id),
     ).fetchone()[0]
     insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
-    fill_routers(connection, isp)
+    fill_routers(connection, isp, service)
     fill_imports(connection, isp, service)
 
 
@@ -78,11 +78,44 @@ def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None
     insert(connection, isp, "shadow_secret", {"service_id": service, "nas_id": isp.nas_id, "secret": "s"})
 
 
-def fill_routers(connection: psycopg.Connection, isp: Isp) -> None:
+def fill_routers(connection: psycopg.Connection, isp: Isp, service: int) -> None:
     insert(connection, isp, "router", {"nas_id": isp.nas_id, "api_user": "portico", "api_password": b"sealed"})
     insert(connection, isp, "router_state", {"nas_id": isp.nas_id})
+    insert(connection, isp, "router_sync", {"nas_id": isp.nas_id})
+    insert(connection, isp, "router_queue", {"nas_id": isp.nas_id, "service_id": service})
+    insert(connection, isp, "queue_drift", {"nas_id": isp.nas_id, "service_id": service, "field": "rate"})
     job = insert(connection, isp, "job", {"kind": "test"}, "id")
     insert(connection, isp, "job_line", {"job_id": job, "level": "info", "message": "m"})
+
+
+def fill_monitoring(connection: psycopg.Connection, isp: Isp, service: int) -> None:
+    for span in ("", "_5m", "_1h"):
+        measured = {"nas_id": isp.nas_id, "at": "2027-01-01Z"}
+        insert(connection, isp, f"router_sample{span}", {**measured, "polls": 1, "answered": 1})
+        insert(connection, isp, f"interface_sample{span}", {**measured, "interface": "ether1"})
+    insert(connection, isp, "waiting_device", {"nas_id": isp.nas_id, "mac": "aa:bb:cc:00:00:03", "source": "dhcp"})
+    incident = insert(
+        connection, isp, "incident", {"scope": "router", "nas_id": isp.nas_id, "before": 9, "lost": 9}, "id"
+    )
+    ended = {
+        "incident_id": incident,
+        "session_id": 1,
+        "nas_id": isp.nas_id,
+        "user_name": "u",
+        "ended_at": "2027-01-01Z",
+    }
+    insert(connection, isp, "incident_member", ended)
+    insert(connection, isp, "alert", {"nas_id": isp.nas_id, "kind": "router_down"})
+    insert(
+        connection, isp, "alert_recipient",
+        {"name": "R", "channel": "email", "address": b"sealed", "kinds": ["router_down"]},
+    )  # fmt: skip
+    insert(
+        connection, isp, "notification",
+        {"kind": "alert", "channel": "email", "shown_address": "a", "address": b"sealed", "language": "en",
+         "subject": "s", "body": "b"},
+    )  # fmt: skip
+    insert(connection, isp, "live_watch", {"service_id": service, "wanted_until": "2027-01-01Z"})
 
 
 def insert(
@@ -269,5 +302,5 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "portico_operator", "search_services", "search_subscribers", "staff_login",
+            "installation_health", "installation_metrics", "portico_operator", "search_services", "search_subscribers", "staff_login",
         }  # fmt: skip
