@@ -73,8 +73,8 @@ def purge_change_log() -> None:
 
 @shared_task
 def make_partitions() -> None:
-    """Make the time partitions of the coming months. Tables belong to the schema's owner, so this needs its URL."""
-    from db.partitions import ensure_partitions
+    """Make the time partitions to come, drop those that are over. Tables belong to the schema's owner: its URL."""
+    from db.partitions import drop_expired, ensure_partitions
     from db.session import make_engine
 
     settings = _settings()
@@ -88,10 +88,13 @@ def make_partitions() -> None:
         try:
             with engine.begin() as connection:
                 made = ensure_partitions(connection, utc_now())
+                dropped = drop_expired(connection, utc_now())
         finally:
             engine.dispose()
     if made:
         log.info("partitions_made", names=made)
+    if dropped:
+        log.info("partitions_dropped", names=dropped)
 
 
 @shared_task

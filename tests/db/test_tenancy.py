@@ -69,6 +69,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     ).fetchone()[0]
     insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
     fill_routers(connection, isp, service)
+    fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
 
 
@@ -302,5 +303,6 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "installation_metrics", "portico_operator", "search_services", "search_subscribers", "staff_login",
+            "installation_health", "installation_metrics", "portico_operator", "search_services", "search_subscribers",
+            "staff_login",
         }  # fmt: skip
