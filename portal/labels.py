@@ -45,6 +45,18 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "superseded": Badge(N_("Superseded"), "secondary", "replace"),
         "cancelled": Badge(N_("Cancelled"), "secondary", "circle-x"),
     },
+    "job_state": {
+        "queued": Badge(N_("Waiting"), "blue", "clock"),
+        "running": Badge(N_("Under way"), "azure", "loader"),
+        "done": Badge(N_("Done"), "green", "check"),
+        "failed": Badge(N_("Failed"), "red", "alert-triangle"),
+        "cancelled": Badge(N_("Cancelled"), "secondary", "circle-x"),
+    },
+    "job_line": {
+        "info": Badge(N_("Note"), "secondary", "info-circle"),
+        "warning": Badge(N_("Warning"), "yellow", "alert-triangle"),
+        "error": Badge(N_("Error"), "red", "alert-circle"),
+    },
     "enabled": {
         "yes": Badge(N_("In use"), "green", "check"),
         "no": Badge(N_("Switched off"), "secondary", "power"),
@@ -52,6 +64,7 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
 }
 
 LABELS: Mapping[str, Mapping[str, str]] = {
+    "job_kind": {},
     "access_method": {
         "pppoe": N_("PPPoE"),
         "mac": N_("MAC address"),
@@ -118,6 +131,8 @@ ACTIONS: Mapping[str, str] = {
     "session.close": N_("Stale session closed"),
     "address.lookup": N_("Address looked up"),
     "order.hurry": N_("Order sent again at once"),
+    "job.start": N_("Job started"),
+    "job.cancel": N_("Job cancelled"),
 }
 
 # What fields are called where a change is shown.

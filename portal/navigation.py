@@ -43,7 +43,13 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("addresses.index", N_("Address lookup"), "map-search", Permission.ADDRESSES_LOOKUP),
         ),
     ),
-    (N_("Settings"), (Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),)),
+    (
+        N_("Settings"),
+        (
+            Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
+            Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
+        ),
+    ),
 )
 
 

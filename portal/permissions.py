@@ -36,6 +36,8 @@ class Permission(StrEnum):
     ADDRESSES_LOOKUP = "addresses.lookup"
     AUDIT_VIEW = "audit.view"
     EXPORT = "export"
+    JOBS_VIEW = "jobs.view"
+    JOBS_ALL = "jobs.all"  # cancel and repeat what others started
 
 
 _EVERYBODY = {
@@ -44,6 +46,7 @@ _EVERYBODY = {
     Permission.PLANS_VIEW,
     Permission.SESSIONS_VIEW,
     Permission.EXPLAIN,
+    Permission.JOBS_VIEW,
 }
 
 ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {

@@ -1,4 +1,4 @@
-"""The Celery application: work on a timer, and a thread beside it that enforces.
+"""The Celery application: work on a timer, and threads beside it that enforce and do jobs.
 
 Redis is the broker and may be lost at any moment, so nothing here is the only trace of what must be done: tasks look
 for rows whose time has come. They find the same thing to do however often they are called, so several beats, one in
@@ -62,6 +62,27 @@ class Enforcing(bootsteps.StartStopStep):
         self.stop(parent)
 
 
+class Doing(bootsteps.StartStopStep):
+    """Does the jobs that people start, on threads, while the worker runs."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._runner: Any = None
+
+    def start(self, parent: Any) -> None:
+        from worker.jobs import JobRunner
+
+        self._runner = JobRunner(settings)
+        self._runner.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._runner is not None:
+            self._runner.stop()
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+
 class Beating(bootsteps.StartStopStep):
     """Runs the beat on a thread; Celery's own `--beat` forks a second process, which outlives a killed worker.
 
@@ -85,5 +106,6 @@ class Beating(bootsteps.StartStopStep):
 
 
 app.steps["worker"].add(Enforcing)
+app.steps["worker"].add(Doing)
 app.steps["worker"].add(Beating)
 __all__ = ["Settings", "app"]

@@ -15,6 +15,7 @@ class Job(Tenanted, Base):
         CheckConstraint("done >= 0 AND failed >= 0 AND total >= 0", "counts"),
         Index("ix_job_operator_id", "operator_id", "id"),
         Index("ix_job_open", "id", postgresql_where=text("state IN ('queued', 'running')")),
+        Index("ix_job_untold", "staff_id", postgresql_where=text("NOT told")),
     )
 
     id: Mapped[Id]
@@ -29,8 +30,8 @@ class Job(Tenanted, Base):
     outcome: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     staff_id: Mapped[int | None] = mapped_column(ForeignKey("staff.id"))
     cancel_asked: Mapped[bool] = mapped_column(server_default=text("false"))
+    told: Mapped[bool] = mapped_column(server_default=text("false"))  # whoever started it has seen how it ended
     attempts: Mapped[int] = mapped_column(server_default="0")
-    heartbeat_at: Mapped[Instant | None]  # a running job without a recent one lost its worker
     created_at: Mapped[Created]
     started_at: Mapped[Instant | None]
     finished_at: Mapped[Instant | None]

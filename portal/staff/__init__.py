@@ -16,6 +16,7 @@ AREAS = (
     "auth_events",
     "enforcement",
     "addresses",
+    "jobs",
     "audit",
     "account",
 )

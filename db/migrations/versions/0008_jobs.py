@@ -39,8 +39,8 @@ def upgrade() -> None:
         sa.Column("outcome", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("staff_id", sa.BigInteger(), nullable=True),
         sa.Column("cancel_asked", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("told", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -53,6 +53,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_open", "job", ["id"], unique=False, postgresql_where=sa.text("state IN ('queued', 'running')")
     )
+    op.create_index("ix_job_untold", "job", ["staff_id"], unique=False, postgresql_where=sa.text("NOT told"))
     op.create_index("ix_job_operator_id", "job", ["operator_id", "id"], unique=False)
     op.create_table(
         "job_line",
@@ -71,7 +72,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_job_line_job_id", "job_line", ["job_id", "id"], unique=False)
     op.execute(NOTIFY)
-    protect("job", "SELECT, INSERT, UPDATE (cancel_asked, state, finished_at)")
+    protect("job", "SELECT, INSERT, UPDATE (cancel_asked, state, finished_at, told)")
     protect("job_line", "SELECT")
 
 
