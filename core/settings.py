@@ -32,6 +32,16 @@ def _keyring(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
+def _vpn_network(text: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 network, such as 10.200.0.0/16") from None
+    if not 8 <= network.prefixlen <= 28:
+        raise ValueError(f"a network of /8 to /28 is needed, not /{network.prefixlen}")
+    return str(network)
+
+
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -108,6 +118,30 @@ class Settings(BaseSettings):
         description="How many reverse proxies stand before the portal (X-Forwarded-For is believed).",
     )
 
+    vpn: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether the VPN server for routers runs. `auto`: where it may, which takes root or CAP_NET_ADMIN,"
+        " /dev/net/tun and free ports; `portico doctor` says why not. `on`: a start without it fails.",
+    )
+    vpn_endpoint: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9.:-]{1,253}$",
+        description="Public name or address at which routers reach the VPN server. Unset: the name by which the portal"
+        " is reached.",
+    )
+    vpn_network: Annotated[str, AfterValidator(_vpn_network)] = Field(
+        "10.200.0.0/16",
+        description="Private network of the VPN, which must be unused elsewhere: its first half is WireGuard's, its"
+        " second half OpenVPN's. The server has the first address of each.",
+    )
+    vpn_wireguard_port: Port = Field(51820, description="UDP port of the VPN server for RouterOS 7 (WireGuard).")
+    vpn_openvpn_port: Port = Field(1194, description="TCP port of the VPN server for RouterOS 6 (OpenVPN).")
+    vpn_interface: str = Field(
+        "portico",
+        pattern=r"^[a-z][a-z0-9]{0,8}$",
+        description="What the VPN's network interfaces are called, with -wg and -ovpn behind it.",
+    )
+
     demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
     lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
     lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")
@@ -133,6 +167,11 @@ class Settings(BaseSettings):
     @property
     def log_dir(self) -> Path:
         return self.data_dir / "log"
+
+    @property
+    def vpn_dir(self) -> Path:
+        """What OpenVPN reads; written anew at each start."""
+        return self.data_dir / "vpn"
 
     @property
     def run_dir(self) -> Path:

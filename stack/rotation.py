@@ -30,6 +30,10 @@ class SealedColumn:
 SEALED_COLUMNS = (
     SealedColumn("nas", "secret", "nas.secret"),
     SealedColumn("service", "password", "service.password"),
+    SealedColumn("vpn_peer", "secret", "vpn.peer"),
+    SealedColumn("vpn_peer", "api_password", "router.password"),
+    SealedColumn("vpn_server", "wireguard_key", "vpn.server"),
+    SealedColumn("vpn_server", "openvpn_key", "vpn.server"),
     SealedColumn("import_batch", "content", "import.file"),
     SealedColumn("import_row", "password", "service.password"),
     SealedColumn("import_row", "previous_password", "service.password"),

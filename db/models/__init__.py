@@ -2,10 +2,13 @@
 
 from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
+from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
+from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
 from db.models.job import Job, JobLine
+from db.models.ledger import ACCOUNTS, LedgerAccount, LedgerEntry, LedgerLine
 from db.models.monitoring import (
     Alert,
     AlertRecipient,
@@ -24,6 +27,18 @@ from db.models.monitoring import (
 )
 from db.models.nas import Nas, NasHeard
 from db.models.operator import Operator
+from db.models.payment import (
+    METHOD_ACCOUNTS,
+    CashDesk,
+    CashMovement,
+    Collector,
+    Payment,
+    PaymentApplication,
+    PaymentMethod,
+    Promise,
+    Refund,
+    RenderedDocument,
+)
 from db.models.plan import RatePlan
 from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
 from db.models.router import Router, RouterState
@@ -35,13 +50,24 @@ from db.models.usage import UsageHour, UsagePeriod
 from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
 
 __all__ = [
+    "ACCOUNTS",
+    "METHOD_ACCOUNTS",
     "ROLES",
     "AccountingSession",
     "Alert",
     "AlertRecipient",
     "AuditEntry",
     "AuthEvent",
+    "BillingSettings",
+    "CashDesk",
+    "CashMovement",
     "ChangeLog",
+    "Charge",
+    "Collector",
+    "Coupon",
+    "CreditNote",
+    "Discount",
+    "DocumentSeries",
     "EnforcementAttempt",
     "EnforcementOrder",
     "Follower",
@@ -52,17 +78,29 @@ __all__ = [
     "InterfaceSample",
     "InterfaceSample1h",
     "InterfaceSample5m",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceTax",
     "Job",
     "JobLine",
     "JournalPosition",
+    "LedgerAccount",
+    "LedgerEntry",
+    "LedgerLine",
     "LiveWatch",
     "Nas",
     "NasHeard",
     "Node",
     "Notification",
     "Operator",
+    "Payment",
+    "PaymentApplication",
+    "PaymentMethod",
+    "Promise",
     "QueueDrift",
     "RatePlan",
+    "Refund",
+    "RenderedDocument",
     "RollupPosition",
     "Router",
     "RouterQueue",
@@ -73,11 +111,14 @@ __all__ = [
     "RouterSync",
     "SeenDevice",
     "Service",
+    "ServiceBilling",
     "ServiceGrant",
     "ServiceMac",
+    "ServicePeriod",
     "ShadowSecret",
     "Staff",
     "Subscriber",
+    "TaxRate",
     "TenancyKey",
     "TermsRecord",
     "UsageHour",

@@ -15,7 +15,16 @@ from db.session import signed_operator, tenancy_key
 from tests.factories import Isp
 
 # Rows of the installation itself; the portal's role has no business in them at all.
-CLOSED = {"alembic_version", "change_log", "follower", "journal_position", "node", "rollup_position", "tenancy_key"}
+CLOSED = {
+    "alembic_version",
+    "change_log",
+    "follower",
+    "journal_position",
+    "node",
+    "rollup_position",
+    "tenancy_key",
+    "vpn_server",
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +78,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     ).fetchone()[0]
     insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
     fill_routers(connection, isp, service)
+    fill_vpn(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
 
@@ -117,6 +127,14 @@ def fill_monitoring(connection: psycopg.Connection, isp: Isp, service: int) -> N
          "subject": "s", "body": "b"},
     )  # fmt: skip
     insert(connection, isp, "live_watch", {"service_id": service, "wanted_until": "2027-01-01Z"})
+
+
+def fill_vpn(connection: psycopg.Connection, isp: Isp) -> None:
+    values = {
+        "nas_id": isp.nas_id, "kind": "wireguard", "address": f"10.200.0.{isp.operator_id + 1}",
+        "public_key": f"key {isp.operator_id}", "api_password": b"sealed",
+    }  # fmt: skip
+    insert(connection, isp, "vpn_peer_state", {"peer_id": insert(connection, isp, "vpn_peer", values, "id")})
 
 
 def insert(
@@ -303,6 +321,6 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "installation_metrics", "portico_operator", "search_services", "search_subscribers",
+            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_services", "search_subscribers",
             "staff_login",
         }  # fmt: skip
