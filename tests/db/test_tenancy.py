@@ -321,6 +321,6 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_services", "search_subscribers",
-            "staff_login",
+            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_services",
+            "search_subscribers", "staff_login",
         }  # fmt: skip
