@@ -1,0 +1,197 @@
+"""What a box has as it comes out of its carton: rows, computed fields, and commands beyond those of every menu."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
+
+from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Trap
+from lab.routeros.menus.kinds import seconds_of, time_text
+from lab.routeros.policy import FULL, READ, WRITE, policy_text
+from lab.routeros.table import Row
+
+if TYPE_CHECKING:
+    from lab.routeros.box import Box
+
+
+def install(box: "Box") -> None:
+    """Fill a new box."""
+    _groups(box)
+    _services(box)
+    _interfaces(box)
+    _system(box)
+    box.command("/ping", ping, "test")
+    box.command("/tool/ping", ping, "test")
+    box.command("/interface/monitor-traffic", monitor_traffic, "read")
+    box.command("/ip/dhcp-server/lease/make-static", make_static, "write")
+    box.command("/system/reboot", reboot, "reboot")
+
+
+def _groups(box: "Box") -> None:
+    groups = box.table("/user/group")
+    for name, policies in (("read", READ), ("write", WRITE), ("full", FULL)):
+        groups.put({"name": name, "policy": policy_text(policies, box.version), "skin": "default"})
+
+
+def _services(box: "Box") -> None:
+    services = box.table("/ip/service")
+    ports = {
+        "telnet": 23,
+        "ftp": 21,
+        "www": 80,
+        "ssh": 22,
+        "www-ssl": 443,
+        "api": 8728,
+        "winbox": 8291,
+        "api-ssl": 8729,
+    }
+    limit = str(box.version.max_sessions or "")
+    for name, port in ports.items():
+        disabled = "true" if name == "www-ssl" else "false"
+        row = {"name": name, "port": str(port), "disabled": disabled, "invalid": "false", "max-sessions": limit}
+        services.put(row | ({"certificate": "none"} if name.endswith("-ssl") else {}))
+
+
+def _interfaces(box: "Box") -> None:
+    table = box.table("/interface")
+    for number, name in enumerate(box.hardware.interfaces):
+        mac = f"48:A9:8A:{box.boots:02X}:10:{number:02X}"
+        table.put(
+            {"name": name, "default-name": name, "type": "ether", "mtu": "1500", "actual-mtu": "1500", "l2mtu": "1596"}
+            | {"mac-address": mac, "running": "true", "disabled": "false", "link-downs": "0", "rx-byte": "0"}
+            | {"tx-byte": "0", "rx-packet": "0", "tx-packet": "0", "rx-drop": "0", "tx-drop": "0", "rx-error": "0"}
+            | {"tx-error": "0", "last-link-up-time": box.version.instant(box.now)}
+        )
+
+
+def _system(box: "Box") -> None:
+    made = box.hardware
+    compute = box.compute
+    resource = box.settings("/system/resource").fields
+    resource.update(
+        {
+            "version": f"{box.version} (stable)",
+            "build-time": box.version.instant(box.now),
+            "free-memory": str(made.memory * 3 // 4),
+            "total-memory": str(made.memory),
+            "cpu": made.cpu,
+            "cpu-count": str(made.cpu_count),
+            "cpu-frequency": str(made.cpu_frequency),
+            "cpu-load": "3",
+            "free-hdd-space": str(made.storage * 4 // 5),
+            "total-hdd-space": str(made.storage),
+            "architecture-name": made.architecture,
+            "board-name": made.board,
+            "platform": "MikroTik",
+        }
+    )
+    compute("/system/resource", "uptime", lambda _row: time_text(int(box.uptime)))
+    compute("/system/clock", "date", lambda _row: box.version.day(box.now))
+    compute("/system/clock", "time", lambda _row: f"{box.now:%H:%M:%S}")
+    compute("/system/clock", "gmt-offset", lambda _row: f"{box.now:%z}"[:3] + ":" + f"{box.now:%z}"[3:5])
+    box.settings("/system/clock").fields["time-zone-name"] = str(box.zone)
+    board = box.settings("/system/routerboard").fields
+    board.update({"routerboard": "true", "model": made.board, "serial-number": made.serial})
+    board.update({"current-firmware": str(box.version), "upgrade-firmware": str(box.version)})
+    packages = box.table("/system/package")
+    for name in ("routeros", *sorted(box.packages)):
+        packages.put({"name": name, "version": str(box.version), "disabled": "false"})
+    health = box.table("/system/health")
+    if box.version.major >= 7:
+        health.put({"name": "temperature", "value": "41", "type": "C"})
+        health.put({"name": "voltage", "value": "24.1", "type": "V"})
+    else:
+        health.put({"voltage": "24.1", "temperature": "41"})
+
+
+def ping(call: Call) -> AsyncIterator[dict[str, str]]:
+    """`/ping`: packets that all come back; what plays the network replaces `Box.pinged`."""
+    address = call.argument("address")
+    count = int(call.argument("count", default="0") or 0)
+    interval = 1.0 if "interval" not in call.arguments else _seconds(call.argument("interval"))
+    size = call.argument("size", default="56")
+    return _pings(call.box.pinged, address, count, interval, size)
+
+
+async def _pings(
+    pinged: Callable[[str], float | None], address: str, count: int, interval: float, size: str
+) -> AsyncIterator[dict[str, str]]:
+    times: list[float] = []
+    sent = 0
+    while count == 0 or sent < count:
+        took = pinged(address)
+        row = {"seq": str(sent), "host": address}
+        if took is None:
+            row["status"] = "timeout"
+        else:
+            times.append(took)
+            row |= {"size": size, "ttl": "64", "time": ping_time(took)}
+        sent += 1
+        lost = round(100 * (sent - len(times)) / sent)
+        row |= {"sent": str(sent), "received": str(len(times)), "packet-loss": str(lost)}
+        if times:
+            row["min-rtt"] = ping_time(min(times))
+            row["avg-rtt"] = ping_time(sum(times) / len(times))
+            row["max-rtt"] = ping_time(max(times))
+        yield row
+        if sent != count:
+            await asyncio.sleep(interval)
+
+
+def ping_time(seconds: float) -> str:
+    """Return a round trip as `/ping` prints it: `12ms345us`."""
+    milliseconds, microseconds = divmod(round(seconds * 1_000_000), 1000)
+    return (f"{milliseconds}ms" if milliseconds else "") + (
+        f"{microseconds}us" if microseconds or not milliseconds else ""
+    )
+
+
+def a_ping(_address: str) -> float:
+    """Return a round trip time in seconds, as over a local network."""
+    return random.uniform(0.0004, 0.002)
+
+
+def monitor_traffic(call: Call) -> Iterator[dict[str, str]] | AsyncIterator[dict[str, str]]:
+    """`/interface/monitor-traffic`: rates of interfaces, once with `once`, each second without."""
+    rows = [call.box.row_named(call.table, name) for name in call.argument("interface", ".id").split(",")]
+    if "once" in call.arguments:
+        return (_traffic(call.box, row) for row in rows)
+    return _traffic_each_second(call.box, rows)
+
+
+async def _traffic_each_second(box: "Box", rows: list[Row]) -> AsyncIterator[dict[str, str]]:
+    while True:
+        for row in rows:
+            yield _traffic(box, row)
+        await asyncio.sleep(1)
+
+
+def _traffic(box: "Box", row: Row) -> dict[str, str]:
+    counted = box.traffic(row)
+    names = ("rx-packets-per-second", "rx-bits-per-second", "tx-packets-per-second", "tx-bits-per-second")
+    return {"name": row["name"], **{name: str(counted.get(name, 0)) for name in names}}
+
+
+def no_traffic(_row: Row) -> dict[str, int]:
+    """Return the rates of an interface on which nothing happens."""
+    return {}
+
+
+def make_static(call: Call) -> None:
+    """`make-static`: a dynamic lease stays when its device is gone."""
+    for row in call.targets():
+        if not row.is_true("dynamic"):
+            raise Trap("failure: lease is not dynamic", GENERAL)
+        call.table.change(row, {"dynamic": "false"}, user=call.caller.user)
+
+
+def reboot(call: Call) -> None:
+    """`/system/reboot`."""
+    call.box.reboot()
+
+
+def _seconds(value: str) -> float:
+    try:
+        return seconds_of(value)
+    except ValueError:
+        raise Trap("invalid value for argument interval", BAD_VALUE) from None
