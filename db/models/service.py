@@ -31,6 +31,7 @@ class Service(Tenanted, Base):
     suspension_detail: Mapped[str] = mapped_column(server_default="")
     management: Mapped[str] = mapped_column(server_default="automatic")
     paid_until: Mapped[date | None]  # last day paid for, in the operator's zone
+    promised_until: Mapped[date | None]  # not cut before this day is over: a promise to pay
     framed_ip: Mapped[Inet | None]
     framed_routes: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     framed_ipv6_prefix: Mapped[Cidr | None]

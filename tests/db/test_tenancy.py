@@ -81,6 +81,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_vpn(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
+    fill_billing(connection, isp, subscriber, service)
 
 
 def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None:
@@ -135,6 +136,69 @@ def fill_vpn(connection: psycopg.Connection, isp: Isp) -> None:
         "public_key": f"key {isp.operator_id}", "api_password": b"sealed",
     }  # fmt: skip
     insert(connection, isp, "vpn_peer_state", {"peer_id": insert(connection, isp, "vpn_peer", values, "id")})
+
+
+def fill_billing(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
+    staff = connection.execute("SELECT min(id) FROM staff WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    day = {"starts_on": "2027-01-01"}
+    insert(connection, isp, "billing_settings", day)
+    insert(connection, isp, "tax_rate", {"name": "VAT", "rate": 16})
+    insert(
+        connection, isp, "service_billing",
+        {
+            "service_id": service, "subscriber_id": subscriber, "plan_id": isp.plan_id, "anchor_day": 1,
+            "started_on": "2027-01-01", "next_from": "2027-02-01", "next_issue_on": "2027-02-01",
+        },
+    )  # fmt: skip
+    sums = {"currency": "USD", "net": 1, "tax": 0, "total": 1}
+    invoice = insert(
+        connection, isp, "invoice",
+        {
+            "subscriber_id": subscriber, "kind": "charges", "prefix": "", "number": 1, "issued_on": "2027-01-01",
+            "due_on": "2027-01-01", **sums,
+        },
+        "id",
+    )  # fmt: skip
+    line = {"invoice_id": invoice, "position": 1, "kind": "charge", "description": "x", "net": 1, "tax": 0, "total": 1}
+    insert(connection, isp, "invoice_line", line)
+    tax = {"invoice_id": invoice, "position": 1, "name": "VAT", "rate": 0, "base": 1, "amount": 0}
+    insert(connection, isp, "invoice_tax", tax)
+    note = {"subscriber_id": subscriber, "invoice_id": invoice, "prefix": "", "number": 1, "issued_on": "2027-01-01"}
+    insert(connection, isp, "credit_note", {**note, "reason": "x", **sums})
+    days = {"first": "2027-01-01", "last": "2027-01-31", "net": 1}
+    insert(connection, isp, "service_period", {"service_id": service, "plan_id": isp.plan_id, **days})
+    charge = {"subscriber_id": subscriber, "kind": "one_off", "description": "x", "amount": 1, **day}
+    insert(connection, isp, "charge", charge)
+    insert(connection, isp, "coupon", {"code": "X", "description": "x", "percent": 1})
+    insert(connection, isp, "discount", {"service_id": service, "description": "x", "percent": 1, **day})
+    insert(connection, isp, "document_series", {"kind": "invoice"})
+    insert(connection, isp, "ledger_account", {"account": "cash", "code": "101"})
+    entry = insert(
+        connection, isp, "ledger_entry",
+        {"booked_on": "2027-01-01", "kind": "invoice", "source": "invoice", "source_id": invoice, "currency": "USD"},
+        "id",
+    )  # fmt: skip
+    for position, (account, amount) in enumerate((("receivable", 1), ("income", -1)), 1):
+        line = {"entry_id": entry, "position": position, "account": account, "amount": amount}
+        insert(connection, isp, "ledger_line", line)
+    method = insert(connection, isp, "payment_method", {"name": "Cash", "account": "cash"}, "id")
+    insert(connection, isp, "collector", {"name": "C"})
+    desk = insert(connection, isp, "cash_desk", {"staff_id": staff, "currency": "USD", "opening": 0}, "id")
+    payment = insert(
+        connection, isp, "payment",
+        {
+            "subscriber_id": subscriber, "method_id": method, "prefix": "", "number": 1, "currency": "USD",
+            "amount": 1, "unapplied": 1, "paid_on": "2027-01-01",
+        },
+        "id",
+    )  # fmt: skip
+    insert(connection, isp, "payment_application", {"payment_id": payment, "invoice_id": invoice, "amount": 1})
+    refund = {"payment_id": payment, "amount": 1, "refunded_on": "2027-01-01", "reason": "x"}
+    insert(connection, isp, "refund", refund)
+    insert(connection, isp, "cash_movement", {"desk_id": desk, "kind": "added", "amount": 1})
+    insert(connection, isp, "promise", {"service_id": service, "until": "2027-01-01"})
+    rendered = {"kind": "invoice", "subject_id": invoice, "paper": "a4", "language": "en", "fingerprint": "x"}
+    insert(connection, isp, "rendered_document", {**rendered, "content": b"x"})
 
 
 def insert(
