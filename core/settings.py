@@ -142,6 +142,29 @@ class Settings(BaseSettings):
         description="What the VPN's network interfaces are called, with -wg and -ovpn behind it.",
     )
 
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="What a Prometheus server sends to read `/metrics` and the details of `/health`, as"
+        " `Authorization: Bearer …`. Unset: they are read from this machine only.",
+    )
+    monitor_interval: int = Field(
+        60, ge=60, le=900, description="Seconds between two polls of a router; graphs by the minute need 60."
+    )
+
+    smtp_host: str | None = Field(
+        None, description="Mail server that notices leave by. Unset: they wait in their table."
+    )
+    smtp_port: Port = Field(587, description="TCP port of the mail server; 465 is usual with `tls`.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection to the mail server is encrypted."
+    )
+    smtp_user: str | None = Field(None, description="Who signs in at the mail server. Unset: nobody does.")
+    smtp_password: SecretStr | None = Field(None, description="Password for the mail server.")
+    smtp_sender: str = Field("portico@localhost", description="Address that mail comes from.")
+    smtp_timeout: float = Field(
+        20.0, gt=0, le=300, description="Seconds that the mail server may take for each answer."
+    )
+
     demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
     lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
     lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")

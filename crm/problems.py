@@ -26,6 +26,7 @@ class Problem(StrEnum):
     HOST_BITS = "host_bits"  # detail: network
     NOT_A_ROUTE = "not_a_route"
     NOT_AN_EMAIL = "not_an_email"
+    NOT_A_CHANNEL = "not_a_channel"  # no URL that apprise understands, or one that acts on this machine
     NOT_A_PHONE = "not_a_phone"
     NOT_A_POSITION = "not_a_position"
     NOT_POSITIVE = "not_positive"
@@ -41,7 +42,9 @@ class Problem(StrEnum):
     UNKNOWN_ROLE = "unknown_role"
     NOT_THE_SAME = "not_the_same"
     NOT_A_SLUG = "not_a_slug"
+    NOT_A_KEY = "not_a_key"  # WireGuard's
     WRONG_PASSWORD = "wrong_password"  # noqa: S105
+    PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.HOST_BITS: N_("This prefix has bits behind its length. Did you mean %(network)s?"),
     Problem.NOT_A_ROUTE: N_("This is not a route. Write one network a line, such as 192.168.50.0/24."),
     Problem.NOT_AN_EMAIL: N_("This is not an e-mail address, such as ana@example.com."),
+    Problem.NOT_A_CHANNEL: N_("This is not the address of a channel, such as tgram://bottoken/ChatID."),
     Problem.NOT_A_PHONE: N_("This is not a phone number. Digits, blanks and a + in front are fine."),
     Problem.NOT_A_POSITION: N_("Latitude goes from -90 to 90, longitude from -180 to 180."),
     Problem.NOT_POSITIVE: N_("A number above zero is needed."),
@@ -49,7 +50,11 @@ TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
     Problem.UNKNOWN_ROLE: N_("This is not a role."),
     Problem.NOT_THE_SAME: N_("The two are not the same. Type the new password twice."),
+    Problem.NOT_A_KEY: N_("This is not a WireGuard key. It has 44 characters and ends with =."),
     Problem.NOT_A_SLUG: N_("Small letters, digits and dashes are needed here, such as valle-net."),
+    Problem.PASSWORD_AGAIN: N_(
+        "Enter the password again: address, port or TLS has changed, and it would be sent somewhere else."
+    ),
     Problem.WRONG_PASSWORD: N_("This is not your present password."),
 }
 

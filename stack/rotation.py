@@ -30,6 +30,8 @@ class SealedColumn:
 SEALED_COLUMNS = (
     SealedColumn("nas", "secret", "nas.secret"),
     SealedColumn("service", "password", "service.password"),
+    SealedColumn("alert_recipient", "address", "alert_recipient.address"),
+    SealedColumn("notification", "address", "notification.address"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),
     SealedColumn("vpn_peer", "api_password", "router.password"),
     SealedColumn("vpn_server", "wireguard_key", "vpn.server"),

@@ -1,0 +1,259 @@
+"""Notices: messages to people outside the portal, by e-mail and by any channel that apprise knows.
+
+`deliver()` only writes a row, in the transaction of what the message is about: if that is undone, nobody is told, and
+if it stands, the message goes out though the mail server is away. `send_due()` sends what is due. A mail server that
+is away or says "later" (4xx, RFC 5321 §4.2.1) is tried again for a day with growing pauses; one that refuses for good
+(5xx) is believed. A row is claimed before it is sent, so two senders do not send it twice; after a crash in between
+it is sent again, under the same Message-ID, by which mail programs know a copy.
+
+Addresses are sealed, because the URL of an apprise channel holds its password; `shown_address` is for people.
+"""
+
+import io
+import logging
+import smtplib
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.crypto import Keyring, SecretUnreadable
+from core.settings import Settings
+from crm.problems import FieldProblem, Invalid, Problem
+from db.models import Notification
+
+ADDRESS_PURPOSE = "notification.address"
+EMAIL, APPRISE = "email", "apprise"
+CLAIM = timedelta(minutes=5)
+"""After this a claimed message counts as not sent: whoever claimed it is gone."""
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60, 120, 240, 480, 480))
+LONGEST_SUBJECT = 200
+
+# Channels that would act on the machine that Portico runs on, and not on somebody's phone.
+_LOCAL = frozenset(("dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is said to one address, in the language that it is written in. `kind` says what it is about."""
+
+    kind: str
+    channel: str
+    address: str
+    language: str
+    subject: str
+    body: str
+
+
+class _TryAgain(Exception):
+    """The message was not taken now, and may be later."""
+
+
+class _Refused(Exception):
+    """The message will never be taken."""
+
+
+def deliver(session: Session, keyring: Keyring, operator_id: int, messages: Iterable[Message]) -> list[Notification]:
+    """Have messages sent once the caller has committed, and return their rows."""
+    rows = [
+        Notification(
+            operator_id=operator_id,
+            kind=message.kind,
+            channel=message.channel,
+            shown_address=shown_address(message.channel, message.address),
+            address=keyring.seal(ADDRESS_PURPOSE, message.address),
+            language=message.language,
+            subject=" ".join(message.subject.split())[:LONGEST_SUBJECT],
+            body=message.body,
+        )
+        for message in messages
+    ]
+    session.add_all(rows)
+    session.flush()
+    return rows
+
+
+def checked_address(channel: str, address: str) -> str:
+    """Return an address as it is kept. Raises Invalid (field `address`) when nothing could be sent to it."""
+    address = address.strip()
+    if channel == EMAIL:
+        try:
+            parsed = Address(addr_spec=address)
+        except (ValueError, IndexError):
+            parsed = None
+        if parsed is None or not parsed.username or "." not in parsed.domain or not address.isascii():
+            raise Invalid(FieldProblem("address", Problem.NOT_AN_EMAIL))
+        return address
+    scheme = address.partition("://")[0].lower()
+    if scheme in _LOCAL or not _apprise_understands(address):
+        raise Invalid(FieldProblem("address", Problem.NOT_A_CHANNEL))
+    return address
+
+
+def shown_address(channel: str, address: str) -> str:
+    """Return an address as people may read it: of an apprise URL, the service and the host without any password."""
+    if channel == EMAIL:
+        return address
+    import apprise
+
+    plugin = apprise.Apprise.instantiate(address)
+    if plugin is None:
+        return address.partition("://")[0] + "://"
+    host = getattr(plugin, "host", None)
+    return f"{plugin.service_name} ({host})" if host else str(plugin.service_name)
+
+
+def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime, most: int = 50) -> int:
+    """Send what is due and return how many messages were tried. Opens and commits its own sessions."""
+    claimed = _claim(sessions, now, most)
+    for notification in claimed:
+        state, error = "sent", ""
+        try:
+            address = settings.keyring.open(ADDRESS_PURPOSE, notification.address)
+            _SENDERS[notification.channel](settings, notification, address)
+        except _TryAgain as problem:
+            state = "waiting" if notification.attempts <= len(PAUSES) else "failed"
+            error = str(problem)
+        except _Refused as problem:
+            state, error = "failed", str(problem)
+        except SecretUnreadable:
+            state, error = "failed", "the address cannot be read: its key is unknown"
+        with sessions() as session:
+            session.execute(
+                update(Notification)
+                .where(Notification.id == notification.id, Notification.state == "waiting")
+                .values(
+                    state=state,
+                    error=error[:500],
+                    next_attempt_at=now + PAUSES[min(notification.attempts, len(PAUSES)) - 1],
+                    finished_at=None if state == "waiting" else now,
+                )
+            )
+            session.commit()
+    return len(claimed)
+
+
+def _claim(sessions: sessionmaker[Session], now: datetime, most: int) -> list[Notification]:
+    """Take messages that are due, so that no other sender does, and return them."""
+    with sessions() as session:
+        due = session.scalars(
+            select(Notification)
+            .where(Notification.state == "waiting", Notification.next_attempt_at <= now)
+            .order_by(Notification.next_attempt_at, Notification.id)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for notification in due:
+            notification.attempts += 1
+            notification.next_attempt_at = now + CLAIM
+        session.commit()
+        return list(due)
+
+
+def _send_email(settings: Settings, notification: Notification, address: str) -> None:
+    if settings.smtp_host is None:
+        raise _TryAgain("PORTICO_SMTP_HOST is not set")
+    mail = EmailMessage()
+    mail["Subject"] = notification.subject
+    mail["From"] = settings.smtp_sender
+    mail["To"] = address
+    mail["Date"] = format_datetime(notification.created_at)
+    mail["Message-ID"] = (
+        f"<portico-{notification.id}@{settings.smtp_sender.partition('@')[2].strip('<> ') or 'portico'}>"
+    )
+    mail["Content-Language"] = notification.language
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    mail.set_content(notification.body)
+    try:
+        with _smtp(settings) as server:
+            server.send_message(mail)
+    except smtplib.SMTPRecipientsRefused as problem:
+        code, answer = next(iter(problem.recipients.values()))
+        _refused(code, answer)
+    except smtplib.SMTPResponseException as problem:
+        _refused(problem.smtp_code, problem.smtp_error)
+    except (OSError, smtplib.SMTPException) as problem:
+        raise _TryAgain(_words(problem)) from None
+
+
+def _smtp(settings: Settings) -> smtplib.SMTP:
+    """Return a connection to the mail server, encrypted and signed in as the settings say."""
+    assert settings.smtp_host is not None
+    host, port, seconds = settings.smtp_host, settings.smtp_port, settings.smtp_timeout
+    context = ssl.create_default_context()
+    server: smtplib.SMTP
+    if settings.smtp_security == "tls":
+        server = smtplib.SMTP_SSL(host, port, timeout=seconds, context=context)
+    else:
+        server = smtplib.SMTP(host, port, timeout=seconds)
+    try:
+        if settings.smtp_security == "starttls":
+            server.starttls(context=context)
+        if settings.smtp_user is not None:
+            password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+            server.login(settings.smtp_user, password)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _refused(code: int, answer: bytes | str) -> None:
+    """Raise what a mail server's answer means. Being refused the login is ours to mend, so it is tried again."""
+    words = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
+    kind = _Refused if 500 <= code < 600 and code not in (530, 534, 535, 538) else _TryAgain
+    raise kind(f"{code} {' '.join(words.split())}")
+
+
+def _send_apprise(_settings: Settings, notification: Notification, address: str) -> None:
+    import apprise
+
+    asset = apprise.AppriseAsset(app_id="Portico", app_desc="Portico", app_url="", async_mode=False)
+    channel = apprise.Apprise(asset=asset)
+    if not channel.add(address):
+        raise _Refused("the address of this channel is not understood")
+    with _apprise_log() as said:
+        taken = channel.notify(title=notification.subject, body=notification.body, interpret_escapes=False)
+    if not taken:
+        raise _TryAgain(_first_line(said.getvalue()).replace(address, "…") or "the channel did not take the message")
+
+
+def _apprise_understands(address: str) -> bool:
+    import apprise
+
+    with _apprise_log():
+        return apprise.Apprise.instantiate(address, suppress_exceptions=True) is not None
+
+
+@contextmanager
+def _apprise_log() -> Iterator[io.StringIO]:
+    """Collect apprise's warnings, which hold addresses, instead of letting them reach a log."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    handler.setLevel(logging.WARNING)
+    logger = logging.getLogger("apprise")
+    logger.addHandler(handler)
+    propagates, logger.propagate = logger.propagate, False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+
+
+def _words(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+_SENDERS = {EMAIL: _send_email, APPRISE: _send_apprise}

@@ -1,0 +1,1 @@
+"""Watching routers: polling them, what the samples say, and whom to tell."""
