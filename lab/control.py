@@ -175,9 +175,9 @@ async def _local_secret(network: Network, nas: str, name: str, password: str | N
     """Add a local secret to a NAS, or take it away when there is no password."""
     for each in network.some_nas(nas):
         if password is None:
-            each.local_secrets.pop(name, None)
+            each.terms.local_secrets.pop(name, None)
         else:
-            each.local_secrets[name] = password
+            each.terms.local_secrets[name] = password
     return {}
 
 

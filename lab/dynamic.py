@@ -48,36 +48,46 @@ class DynamicListener:
     def __init__(self, nas: Nas) -> None:
         self.counters = IncomingCounters()
         self._nas = nas
-        self._secret = nas.profile.secret.encode()
         self._answered: OrderedDict[tuple[str, int, bytes], bytes] = OrderedDict()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._socket: socket.socket | None = None
+        self.listen(nas.profile.coa_port)
+
+    def listen(self, port: int | None) -> None:
+        """Listen on a port (0 is any free one) in place of the one before; None is on none. Raises OSError."""
+        self.close()
+        if port is None:
+            return
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.setblocking(False)
         try:
-            self._socket.bind((nas.profile.address, nas.profile.coa_port))
+            opened.bind((self._nas.profile.address, port))
         except OSError:
-            self._socket.close()
+            opened.close()
             raise
-        asyncio.get_running_loop().add_reader(self._socket, self._read)
+        self._socket = opened
+        asyncio.get_running_loop().add_reader(opened, self._read, opened)
 
     @property
     def port(self) -> int:
-        """The port it listens on, which matters where the profile says 0."""
-        return int(self._socket.getsockname()[1])
+        """The port it listens on, which matters where the profile says 0; 0 where it listens on none."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
 
     def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
 
-    def _read(self) -> None:
+    def _read(self, opened: socket.socket) -> None:
         for _ in range(_READ_AT_ONCE):
             try:
-                octets, (source, port) = self._socket.recvfrom(4096)
+                octets, (source, port) = opened.recvfrom(4096)
             except BlockingIOError:
                 return
             answer = self.answer(octets, source)
             if answer is not None:
                 try:
-                    self._socket.sendto(answer, (source, port))
+                    opened.sendto(answer, (source, port))
                 except BlockingIOError:
                     continue  # lost, as it might be on the way
 
@@ -90,7 +100,8 @@ class DynamicListener:
         if not nas.powered:
             return None
         self.counters.requests += 1
-        if nas.profile.coa_from_server_only and source != nas.profile.server.address:
+        secret = nas.terms.incoming_secret(source)
+        if secret is None:
             self.counters.bad_requests += 1
             return None
         try:
@@ -98,20 +109,20 @@ class DynamicListener:
         except Malformed:
             self.counters.bad_requests += 1
             return None
-        if request.code not in _ACK_AND_NAK or not is_sealed(request, self._secret):
+        if request.code not in _ACK_AND_NAK or not is_sealed(request, secret):
             self.counters.bad_requests += 1
             return None
         key = (source, request.identifier, request.authenticator)
         if key in self._answered:
             return self._answered[key]
-        answer = self._carry_out(request)
+        answer = self._carry_out(request, secret)
         if answer is not None:
             self._answered[key] = answer
             if len(self._answered) > _REMEMBERED:
                 self._answered.popitem(last=False)
         return answer
 
-    def _carry_out(self, request: Packet) -> bytes | None:
+    def _carry_out(self, request: Packet, secret: bytes) -> bytes | None:
         code = Code(request.code)
         ack, nak = _ACK_AND_NAK[code]
         try:
@@ -122,20 +133,21 @@ class DynamicListener:
                 self._change(session, request.attributes)
         except _Refused as refused:
             self.counters.naks += 1
-            return reply(nak, request, number(rad.ERROR_CAUSE, refused.cause), self._secret)
+            return reply(nak, request, number(rad.ERROR_CAUSE, refused.cause), secret)
         except Malformed:
             self.counters.bad_requests += 1
             return None
         self.counters.acks += 1
         if code is Code.DISCONNECT_REQUEST:
             self._nas.log_out(session, TerminateCause.ADMIN_RESET)
-        return reply(ack, request, b"", self._secret)
+        return reply(ack, request, b"", secret)
 
     def _find(self, wanted: Attributes) -> Session:
-        profile = self._nas.profile
-        if wanted.text(rad.NAS_IDENTIFIER) not in (None, profile.name) or wanted.address(rad.NAS_IP_ADDRESS) not in (
-            None,
-            profile.address,
+        row = self._nas.terms.radius(AccessKind.PPP)
+        own = {None, self._nas.profile.address, row and row.source}
+        if (
+            wanted.text(rad.NAS_IDENTIFIER) not in (None, self._nas.terms.identifier)
+            or wanted.address(rad.NAS_IP_ADDRESS) not in own
         ):
             raise _Refused(ErrorCause.NAS_IDENTIFICATION_MISMATCH)
         name = wanted.text(rad.USER_NAME)

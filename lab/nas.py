@@ -9,12 +9,14 @@ digit counts them.
 import asyncio
 import os
 import random
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
+from typing import Protocol
 
 from aaa.facts import AccessKind
 from lab import attributes as rad
@@ -83,6 +85,7 @@ class Refusal(StrEnum):
     BAD_REPLY = "bad reply"  # an attribute that cannot be read, or a server that does not know the password
     NO_ADDRESS = "no address"  # the pool is unknown here, or used up
     LOCAL_PASSWORD = "local password"  # noqa: S105
+    NOT_ASKED = "not asked"  # unknown here, and the NAS is not set up to ask RADIUS
     POWER_OFF = "power off"
 
 
@@ -93,6 +96,80 @@ class Refused:
     cause: Refusal
     message: str = ""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RadiusRow:
+    """A row of `/radius`: which server is asked, with which secret, from which address (which NAS-IP-Address tells)."""
+
+    server: Server
+    secret: str = field(repr=False)
+    timeout: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a NAS's own records have for a subscriber; without a password none is asked for."""
+
+    password: str | None = field(repr=False)
+    grant: Grant = field(default_factory=Grant)
+
+
+class Terms:
+    """How a NAS is set up, asked each time it matters: what its profile says. A router's menus may say otherwise."""
+
+    def __init__(self, profile: NasProfile) -> None:
+        self.profile = profile
+        self.local_secrets = dict(profile.local_secrets)
+        self._row = RadiusRow(profile.server, profile.secret, profile.timeout, profile.address)
+
+    @property
+    def identifier(self) -> str:
+        """The NAS-Identifier."""
+        return self.profile.name
+
+    def local(self, subscriber: Subscriber, name: str) -> Local | None:
+        """Return the record that lets a subscriber in without RADIUS, None if there is none."""
+        if name in self.local_secrets and subscriber.method is not Method.MAC:
+            return Local(self.local_secrets[name])
+        return None
+
+    def radius(self, kind: AccessKind) -> RadiusRow | None:
+        """Return the server that is asked for a service, None where none is."""
+        return self._row
+
+    def accounts(self, kind: AccessKind) -> bool:
+        """Whether accounting is sent for a service."""
+        return True
+
+    def interim_update(self, kind: AccessKind) -> int:
+        """Return the interval, in seconds, where the reply names none; 0 is no updates."""
+        return self.profile.interim_update
+
+    def completed(self, kind: AccessKind, grant: Grant) -> Grant:
+        """Return what RADIUS granted together with what the NAS's own default profile adds to it."""
+        return grant
+
+    def incoming_secret(self, source: str) -> bytes | None:
+        """Return the secret for CoA from an address, None where that address is not listened to."""
+        if self.profile.coa_from_server_only and source != self.profile.server.address:
+            return None
+        return self.profile.secret.encode()
+
+
+class Observer(Protocol):
+    """Somebody who follows what happens on a NAS."""
+
+    def began(self, session: Session) -> None: ...
+
+    def changed(self, session: Session) -> None: ...
+
+    def ended(self, session: Session, cause: TerminateCause | None) -> None: ...
+
+    def refused(self, subscriber: Subscriber, refusal: Refused) -> None: ...
+
+    def powered(self, on: bool) -> None: ...
 
 
 SessionEnded = Callable[[Session, TerminateCause | None], None]
@@ -107,6 +184,7 @@ class Nas:
 
     `on_end` is told of each session that ended and why; None is a power cut. `on_answer` gets each Access-Request's
     answer time and number of attempts. `chap_identifier` is that of the last (MS-)CHAP exchange; it counts up.
+    `terms` may be replaced by what a router's menus say.
     """
 
     def __init__(self, profile: NasProfile, *, reboots: int = 0, seed: int | None = None) -> None:
@@ -114,7 +192,8 @@ class Nas:
         self.faults = Faults()
         self.counters = Counters()
         self.sessions: dict[str, Session] = {}
-        self.local_secrets = dict(profile.local_secrets)
+        self.terms = Terms(profile)
+        self.observers: list[Observer] = []
         self.powered = True
         self.reboots = reboots % _REBOOTS
         self.on_end: SessionEnded = _nobody
@@ -122,31 +201,37 @@ class Nas:
         self._sessions_begun = 0
         self.chap_identifier = 0
         self._in_use: set[str] = set()
-        self._pools = {name: IPv4Network(network) for name, network in profile.pools}
-        self._fresh: dict[str, Iterator[IPv4Address]] = {}
+        self._pools = {name: _ranges(network) for name, network in profile.pools}
+        self._fresh: dict[str, Iterator[str]] = {}
         self._returned: dict[str, deque[str]] = {}
         self._turns = asyncio.Semaphore(profile.logins_at_once) if profile.logins_at_once else None
         self._random = random.Random(seed)
-        self._secret = profile.secret.encode()
-        name, own_address = text(rad.NAS_IDENTIFIER, profile.name), address(rad.NAS_IP_ADDRESS, profile.address)
-        self._access_tail = name + own_address
-        self._accounting_tail = name + number(rad.ACCT_DELAY_TIME, 0) + own_address
-        self._access = self._client(profile.server.auth_port)
-        self._accounting = self._client(profile.server.acct_port)
+        self._clients: dict[tuple[RadiusRow, int], RadiusClient] = {}
 
-    def _client(self, port: int) -> RadiusClient:
-        profile = self.profile
-        return RadiusClient(
-            source=profile.address,
-            destination=(profile.server.address, port),
-            secret=self._secret,
-            timeout=profile.timeout,
-            tries=profile.tries,
-            wants_signature=profile.signs,
-            faults=self.faults,
-            counters=self.counters,
-            randomness=self._random,
-        )
+    def _client(self, row: RadiusRow, port: int) -> RadiusClient:
+        client = self._clients.get((row, port))
+        if client is None:
+            client = self._clients[row, port] = RadiusClient(
+                source=bindable(row.source, self.profile.address),
+                destination=(row.server.address, port),
+                secret=row.secret.encode(),
+                timeout=row.timeout,
+                tries=self.profile.tries,
+                wants_signature=self.profile.signs,
+                faults=self.faults,
+                counters=self.counters,
+                randomness=self._random,
+            )
+        return client
+
+    def set_pool(self, name: str, ranges: str | None) -> None:
+        """Make or change an `/ip pool`, by networks and spans with commas between; None takes it away."""
+        self._fresh.pop(name, None)
+        self._returned.pop(name, None)
+        if ranges is None:
+            self._pools.pop(name, None)
+        else:
+            self._pools[name] = _ranges(ranges)
 
     # Sessions.
 
@@ -160,19 +245,30 @@ class Nas:
     async def _login(self, subscriber: Subscriber) -> Session | Refused:
         if not self.powered:
             return Refused(Refusal.POWER_OFF)
+        outcome = await self._admit(subscriber)
+        for observer in self.observers:
+            if isinstance(outcome, Refused):
+                observer.refused(subscriber, outcome)
+        return outcome
+
+    async def _admit(self, subscriber: Subscriber) -> Session | Refused:
         session_id = self._next_session_id(subscriber.kind)
         name = user_name(subscriber)
-        if name in self.local_secrets and subscriber.method is not Method.MAC:
-            if self.local_secrets[name] != subscriber.password:
+        own = self.terms.local(subscriber, name)
+        if own is not None:
+            if own.password not in (None, subscriber.password):
                 return Refused(Refusal.LOCAL_PASSWORD)
-            return self._open(session_id, subscriber, name, Grant(), b"", local=True)
+            return self._open(session_id, subscriber, name, own.grant, b"", local=True)
+        row = self.terms.radius(subscriber.kind)
+        if row is None:
+            return Refused(Refusal.NOT_ASKED)
         offered = None
         if subscriber.kind in {AccessKind.DHCP, AccessKind.HOTSPOT}:  # these have their address before they ask
             offered = self._take_address(self.profile.pool)
             if offered is None:
                 return Refused(Refusal.NO_ADDRESS)
-        echoed = identity(self.profile.name, subscriber, session_id, name, offered)
-        outcome = await self._authenticate(subscriber, name, echoed)
+        echoed = identity(self.terms.identifier, subscriber, session_id, name, offered)
+        outcome = await self._authenticate(subscriber, name, echoed, row)
         if isinstance(outcome, Refused):
             self._give_back(offered)
             return outcome
@@ -190,13 +286,18 @@ class Nas:
             self.counters.stops_lost += 1
         else:
             self._account(session, StatusType.STOP, cause)
+        self._tell_end(session, cause)
+
+    def _tell_end(self, session: Session, cause: TerminateCause | None) -> None:
+        for observer in self.observers:
+            observer.ended(session, cause)
         self.on_end(session, cause)
 
     def power_cut(self) -> None:
         """Lose everything at once: no Stop is sent, nothing is answered until `power_on()`."""
         self.powered = False
-        self._access.forget_all()
-        self._accounting.forget_all()
+        for client in self._clients.values():
+            client.forget_all()
         gone = list(self.sessions.values())
         for session in gone:
             self._close(session)
@@ -204,7 +305,9 @@ class Nas:
         self._fresh.clear()
         self._returned.clear()
         for session in gone:
-            self.on_end(session, None)
+            self._tell_end(session, None)
+        for observer in self.observers:
+            observer.powered(False)
 
     def power_on(self) -> None:
         """Boot: the counter of reboots moves on, that of sessions begins again."""
@@ -213,6 +316,8 @@ class Nas:
         self.powered = True
         self.reboots = (self.reboots + 1) % _REBOOTS
         self._sessions_begun = 0
+        for observer in self.observers:
+            observer.powered(True)
 
     async def settled(self) -> None:
         """Wait until every Accounting-Request was acknowledged or given up."""
@@ -226,8 +331,8 @@ class Nas:
             session.stop_timers()
         self.sessions.clear()
         self.powered = False
-        self._access.close()
-        self._accounting.close()
+        for client in self._clients.values():
+            client.close()
 
     def set_demand(self, session: Session, demand: Demand) -> None:
         """Let the subscriber want more or less from now on."""
@@ -241,6 +346,15 @@ class Nas:
         session.grant = grant
         self._watch_end(session)
         self._watch_limits(session)
+        for observer in self.observers:
+            observer.changed(session)
+
+    def block(self, session: Session, *, blocked: bool) -> None:
+        """Let the firewall stop or pass a session's traffic from now on."""
+        if session.blocked is not blocked:
+            session.settle(asyncio.get_running_loop().time())
+            session.blocked = blocked
+            self._watch_limits(session)
 
     def send_interim(self, session: Session) -> None:
         """Send an Interim-Update now."""
@@ -248,14 +362,15 @@ class Nas:
 
     # Access-Request.
 
-    async def _authenticate(self, subscriber: Subscriber, name: str, echoed: bytes) -> Grant | Refused:
+    async def _authenticate(self, subscriber: Subscriber, name: str, echoed: bytes, row: RadiusRow) -> Grant | Refused:
         authenticator = os.urandom(16)
         self.chap_identifier = (self.chap_identifier + 1) % 256
-        secret, signed = self._secret, self.profile.signs
+        secret, signed = row.secret.encode(), self.profile.signs
         proof = prove(subscriber, name, self.chap_identifier, secret, authenticator)
-        attributes = echoed + proof.attributes + after_the_proof(subscriber.kind) + self._access_tail
+        attributes = echoed + proof.attributes + after_the_proof(subscriber.kind)
+        attributes += text(rad.NAS_IDENTIFIER, self.terms.identifier) + address(rad.NAS_IP_ADDRESS, row.source)
         self.counters.requests += 1
-        answer = await self._access.ask(
+        answer = await self._client(row, row.server.auth_port).ask(
             lambda identifier: access_request(identifier, authenticator, attributes, secret, signed=signed)
         )
         if answer is None:
@@ -270,15 +385,17 @@ class Nas:
         if proof.expected is not None and reply.attributes.octets(rad.MS_CHAP2_SUCCESS) != proof.expected:
             return Refused(Refusal.BAD_REPLY, "MS-CHAP2-Success", answer.seconds)
         try:
-            return read_grant(subscriber.kind, reply.attributes)
+            return self.terms.completed(subscriber.kind, read_grant(subscriber.kind, reply.attributes))
         except (BadGrant, Malformed) as problem:
             return Refused(Refusal.BAD_REPLY, str(problem), answer.seconds)
 
     # Accounting-Request.
 
     def _account(self, session: Session, status: StatusType, cause: TerminateCause | None = None) -> None:
-        if session.local or not self.powered:
+        row = self.terms.radius(session.kind)
+        if session.local or not self.powered or row is None or not self.terms.accounts(session.kind):
             return
+        secret = row.secret.encode()
         attributes = accounting_attributes(
             session,
             status,
@@ -288,10 +405,11 @@ class Nas:
             reports_rate=self.profile.reports_rate,
             swapped=self.faults.swapped_octets,
         )
-        attributes += self._accounting_tail
+        attributes += text(rad.NAS_IDENTIFIER, self.terms.identifier) + number(rad.ACCT_DELAY_TIME, 0)
+        attributes += address(rad.NAS_IP_ADDRESS, row.source)
         self.counters.accounting_sent += 1
-        answered = self._accounting.ask(
-            lambda identifier: sealed_request(Code.ACCOUNTING_REQUEST, identifier, attributes, self._secret), late=True
+        answered = self._client(row, row.server.acct_port).ask(
+            lambda identifier: sealed_request(Code.ACCOUNTING_REQUEST, identifier, attributes, secret), late=True
         )
         answered.add_done_callback(self._accounted)
 
@@ -330,13 +448,15 @@ class Nas:
         if framed is None and subscriber.kind is not AccessKind.WIRELESS:
             return Refused(Refusal.NO_ADDRESS, grant.pool or self.profile.pool)
         if framed is not None and framed != offered and subscriber.kind is not AccessKind.PPP:
-            echoed = identity(self.profile.name, subscriber, session_id, name, framed)
+            echoed = identity(self.terms.identifier, subscriber, session_id, name, framed)
         now = asyncio.get_running_loop().time()
         session = Session(session_id, subscriber, name, grant, framed, echoed, now, local)
         self.sessions[session_id] = session
         self._watch_end(session)
         self._watch_limits(session)
         self._watch_interim(session)
+        for observer in self.observers:
+            observer.began(session)
         return session
 
     def _close(self, session: Session) -> None:
@@ -346,7 +466,7 @@ class Nas:
         self._give_back(session.address)
 
     def _watch_interim(self, session: Session) -> None:
-        interval = session.grant.interim_interval or self.profile.interim_update
+        interval = session.grant.interim_interval or self.terms.interim_update(session.kind)
         if interval:
             self._later(session, "interim", interval, lambda: self._interim_due(session))
 
@@ -375,7 +495,11 @@ class Nas:
 
     async def _renew(self, session: Session) -> None:
         """Ask again for a DHCP lease. Silence leaves the lease as it is, until it is asked for again."""
-        outcome = await self._authenticate(session.subscriber, session.user_name, session.echoed)
+        row = self.terms.radius(session.kind)
+        if row is None:
+            self._watch_end(session)
+            return
+        outcome = await self._authenticate(session.subscriber, session.user_name, session.echoed, row)
         if self.sessions.get(session.id) is not session:
             return
         if isinstance(outcome, Refused):
@@ -430,11 +554,11 @@ class Nas:
         """Return a free address of a pool: those never used first. None when it is unknown here, or used up."""
         if pool not in self._pools:
             return None
-        fresh = self._fresh.setdefault(pool, self._pools[pool].hosts())
+        fresh = self._fresh.setdefault(pool, _each(self._pools[pool]))
         returned = self._returned.setdefault(pool, deque())
         while True:
             if (host := next(fresh, None)) is not None:
-                taken = str(host)
+                taken = host
             elif returned:
                 taken = returned.popleft()
             else:
@@ -447,7 +571,40 @@ class Nas:
         if taken is None or taken not in self._in_use:
             return
         self._in_use.discard(taken)
-        for pool, network in self._pools.items():
-            if IPv4Address(taken) in network:
+        given_back = int(IPv4Address(taken))
+        for pool, ranges in self._pools.items():
+            if any(first <= given_back <= last for first, last in ranges):
                 self._returned.setdefault(pool, deque()).append(taken)
                 return
+
+
+def bindable(wanted: str, usual: str) -> str:
+    """Return an address that packets can come from: the one wanted if this machine has it."""
+    if wanted == usual:
+        return usual
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attempt:
+        try:
+            attempt.bind((wanted, 0))
+        except OSError:
+            return usual
+    return wanted
+
+
+def _ranges(written: str) -> tuple[tuple[int, int], ...]:
+    """Read the ranges of a pool, `10.0.0.0/24` or `10.0.0.2-10.0.0.9` with commas between, as numbers."""
+    ranges = []
+    for part in written.split(","):
+        first, dash, last = part.strip().partition("-")
+        if dash:
+            ranges.append((int(IPv4Address(first)), int(IPv4Address(last))))
+            continue
+        network = IPv4Network(first, strict=False)
+        start, end = int(network.network_address), int(network.broadcast_address)
+        ranges.append((start, end) if network.prefixlen > 30 else (start + 1, end - 1))
+    return tuple(ranges)
+
+
+def _each(ranges: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    for first, last in ranges:
+        for each in range(first, last + 1):
+            yield str(IPv4Address(each))

@@ -26,6 +26,7 @@ class Session:
     echoed: bytes
     started: float
     local: bool = False  # let in by the NAS's own secrets, without RADIUS
+    blocked: bool = False  # the firewall lets nothing of it pass
     renewal: "asyncio.Task[None] | None" = None  # of a DHCP lease, while RADIUS is asked again
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     demand: Demand = field(init=False)
@@ -44,6 +45,8 @@ class Session:
     @property
     def throughput(self) -> tuple[float, float]:
         """Upload and download in octets a second: the demand, cut to the granted rate."""
+        if self.blocked:
+            return 0.0, 0.0
         rate = self.grant.rate
         upload, download = self.demand.upload, self.demand.download
         if rate is not None:  # a rate of 0 is unlimited, as in a RouterOS queue
