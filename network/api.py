@@ -17,14 +17,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from librouteros.connections import AsyncSocketTransport, SocketTransport
 from librouteros.exceptions import LibRouterosError
 from librouteros.protocol import ApiProtocol, AsyncApiProtocol, encode_sentence
 from pydantic import SecretStr
 
-from network.problems import Cause, CertificateChanged, RouterProblem
+from network.problems import Cause, CertificateChanged, RouterProblem, Stage
 from network.version import Version, parse_version
 from network.words import Reply, Row, Sentences, Value, attribute, query
 
@@ -79,7 +79,7 @@ class _Shared:
     def _check_certificate(self, certificate: bytes | None) -> None:
         """Note the certificate, before anything secret is sent to whoever shows it. Raises RouterProblem."""
         if not certificate:
-            raise RouterProblem(Cause.TLS, "the router shows no certificate")
+            raise RouterProblem(Cause.TLS, "the router shows no certificate", Stage.TLS)
         self.fingerprint = hashlib.sha256(certificate).hexdigest()
         pinned = self._access.fingerprint
         if pinned is not None and pinned != self.fingerprint:
@@ -174,12 +174,12 @@ class RouterApi(_Shared):
 def open_router(access: RouterAccess) -> Iterator[RouterApi]:
     """Connect, log in, and close in the end. Raises RouterProblem, here and from every command."""
     deadline = time.monotonic() + access.timeout
-    with _as_problems("no answer to the connection", Cause.TIMEOUT):
+    with _as_problems("no answer to the connection", Stage.CONNECT):
         connection = socket.create_connection((access.address, access.port), timeout=access.timeout)
     api: RouterApi | None = None
     try:
         if access.tls:
-            with _as_problems("no TLS handshake in time"):
+            with _as_problems("no TLS handshake in time", Stage.TLS):
                 connection.settimeout(_remaining(deadline))
                 connection = _tls_context().wrap_socket(connection)
         api = RouterApi(access, connection)
@@ -279,20 +279,18 @@ async def open_router_async(access: RouterAccess) -> AsyncIterator[AsyncRouterAp
     api: AsyncRouterApi | None = None
     try:
         connection.setblocking(False)
-        with _as_problems("no answer to the connection", Cause.TIMEOUT):
+        with _as_problems("no answer to the connection", Stage.CONNECT):
             async with asyncio.timeout_at(deadline):
                 await loop.sock_connect(connection, (access.address, access.port))
-        with _as_problems("no whole answer to the login in time"):
+        with _as_problems("no TLS handshake in time", Stage.TLS):
             async with asyncio.timeout_at(deadline):
-                if access.tls:
-                    reader, writer = await asyncio.open_connection(
-                        sock=connection, ssl=_tls_context(), server_hostname=""
-                    )
-                else:
-                    reader, writer = await asyncio.open_connection(sock=connection)
-                api = AsyncRouterApi(access, reader, writer)
-                if access.tls:
-                    api._check_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+                tls: dict[str, Any] = {"ssl": _tls_context(), "server_hostname": ""} if access.tls else {}
+                reader, writer = await asyncio.open_connection(sock=connection, **tls)
+        api = AsyncRouterApi(access, reader, writer)
+        if access.tls:
+            api._check_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        with _as_problems("no whole answer in time", Stage.LOGIN):
+            async with asyncio.timeout_at(deadline):
                 await api._log_in()
         yield api
     finally:
@@ -315,7 +313,7 @@ class _AsyncWriting(AsyncApiProtocol):  # type: ignore[misc]
 
 
 @contextmanager
-def _as_problems(late: str, when_late: Cause = Cause.SILENT) -> Iterator[None]:
+def _as_problems(late: str, stage: Stage = Stage.COMMAND) -> Iterator[None]:
     """Turn what sockets, TLS and librouteros raise into a RouterProblem.
 
     Without the original as its cause: its frames hold the password.
@@ -323,20 +321,20 @@ def _as_problems(late: str, when_late: Cause = Cause.SILENT) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise RouterProblem(when_late, late) from None
+        raise RouterProblem(Cause.TIMEOUT if stage is Stage.CONNECT else Cause.SILENT, late, stage) from None
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-        raise RouterProblem(Cause.CLOSED, "the router closed the connection within TLS") from None
+        raise RouterProblem(Cause.CLOSED, "the router closed the connection within TLS", stage) from None
     except ssl.SSLError as problem:
-        raise RouterProblem(Cause.TLS, problem.reason or str(problem)) from None
+        raise RouterProblem(Cause.TLS, problem.reason or str(problem), stage) from None
     except ConnectionRefusedError as problem:
-        raise RouterProblem(Cause.REFUSED, problem.strerror or "") from None
+        raise RouterProblem(Cause.REFUSED, problem.strerror or "", stage) from None
     except (ConnectionError, EOFError) as problem:
-        raise RouterProblem(Cause.CLOSED, getattr(problem, "strerror", None) or str(problem)) from None
+        raise RouterProblem(Cause.CLOSED, getattr(problem, "strerror", None) or str(problem), stage) from None
     except OSError as problem:
-        raise RouterProblem(Cause.UNREACHABLE, problem.strerror or str(problem)) from None
+        raise RouterProblem(Cause.UNREACHABLE, problem.strerror or str(problem), stage) from None
     except (LibRouterosError, TypeError) as problem:
         # librouteros leaks TypeError where a word is not what it expects.
-        raise RouterProblem(Cause.GARBAGE, f"{type(problem).__name__}: {problem}") from None
+        raise RouterProblem(Cause.GARBAGE, f"{type(problem).__name__}: {problem}", stage) from None
 
 
 @contextmanager
@@ -349,7 +347,7 @@ def _not_its_secrets() -> Iterator[None]:
         yield
     except RouterProblem as problem:
         cause = Cause.PASSWORD if problem.cause is Cause.TRAP else problem.cause
-        raise RouterProblem(cause, problem.detail) from None
+        raise RouterProblem(cause, problem.detail, Stage.LOGIN) from None
 
 
 def _closed(sentences: Sentences, reply: Reply) -> NoReturn:

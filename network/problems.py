@@ -25,13 +25,23 @@ class Cause(StrEnum):
     TRAP = "trap"  # RouterOS refused, for a reason that stands in its own words
 
 
+class Stage(StrEnum):
+    """How far somebody came on the way to a command."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    LOGIN = "login"
+    COMMAND = "command"
+
+
 class RouterProblem(Exception):
     """A router did not do what was asked. `detail` is the router's or the system's own words, and holds no secret."""
 
-    def __init__(self, cause: Cause, detail: str = "") -> None:
+    def __init__(self, cause: Cause, detail: str = "", stage: Stage = Stage.COMMAND) -> None:
         super().__init__(f"{cause}: {detail}" if detail else str(cause))
         self.cause = cause
         self.detail = detail
+        self.stage = stage
 
     @property
     def out_of_reach(self) -> bool:
@@ -43,7 +53,7 @@ class CertificateChanged(RouterProblem):
     """The router shows another certificate than the one pinned. Both are SHA-256 in lower-case hex."""
 
     def __init__(self, pinned: str, shown: str) -> None:
-        super().__init__(Cause.TLS, f"pinned {pinned}, shown {shown}")
+        super().__init__(Cause.TLS, f"pinned {pinned}, shown {shown}", Stage.TLS)
         self.pinned = pinned
         self.shown = shown
 

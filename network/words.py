@@ -174,6 +174,9 @@ class Reply:
 
 
 def garbage(octets: bytes) -> NoReturn:
+    """Raise the problem of octets that are no API. A TLS alert (RFC 8446 §5.1) tells that the port wants TLS."""
+    if octets.startswith(b"\x15\x03"):
+        raise RouterProblem(Cause.TLS, "the port answers with TLS") from None
     raise RouterProblem(Cause.GARBAGE, f"not RouterOS's API: {octets!r}") from None
 
 

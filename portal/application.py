@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from core.i18n import LANGUAGES
 from core.settings import BadSettings, Settings
 from db.session import Tenancy, make_engine, tenancy_key
-from portal import assets, auth, context, errors, formats, i18n, labels, permissions, radius_words, staff
+from portal import assets, auth, context, errors, formats, i18n, labels, permissions, radius_words, router_words, staff
 from portal.navigation import may_open, navigation
 
 # Styles and scripts come from files of ours alone. Tabler's style sheet holds its small pictures as data: addresses.
@@ -72,6 +72,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     formats.install(app)
     labels.install(app)
     radius_words.install(app)
+    router_words.install(app)
     assets.install(app)
     auth.install(app)
     staff.install(app)

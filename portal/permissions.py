@@ -27,6 +27,8 @@ class Permission(StrEnum):
     NAS_VIEW = "nas.view"
     NAS_EDIT = "nas.edit"
     NAS_SECRET = "nas.secret"  # noqa: S105 - reveal a RADIUS secret
+    ROUTERS_VIEW = "routers.view"
+    ROUTERS_EDIT = "routers.edit"  # enter, test, edit and delete routers
     SESSIONS_VIEW = "sessions.view"
     SESSIONS_ACT = "sessions.act"  # disconnect, change the rate, close a zombie
     AUTH_EVENTS_VIEW = "auth_events.view"
@@ -62,6 +64,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.SERVICES_SUSPEND,
             Permission.SERVICES_PASSWORD,
             Permission.NAS_VIEW,
+            Permission.ROUTERS_VIEW,
             Permission.SESSIONS_ACT,
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,
@@ -87,6 +90,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.NAS_VIEW,
             Permission.NAS_EDIT,
             Permission.NAS_SECRET,
+            Permission.ROUTERS_VIEW,
+            Permission.ROUTERS_EDIT,
             Permission.SESSIONS_ACT,
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,

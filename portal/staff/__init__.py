@@ -12,6 +12,7 @@ AREAS = (
     "plans",
     "sessions",
     "nas",
+    "routers",
     "explain",
     "auth_events",
     "enforcement",
