@@ -125,7 +125,8 @@ def operator_active(question: Question) -> Decision | None:
 
 
 def by_radius(question: Question) -> Decision | None:
-    if question.service.access_method is AccessMethod.QUEUE:
+    """A simple queue never asks: who logs in under its name is refused. What it should have stands all the same."""
+    if question.access is not None and question.service.access_method is AccessMethod.QUEUE:
         return Reject(Reason.NOT_VIA_RADIUS)
     return None
 

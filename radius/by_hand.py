@@ -12,11 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from aaa.decision import Terms
+from aaa.documents import terms_document, terms_from_document
 from core.rates import RateLimit
 from db.audit import Actor, record
 from db.models import AccountingSession, EnforcementOrder, ServiceGrant, TermsRecord
 from radius.orders import Measure
-from radius.terms import terms_document, terms_from_document, terms_id
+from radius.terms import terms_id
 
 OPEN_STATES = ("pending", "sent", "acked")
 

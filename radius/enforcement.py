@@ -18,6 +18,7 @@ import psycopg
 import structlog
 
 from aaa.decision import Terms
+from aaa.documents import terms_from_document
 from aaa.facts import AccessKind
 from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
@@ -35,7 +36,6 @@ from radius.orders import (
     step_after,
 )
 from radius.reconcile import OPEN
-from radius.terms import terms_from_document
 
 NAS_LOCK = 7463
 CLAIM = timedelta(seconds=30)

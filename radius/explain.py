@@ -17,11 +17,12 @@ from typing import Any
 
 from aaa.authorize import authorize, explain
 from aaa.decision import Accept, Decision, Explanation, Reason, Terms, WalledGarden
+from aaa.documents import terms_from_document
 from aaa.facts import Access, AccessKind, AccessMethod, DataCap, Nas, Policy, Proof, Service
 from core.mac import find_mac
 from radius.facts import Connection, FactsReader
 from radius.guessing import WINDOW
-from radius.terms import terms_from_document, terms_id
+from radius.terms import terms_id
 
 EVENTS = 10
 ORDERS = 5

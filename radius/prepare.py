@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from aaa.authorize import authorize, changes_at
 from aaa.decision import Accept, Reject
-from aaa.facts import MacBinding, Policy, Service
+from aaa.facts import AccessMethod, MacBinding, Policy, Service
 from radius.facts import StoredService
 from radius.facts_codec import pack_service
 from radius.image import ServiceRow, name_key, pack, service_key, shared_key
@@ -91,7 +91,12 @@ def _packed(key: bytes, shared: Pairs) -> bytes:
 
 def _always_the_same(service: Service) -> bool:
     """Whether no rule looks at the packet beyond password and open sessions, which the caller checks itself."""
-    return service.mac_binding is MacBinding.ANY and service.router_id is None and service.octets_left is None
+    return (
+        service.mac_binding is MacBinding.ANY
+        and service.router_id is None
+        and service.octets_left is None
+        and service.access_method is not AccessMethod.QUEUE
+    )
 
 
 def _until(service: Service, policy: Policy, now: datetime) -> float:

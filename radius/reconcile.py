@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 from aaa.authorize import authorize, changes_at
 from aaa.decision import Accept, Decision, Reason, Terms, WalledGarden
+from aaa.documents import terms_document, terms_from_document
 from aaa.facts import AccessKind
 from radius.facts import Connection, FactsReader, StoredService
 from radius.lifecycle import restore_paid
 from radius.orders import Measure, measure, stronger
-from radius.terms import terms_document, terms_from_document, terms_id
+from radius.terms import terms_id
 
 FOLLOWER = "worker"
 CHUNK = 2000

@@ -1,4 +1,4 @@
-"""Terms as a document and as an id, and the Class attribute that carries the id.
+"""Terms as an id, and the Class attribute that carries the id.
 
 The id is a hash of the content: equal terms have equal ids on every node, so comparing what a session was granted
 with what it should have is comparing eight octets. Class comes back in every accounting packet (RFC 2865 §5.25);
@@ -6,16 +6,14 @@ it is short ASCII because some devices cut it.
 """
 
 import json
-from dataclasses import asdict
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aaa.decision import Terms
-from core.rates import Burst, RateLimit
-
-_SECONDS = ("session_timeout", "idle_timeout", "interim_interval")
+from aaa.documents import terms_document
+from core.rates import RateLimit
 
 
 class Grant(NamedTuple):
@@ -23,33 +21,6 @@ class Grant(NamedTuple):
 
     service_id: int
     terms_id: bytes
-
-
-def terms_document(terms: Terms) -> dict[str, Any]:
-    """Return terms as JSON types, without what is not set."""
-    document = {key: value for key, value in asdict(terms).items() if value not in (None, (), [])}
-    if terms.rate is not None:
-        document["rate"] = {key: value for key, value in document["rate"].items() if value is not None}
-    for key in _SECONDS:
-        if key in document:
-            document[key] = int(document[key].total_seconds())
-    return document
-
-
-def terms_from_document(document: dict[str, Any]) -> Terms:
-    fields = dict(document)
-    for key in _SECONDS:
-        if key in fields:
-            fields[key] = timedelta(seconds=fields[key])
-    if "rate" in fields:
-        rate = dict(fields["rate"])
-        rate["burst"] = Burst(**rate["burst"]) if rate.get("burst") else None
-        fields["rate"] = RateLimit(**rate)
-    if "framed_routes" in fields:
-        fields["framed_routes"] = tuple(fields["framed_routes"])
-    if "extra" in fields:
-        fields["extra"] = tuple((name, operator, value) for name, operator, value in fields["extra"])
-    return Terms(**fields)
 
 
 def terms_id(terms: Terms) -> bytes:

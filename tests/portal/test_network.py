@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from aaa.decision import Terms
+from aaa.documents import terms_document, terms_from_document
 from core.clock import utc_now
 from core.rates import RateLimit
 from db.models import (
@@ -21,7 +22,7 @@ from db.models import (
     Service,
     TermsRecord,
 )
-from radius.terms import terms_document, terms_from_document, terms_id
+from radius.terms import terms_id
 from tests.portal.conftest import add_service, add_subscriber, make_isp, post
 from tests.rows import add_auth_event, add_session
 

@@ -8,6 +8,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from aaa.decision import Terms
+from aaa.documents import terms_document
 from core.crypto import SecretUnreadable
 from core.rates import RateLimit
 from radius.coa import Answer
@@ -26,7 +27,7 @@ from radius.enforcement import (
     verify,
 )
 from radius.orders import Measure, Result
-from radius.terms import terms_document, terms_id
+from radius.terms import terms_id
 from tests.factories import Isp
 
 NOW = datetime(2027, 3, 10, 15, 0, tzinfo=UTC)

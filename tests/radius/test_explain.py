@@ -6,11 +6,12 @@ import pytest
 
 from aaa.authorize import authorize
 from aaa.decision import Accept, Reason, Reject, Terms, WalledGarden
+from aaa.documents import terms_document
 from core.clock import utc_now
 from core.rates import RateLimit
 from db.models import EnforcementOrder, ServiceMac, TermsRecord
 from radius.explain import explain_name, resolve_name, spellings
-from radius.terms import terms_document, terms_id
+from radius.terms import terms_id
 from tests.rows import add_auth_event, add_nas, add_operator, add_plan, add_service, add_session
 
 NOW = utc_now()

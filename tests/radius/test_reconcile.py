@@ -8,11 +8,12 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from aaa.decision import Terms
+from aaa.documents import terms_document
 from core.clock import utc_now
 from core.rates import RateLimit
 from radius import reconcile as module
 from radius.reconcile import find_drift, purge_log, reconcile
-from radius.terms import terms_document, terms_id
+from radius.terms import terms_id
 from tests.factories import Isp
 
 NOW = datetime(2027, 3, 10, 15, 0, tzinfo=UTC)

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from aaa.authorize import authorize
 from aaa.decision import Reject, Terms
+from aaa.documents import terms_document, terms_from_document
 from core.rates import RateLimit
-from radius.terms import Grant, class_value, parse_class, terms_document, terms_from_document, terms_id
+from radius.terms import Grant, class_value, parse_class, terms_id
 from tests.radius.facts import NOW, policies, services
 
 TERMS = Terms(RateLimit(20_000_000, 5_000_000), address_list="active", framed_ip="10.0.0.1")
