@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     )
     auth_port: Port = Field(1812, description="UDP port for Access-Request (RFC 2865).")
     acct_port: Port = Field(1813, description="UDP port for Accounting-Request (RFC 2866).")
+    radsec_port: Port | None = Field(
+        None,
+        description="TCP port for RadSec, RADIUS over TLS (RFC 6614, 2083 by custom). Unset: no RadSec. Each NAS needs"
+        " a certificate from `portico radsec certificate`.",
+    )
     radiusd_threads: int = Field(4, ge=1, le=32, description="Worker threads of radiusd; 4 to 8 measured best.")
     journal_sync: bool = Field(
         False,
@@ -186,6 +191,11 @@ class Settings(BaseSettings):
     @property
     def image_dir(self) -> Path:
         return self.data_dir / "image"
+
+    @property
+    def radsec_dir(self) -> Path:
+        """Keys and certificates of RadSec."""
+        return self.data_dir / "radsec"
 
     @property
     def log_dir(self) -> Path:

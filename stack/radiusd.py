@@ -11,6 +11,7 @@ from core.settings import Settings
 from stack.accounts import piece_account
 from stack.installation import PROJECT, piece_environment
 from stack.pieces import Piece
+from stack.radsec import Authority
 
 PROGRAM = "/usr/sbin/freeradius"
 CONFIGURATION = PROJECT / "freeradius-config"
@@ -28,6 +29,8 @@ def radiusd_environment(settings: Settings) -> dict[str, str]:
         "PORTICO_JOURNAL_DIR": str(settings.journal_dir),
         "PORTICO_IMAGE_DIR": str(settings.image_dir),
         "PORTICO_JOURNAL_SYNC": "true" if settings.journal_sync else "false",
+        "PORTICO_RADSEC_DIR": str(settings.radsec_dir),
+        "PORTICO_RADSEC_SITE": str(CONFIGURATION / ("sites-available/radsec" if settings.radsec_port else "no-radsec")),
         "PORTICO_HOME": str(PROJECT),
         "PORTICO_SITE_PACKAGES": sysconfig.get_path("purelib"),
     }
@@ -39,7 +42,9 @@ def radiusd_command(settings: Settings) -> list[str]:
 
 
 def radiusd_piece(settings: Settings) -> Piece:
-    """Return radiusd as a piece."""
+    """Return radiusd as a piece. Where RadSec is on and has no certificate yet, it gets one."""
+    if settings.radsec_port is not None:
+        Authority(settings.radsec_dir, piece_account(settings)).ensure_server()
     return Piece(
         "radiusd",
         tuple(radiusd_command(settings)),
