@@ -20,16 +20,18 @@ _NAME = "PORTICO_SECRET_KEYS"
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column of sealed values, and the purpose that is sealed into them."""
+    """A column of sealed values, the purpose that is sealed into them, and the column that tells the rows apart."""
 
     table: str
     column: str
     purpose: str
+    key: str = "id"
 
 
 SEALED_COLUMNS = (
     SealedColumn("nas", "secret", "nas.secret"),
     SealedColumn("service", "password", "service.password"),
+    SealedColumn("router", "api_password", "router.password", key="nas_id"),
     SealedColumn("alert_recipient", "address", "alert_recipient.address"),
     SealedColumn("notification", "address", "notification.address"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),
@@ -105,11 +107,15 @@ def _ids(text: str) -> list[int]:
 
 
 def _reseal_column(connection: psycopg.Connection, keyring: Keyring, column: SealedColumn) -> int:
-    names = {"table": sql.Identifier(column.table), "column": sql.Identifier(column.column)}
+    names = {
+        "table": sql.Identifier(column.table),
+        "column": sql.Identifier(column.column),
+        "key": sql.Identifier(column.key),
+    }
     select = sql.SQL(
-        "SELECT id, {column} FROM {table} WHERE get_byte({column}, 0) <> %s ORDER BY id LIMIT %s FOR UPDATE"
+        "SELECT {key}, {column} FROM {table} WHERE get_byte({column}, 0) <> %s ORDER BY {key} LIMIT %s FOR UPDATE"
     ).format(**names)
-    update = sql.SQL("UPDATE {table} SET {column} = %s WHERE id = %s").format(**names)
+    update = sql.SQL("UPDATE {table} SET {column} = %s WHERE {key} = %s").format(**names)
     count = 0
     while True:
         with connection.transaction():

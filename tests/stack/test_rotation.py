@@ -82,6 +82,19 @@ def test_a_service_without_a_password_is_left_alone(isp, connection):
     assert connection.execute("SELECT password FROM service").fetchone() == (None,)
 
 
+def test_the_password_of_a_routers_api_is_sealed_again(isp, connection):
+    old = isp.settings.keyring
+    connection.execute(
+        "INSERT INTO router (nas_id, operator_id, api_user, api_password) VALUES (%s, %s, 'portico', %s)",
+        (isp.nas_id, isp.operator_id, old.seal("router.password", "xyzzy")),
+    )
+    newest = Keyring.parse(with_newest_key_first(with_new_key(isp.settings.secret_keys.get_secret_value())))
+    assert reseal(connection, newest) == 2
+    (sealed,) = connection.execute("SELECT api_password FROM router").fetchone()
+    assert sealed[0] == newest.sealing_id
+    assert newest.open("router.password", sealed) == "xyzzy"
+
+
 def test_a_lost_key_stops_the_change_before_anything_is_lost(isp, connection):
     before = connection.execute("SELECT secret FROM nas").fetchone()
     with pytest.raises(SecretUnreadable):
