@@ -103,6 +103,17 @@ def create_service(
     return service
 
 
+def problems_alone(terms: ServiceTerms, password: str | None) -> tuple[ServiceTerms, list[FieldProblem]]:
+    """Return the terms as they would be stored, and what is wrong with them and the password.
+
+    Only what can be told without the database, for who checks thousands and looks for doubles by itself: that the
+    plan and the NAS exist, and that name and addresses are nobody else's, is not asked. Raises Invalid for an access
+    method that is not entered by people.
+    """
+    problems = _password_problems(terms.access_method, password)
+    return _checked_alone(terms, problems), problems
+
+
 def change_service(session: Session, actor: Actor, service: Service, terms: ServiceTerms, seen: int) -> None:
     """Change a service of which version `seen` was shown. Raises Invalid, ChangedMeanwhile and WrongState."""
     _lock(session, service)
@@ -324,6 +335,20 @@ def _checked(
 ) -> ServiceTerms:
     """Return the terms as they are stored. Raises Invalid with these problems and everything else that is wrong."""
     problems = [*problems]
+    terms = _checked_alone(terms, problems)
+    plan = session.get(RatePlan, terms.plan_id)
+    if plan is None:
+        problems.append(FieldProblem("plan_id", Problem.UNKNOWN_PLAN))
+    if terms.nas_id is not None and session.get(Nas, terms.nas_id) is None:
+        problems.append(FieldProblem("nas_id", Problem.UNKNOWN_NAS))
+    problems += _conflicts(session, operator_id, terms, service_id)
+    if problems:
+        raise Invalid(*problems)
+    return terms
+
+
+def _checked_alone(terms: ServiceTerms, problems: list[FieldProblem]) -> ServiceTerms:
+    """Return the terms as they are stored, and add what is wrong with them whatever else there is."""
     if terms.access_method not in ENTERED:
         raise Invalid(FieldProblem("access_method", Problem.UNKNOWN_CHOICE))
     terms = replace(
@@ -336,11 +361,6 @@ def _checked(
         macs=_checked_macs(terms.macs, problems),
         extra=_checked_extra(terms.extra, problems),
     )
-    plan = session.get(RatePlan, terms.plan_id)
-    if plan is None:
-        problems.append(FieldProblem("plan_id", Problem.UNKNOWN_PLAN))
-    if terms.nas_id is not None and session.get(Nas, terms.nas_id) is None:
-        problems.append(FieldProblem("nas_id", Problem.UNKNOWN_NAS))
     if terms.management not in ("automatic", "manual"):
         problems.append(FieldProblem("management", Problem.UNKNOWN_CHOICE))
     if terms.mac_binding not in set(MacBinding):
@@ -352,16 +372,15 @@ def _checked(
     if (terms.rate_download is None) != (terms.rate_upload is None):
         missing = "rate_download" if terms.rate_download is None else "rate_upload"
         problems.append(FieldProblem(missing, Problem.BOTH_OR_NEITHER))
-    for name in ("rate_download", "rate_upload"):
-        if (getattr(terms, name) or 1) <= 0:
-            problems.append(FieldProblem(name, Problem.NOT_POSITIVE))
+    problems += [
+        FieldProblem(name, Problem.NOT_POSITIVE)
+        for name in ("rate_download", "rate_upload")
+        if (getattr(terms, name) or 1) <= 0
+    ]
     if terms.pool is not None and (len(terms.pool.encode()) > 63 or not terms.pool.isprintable()):
         problems.append(FieldProblem("pool", Problem.TOO_LONG, {"limit": "63"}))
     problems += _range("session_limit", terms.session_limit, 0, 1000)
     problems += _range("max_macs", terms.max_macs, 1, 100)
-    problems += _conflicts(session, operator_id, terms, service_id)
-    if problems:
-        raise Invalid(*problems)
     return terms
 
 

@@ -1,0 +1,1 @@
+"""Where clients come from: each module turns one kind of source into candidates."""

@@ -1,0 +1,16 @@
+"""The jobs of this package, by kind; a worker looks here for what a queued job is done by."""
+
+from collections.abc import Mapping
+
+from crm.jobs import JobFunction
+from network import shadow
+from network.importing import jobs as importing
+
+JOBS: Mapping[str, JobFunction] = {
+    importing.READ: importing.read_router,
+    importing.WRITE: importing.write_batch,
+    importing.UNDO: importing.undo_batch,
+    shadow.LOOK: shadow.run_look,
+    shadow.TAKE_OVER: shadow.run_take_over,
+    shadow.GIVE_BACK: shadow.run_give_back,
+}
