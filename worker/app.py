@@ -83,6 +83,27 @@ class Doing(bootsteps.StartStopStep):
         self.stop(parent)
 
 
+class Provisioning(bootsteps.StartStopStep):
+    """Keeps routers as they should be, on a thread, while the worker runs."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._provisioner: Any = None
+
+    def start(self, parent: Any) -> None:
+        from worker.provisioner import Provisioner
+
+        self._provisioner = Provisioner(settings)
+        self._provisioner.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._provisioner is not None:
+            self._provisioner.stop()
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+
 class Beating(bootsteps.StartStopStep):
     """Runs the beat on a thread; Celery's own `--beat` forks a second process, which outlives a killed worker.
 
@@ -107,5 +128,6 @@ class Beating(bootsteps.StartStopStep):
 
 app.steps["worker"].add(Enforcing)
 app.steps["worker"].add(Doing)
+app.steps["worker"].add(Provisioning)
 app.steps["worker"].add(Beating)
 __all__ = ["Settings", "app"]
