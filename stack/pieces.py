@@ -26,6 +26,7 @@ class Piece:
 
     `stop_signal` asks it to end in an orderly way, which it may take `stop_seconds` for. `ready` is polled from
     when it was started; None means that it is ready at once. The supervisor does not print lines with `noise` in them.
+    `capabilities` are what it keeps of root's rights (capabilities(7), without `cap_`); it can get no others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Piece:
     ready: Callable[[], bool] | None = field(default=None, compare=False)
     ready_seconds: float = 60.0
     noise: str | None = None
+    capabilities: tuple[str, ...] = ()
 
     def full_command(self) -> list[str]:
         """Return the command that drops to the piece's user and ends with its parent.
@@ -48,6 +50,9 @@ class Piece:
         wrapped = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")]
         if os.geteuid() == 0:
             wrapped += [f"--reuid={self.account.uid}", f"--regid={self.account.gid}", "--clear-groups"]
+            if self.capabilities:
+                kept = ",".join(("-all", *(f"+{name}" for name in self.capabilities)))
+                wrapped += [f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
         return [*wrapped, "--no-new-privs", "--", *self.command]
 
 

@@ -15,6 +15,7 @@ from stack.accounts import become, piece_account, prepare_directories
 from stack.installation import PROJECT, piece_environment, programs_directory
 from stack.pieces import Piece
 from stack.radiusd import radiusd_piece, udp_port_is_bound
+from stack.vpn import left_out, prepare_vpn, vpn_piece
 
 WORKER_THREADS = 8
 """What a worker does is waiting for routers and PostgreSQL, so threads serve it, and cost the least memory."""
@@ -22,10 +23,16 @@ WORKER_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A piece of ours: the module without which it cannot run, and its description for some settings."""
+    """A piece of ours: the module without which it cannot run, and its description for some settings.
+
+    `prepare` is what root does for it before it gives up its rights. `left_out` says in one line why it is not
+    started here, and raises BadSettings where the settings insist on it.
+    """
 
     module: str
     piece: Callable[[Settings], Piece]
+    prepare: Callable[[Settings], None] | None = None
+    left_out: Callable[[Settings], str | None] | None = None
 
 
 def loader_piece(settings: Settings) -> Piece:
@@ -96,6 +103,7 @@ PROGRAMS: dict[str, Program] = {
     "loader": Program("radius.loader", loader_piece),
     "worker": Program("worker.app", worker_piece),
     "portal": Program("portal.wsgi", portal_piece),
+    "vpn": Program("network.vpn_server", vpn_piece, prepare_vpn, left_out),
     "lab": Program("lab.__main__", lab_piece),
 }
 """Our pieces in the order in which they start; they stop in the reverse order."""

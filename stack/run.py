@@ -103,7 +103,12 @@ async def _start_all(settings: Settings, supervisor: Supervisor) -> dict[str, st
         if not is_there(program.module):
             say(name, f"left out: this version has no {program.module}")
             continue
+        if program.left_out is not None and (reason := program.left_out(settings)) is not None:
+            say(name, f"left out: {reason}")
+            continue
         try:
+            if program.prepare is not None:
+                program.prepare(settings)
             await supervisor.start(program.piece(settings))
         except PieceFailed as problem:
             say("portico", f"{problem}; the others go on, and it is tried again")

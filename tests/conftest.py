@@ -77,6 +77,7 @@ def fresh_settings(directory: Path) -> Settings:
             portal_port=free_port(socket.SOCK_STREAM),
             lab_coa_port=free_port(),
             demo=False,
+            vpn="off",
         )
     finally:
         os.environ.update(kept)
