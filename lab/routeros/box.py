@@ -4,12 +4,13 @@
 
 - `box.table(path)` has the rows; `put`, `change` and `drop` there need no menu's leave and trouble no hook. Fields are
   text as RouterOS prints it (`"true"`, `"1h2m"`, `"5000000/40000000"`); a dynamic row has `"dynamic": "true"`.
+- `box.fill(path, fields)` adds a row with the menu's defaults; `box.rows(path)` returns what a print shows.
 - `box.settings(path)` is the one row of a menu of settings.
 - `box.guard(path, function)` is asked before what a person does: `function(kind, call, row, fields)` with kind `add`,
   `set` or `remove`; it may raise `Trap` to refuse, and change `fields`, which are about to be stored (`row` is None for
   an add).
 - `box.on(path, function)` is told after it: `function(change)`, see `table.Change`.
-- `box.table(path).watchers` see every change, also those made by code; `listen` stands on them.
+- `box.watch(path, function)` is told every change, also those made by code; `listen` stands on the same.
 - `box.refresh(path, function)` is called before each print, find, get or count of that path, to bring its rows up to
   date.
 - `box.compute(path, field, function)` gives a field when a row is shown: `function(row)` returns the text, None for
@@ -30,6 +31,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from threading import RLock
 from zoneinfo import ZoneInfo
 
@@ -100,7 +102,7 @@ class Box:
         self.pinged: Callable[[str], float | None] = a_ping
         self.traffic: Callable[[Row], Mapping[str, int]] = no_traffic
         self._tables: dict[str, Table] = {}
-        self._fields: dict[str, dict[str, Field]] = {}
+        self._waiting: dict[str, list[Reaction]] = {}
         self._guards: dict[str, list[Guard]] = {}
         self._reactions: dict[str, list[Reaction]] = {}
         self._refreshers: dict[str, list[Callable[[Table], None]]] = {}
@@ -124,30 +126,40 @@ class Box:
             return found
         menu = MENUS.get(path)
         if menu is None or not self._stands(menu):
-            raise Trap("no such command prefix", MISSING)
+            raise self._no_such(path)
         with self.lock:
             fields = self.fields(path)
             table = self._tables[path] = Table(menu, fields, self.lock)
-            defaults = {name: each.default for name, each in fields.items() if each.default}
+            defaults = {name: each.default for name, each in fields.items() if each.default is not None}
             for row in menu.first or (({},) if menu.single else ()):
                 kept = {name: value for name, value in row.items() if name in fields}
                 table.put({**defaults, **kept}, number=int(row[".id"].removeprefix("*"), 16) if ".id" in row else None)
+            table.watchers += self._waiting.pop(path, [])
         return table
 
     def settings(self, path: str) -> Row:
         """Return the one row of a menu of settings."""
         return next(iter(self.table(path)))
 
-    def fields(self, path: str) -> dict[str, Field]:
+    def fields(self, path: str) -> Mapping[str, Field]:
         """Return the fields that a menu has in this version, by name."""
-        found = self._fields.get(path)
-        if found is None:
-            found = self._fields[path] = MENUS[path].fields_of(self.version)
-        return found
+        return _fields_of(path, self.version)
+
+    def fill(self, path: str, fields: Mapping[str, str]) -> Row:
+        """Add a row with the menu's defaults for what is not given, and without any of its rules."""
+        known = self.fields(path)
+        defaults = {name: each.default for name, each in known.items() if each.default is not None}
+        both = {**defaults, **fields}
+        ordered = {name: both[name] for name in known if name in both}
+        return self.table(path).put({**ordered, **both})
 
     def sensitive(self, path: str) -> list[str]:
         """Return the names of the fields that are masked for who lacks the policy."""
         return [each.name for each in self.fields(path).values() if each.sensitive]
+
+    def rows(self, path: str) -> list[dict[str, str]]:
+        """Return a menu as somebody with all rights sees it, ids included."""
+        return self.run(f"{path}/print").rows
 
     def row_named(self, table: Table, name: str) -> Row:
         """Return the row of an id (`*1A`) or of a name. Raises Trap if it is gone."""
@@ -179,6 +191,19 @@ class Box:
     def command(self, path: str, function: Command, policy: str = "read") -> None:
         """Add or replace a command, named with its menu: `/ip/dhcp-server/lease/make-static`."""
         self._commands[path] = (function, policy)
+
+    def watch(self, path: str, function: Reaction) -> None:
+        """Tell this function every change in a menu, whoever made it, from when the menu is first looked at."""
+        table = self._tables.get(path)
+        if table is not None:
+            table.watchers.append(function)
+        else:
+            self._waiting.setdefault(path, []).append(function)
+
+    def opened(self, path: str) -> list[Table]:
+        """Return the table of a menu if anybody looked at it yet; tables are made when they are first wanted."""
+        table = self._tables.get(path)
+        return [table] if table is not None else []
 
     def add_user(self, name: str, user: User) -> Row:
         """Add a user, and the group it is in if it names policies of its own."""
@@ -298,8 +323,20 @@ class Box:
                 function()
             self.log("system,info", "router rebooted")
 
+    def _no_such(self, path: str) -> Trap:
+        first = path.split("/")[1] if path else ""
+        if self.version.major >= 7 and not any(known.split("/")[1] == first for known in MENUS):
+            return Trap(f"no such command or directory ({first})", MISSING)
+        return Trap("no such command prefix", MISSING)
+
     def _stands(self, menu: Menu) -> bool:
         return menu.stands_in(self.version) and (not menu.package or menu.package in self.packages)
+
+
+@cache
+def _fields_of(path: str, version: Version) -> Mapping[str, Field]:
+    """Boxes of one version share this; there may be a thousand of them."""
+    return MENUS[path].fields_of(version)
 
 
 _LOG_LINES = 1000

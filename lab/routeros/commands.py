@@ -73,6 +73,8 @@ class Call:
         for name in names:
             if name in self.arguments:
                 return self.arguments[name]
+        if default is None and names[0] == ".id":
+            raise Trap("missing =.id=", MISSING)
         if default is None:
             raise Trap(f"missing value(s) of argument(s) {names[0]}", MISSING)
         return default
@@ -172,7 +174,7 @@ def unset(call: Call) -> None:
     name = call.argument("value-name")
     known = call.box.fields(call.path)
     if name not in known:
-        raise Trap(f"unknown parameter {name}", MISSING)
+        raise unknown_parameter(call.box, name)
     if known[name].required or known[name].readonly:
         raise Trap(f"failure: cannot unset {name}", GENERAL)
     for row in call.targets():
@@ -204,12 +206,14 @@ def remove(call: Call) -> None:
 
 
 def move(call: Call) -> None:
-    """`move`: rows before another, or to the end."""
+    """`move`: rows before another, in the order in which they are named; to the end where the other is not there."""
     if not call.menu.ordered:
         raise Trap("no such command", MISSING)
     rows = call.targets()
-    destination = call.argument("destination", default="")
-    call.table.move(rows, call.box.row_named(call.table, destination) if destination else None)
+    before = call.table.row(call.argument("destination", default=""))
+    if before in rows:
+        raise Trap("failure: can not move object before itself", GENERAL)
+    call.table.move(rows, before)
 
 
 def reset_counters(call: Call) -> None:
@@ -264,11 +268,12 @@ def read_fields(call: Call, known: Mapping[str, Field], given: Fields) -> dict[s
 
 
 def _read(box: "Box", spec: Field, value: str) -> str:
-    if value == "" and spec.default is None:
+    if value == "" and not spec.default:
         return ""
     if spec.refers and not (value in spec.words or _is_address(value)):
-        if not any(box.table(menu).first(name=value) for menu in spec.refers.split() if box.has(menu)):
-            raise Trap(f"input does not match any value of {spec.name}", BAD_VALUE)
+        name = value.removeprefix("!") if spec.matched else value
+        if not any(box.table(menu).first(name=name) for menu in spec.refers.split() if box.has(menu)):
+            raise Trap(f"input does not match any value of {spec.matched or spec.name}", BAD_VALUE)
         return value
     if value in spec.words:
         return value
@@ -291,7 +296,12 @@ def _is_address(value: str) -> bool:
 def _unknown(call: Call, names: Iterable[str]) -> None:
     for name in sorted(names):
         if not name.startswith("."):
-            raise Trap(f"unknown parameter {name}", MISSING)
+            raise unknown_parameter(call.box, name)
+
+
+def unknown_parameter(box: "Box", name: str) -> Trap:
+    """Return what an unknown argument is answered with: RouterOS 6 does not say which."""
+    return Trap(f"unknown parameter {name}" if box.version.major >= 7 else "unknown parameter", MISSING)
 
 
 def _chosen(call: Call) -> Iterator[dict[str, str]]:
@@ -345,8 +355,11 @@ def _switch(call: Call, disabled: str) -> None:
 
 
 def _refuse_duplicate(table: Table, fields: Fields, itself: Row | None) -> None:
+    if not table.menu.clashes_disabled and fields.get("disabled") == "true":
+        return
     for group, (names, message) in enumerate(table.menu.unique):
         if not all(fields.get(name) for name in names[:1]):
             continue
-        if any(row is not itself for row in table.like(fields, group)):
+        clashes = table.menu.clashes_disabled
+        if any(row is not itself and (clashes or not row.is_true("disabled")) for row in table.like(fields, group)):
             raise Trap(message, GENERAL)

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
+from lab.routeros import interfaces, rules
 from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Trap
 from lab.routeros.menus.kinds import seconds_of, time_text
 from lab.routeros.policy import FULL, READ, WRITE, policy_text
@@ -18,8 +19,9 @@ def install(box: "Box") -> None:
     """Fill a new box."""
     _groups(box)
     _services(box)
-    _interfaces(box)
     _system(box)
+    rules.install(box)
+    interfaces.install(box)
     box.command("/ping", ping, "test")
     box.command("/tool/ping", ping, "test")
     box.command("/interface/monitor-traffic", monitor_traffic, "read")
@@ -47,21 +49,9 @@ def _services(box: "Box") -> None:
     }
     limit = str(box.version.max_sessions or "")
     for name, port in ports.items():
-        disabled = "true" if name == "www-ssl" else "false"
-        row = {"name": name, "port": str(port), "disabled": disabled, "invalid": "false", "max-sessions": limit}
+        row = {"name": name, "port": str(port), "address": "", "max-sessions": limit, "invalid": "false"}
+        row |= {"disabled": "true" if name == "www-ssl" else "false", "dynamic": "false"}
         services.put(row | ({"certificate": "none"} if name.endswith("-ssl") else {}))
-
-
-def _interfaces(box: "Box") -> None:
-    table = box.table("/interface")
-    for number, name in enumerate(box.hardware.interfaces):
-        mac = f"48:A9:8A:{box.boots:02X}:10:{number:02X}"
-        table.put(
-            {"name": name, "default-name": name, "type": "ether", "mtu": "1500", "actual-mtu": "1500", "l2mtu": "1596"}
-            | {"mac-address": mac, "running": "true", "disabled": "false", "link-downs": "0", "rx-byte": "0"}
-            | {"tx-byte": "0", "rx-packet": "0", "tx-packet": "0", "rx-drop": "0", "tx-drop": "0", "rx-error": "0"}
-            | {"tx-error": "0", "last-link-up-time": box.version.instant(box.now)}
-        )
 
 
 def _system(box: "Box") -> None:

@@ -4,12 +4,12 @@ A table takes what it is given: the rules of the menu (kinds, duplicates, what m
 so that a scenario can hold what a real router holds and nobody could enter today.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from typing import Literal
 
-from lab.routeros.menus.spec import Menu
+from lab.routeros.menus.spec import Field, Menu
 
 Happened = Literal["add", "set", "remove"]
 
@@ -58,10 +58,11 @@ class Change:
 class Table:
     """The rows of a menu in their order. All methods may be called from any thread."""
 
-    def __init__(self, menu: Menu, fields: Iterable[str], lock: RLock) -> None:
+    def __init__(self, menu: Menu, fields: Mapping[str, Field], lock: RLock) -> None:
         self.menu = menu
         self.watchers: list[Callable[[Change], None]] = []
         self.known = frozenset(fields)
+        self._shown_empty = frozenset(name for name, each in fields.items() if each.default == "")
         self._lock = lock
         self._rows: dict[int, Row] = {}
         self._next = 1
@@ -94,11 +95,11 @@ class Table:
     def put(
         self, fields: Mapping[str, str], *, before: Row | None = None, number: int | None = None, user: str = ""
     ) -> Row:
-        """Add a row as it is, without the menu's rules; fields that are empty are left out."""
+        """Add a row as it is, without the menu's rules and defaults. Empty fields are left out where unshown."""
         with self._lock:
             chosen = self._next if number is None else number
             self._next = max(self._next, chosen + 1) if chosen < _FIXED else self._next
-            row = Row(chosen, {name: value for name, value in fields.items() if value != ""})
+            row = Row(chosen, self._shown(fields))
             if before is None:
                 self._rows[chosen] = row
             else:
@@ -108,14 +109,15 @@ class Table:
             return row
 
     def change(self, row: Row, fields: Mapping[str, str], *, user: str = "") -> None:
-        """Set fields of a row as they are; an empty value takes the field away."""
+        """Set fields of a row as they are; an empty value takes the field away. Does nothing to a row that is gone."""
         with self._lock:
             before = row.fields
             if all(before.get(name, "") == value for name, value in fields.items()):
                 return
+            if row.number not in self._rows:
+                return
             self._forget(row)
-            merged = {**before, **fields}
-            row.fields = {name: value for name, value in merged.items() if value != ""}
+            row.fields = self._shown({**before, **fields})
             self._remember(row)
             self._tell(Change("set", self.menu.path, row, before, fields, user))
 
@@ -158,6 +160,9 @@ class Table:
                     self._next += 1
                 self._rows[row.number] = row
                 self._remember(row)
+
+    def _shown(self, fields: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in fields.items() if value != "" or name in self._shown_empty}
 
     def _insert_before(self, row: Row, before: Row) -> None:
         rows: dict[int, Row] = {}

@@ -14,6 +14,9 @@ from lab.routeros.menus.spec import Field, Menu, choice, flag, reference, told, 
 
 _PROTOCOLS = "tcp udp icmp gre ipsec-esp ipsec-ah ipencap igmp ospf icmpv6 sctp udp-lite vrrp l2tp"
 
+_INTERFACES = ("in-interface", "out-interface")
+_ALL_OF_A_KIND = "all-ppp all-ethernet all-vlan all-wireless dynamic"
+
 
 def _matchers() -> tuple[Field, ...]:
     return (
@@ -29,10 +32,8 @@ def _matchers() -> tuple[Field, ...]:
         value("dst-port", negated(_ports)),
         value("port", negated(_ports)),
         value("src-mac-address", negated(mac)),
-        value("in-interface"),
-        value("out-interface"),
-        value("in-interface-list"),
-        value("out-interface-list"),
+        *(reference(name, "/interface", words=_ALL_OF_A_KIND, matched="interface") for name in _INTERFACES),
+        *(reference(f"{name}-list", "/interface/list", matched="interface-list") for name in _INTERFACES),
         value("connection-state"),
         value("connection-nat-state"),
         value("connection-mark"),
@@ -52,10 +53,10 @@ def _matchers() -> tuple[Field, ...]:
         value("nth"),
         value("address-list"),
         value("address-list-timeout"),
-        flag("log"),
+        flag("log", None),
         value("log-prefix"),
         flag("invalid", readonly=True),
-        *told("bytes packets"),
+        *told("bytes packets", "0"),
     )
 
 
@@ -88,6 +89,7 @@ FILTER = Menu(
     ),
     ordered=True,
     disables=True,
+    quiet=True,
     dynamic=True,
 )
 NAT = Menu(
@@ -102,11 +104,12 @@ NAT = Menu(
         ),
         value("to-addresses", address_or_range),
         value("to-ports", _ports),
-        flag("randomise-ports", default=""),
-        flag("randomize-ports", default=""),
+        flag("randomise-ports", None),
+        flag("randomize-ports", None),
     ),
     ordered=True,
     disables=True,
+    quiet=True,
     dynamic=True,
 )
 MANGLE = Menu(
@@ -123,10 +126,11 @@ MANGLE = Menu(
         value("new-connection-mark"),
         value("new-routing-mark"),
         value("new-mss"),
-        flag("passthrough", default=""),
+        flag("passthrough", None),
     ),
     ordered=True,
     disables=True,
+    quiet=True,
     dynamic=True,
 )
 RAW = Menu(
@@ -134,6 +138,7 @@ RAW = Menu(
     (*_matchers(), choice("action", "accept drop jump return log passthrough notrack", "accept")),
     ordered=True,
     disables=True,
+    quiet=True,
     dynamic=True,
 )
 ADDRESS_LIST = Menu(
@@ -145,6 +150,7 @@ ADDRESS_LIST = Menu(
         *told("creation-time"),
     ),
     unique=((("address", "list"), "failure: already have such entry"),),
+    clashes_disabled=False,
     disables=True,
     dynamic=True,
 )

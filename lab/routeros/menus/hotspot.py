@@ -15,7 +15,7 @@ from lab.routeros.menus.spec import Menu, choice, choices, flag, reference, told
 SERVER = Menu(
     "/ip/hotspot",
     (
-        value("name", required=False, default="hotspot1"),
+        value("name"),
         reference("interface", "/interface", required=True),
         reference("address-pool", "/ip/pool", "none", words="none"),
         reference("profile", "/ip/hotspot/profile", "default"),
@@ -131,8 +131,9 @@ USER = Menu(
         value("limit-bytes-in", byte_count),
         value("limit-bytes-out", byte_count),
         value("limit-bytes-total", byte_count),
-        *told("uptime bytes-in bytes-out packets-in packets-out"),
-        flag("default", "", readonly=True),
+        *told("uptime", "0s"),
+        *told("bytes-in bytes-out packets-in packets-out", "0"),
+        flag("default", None, readonly=True),
     ),
     unique=((("name", "server"), "failure: already have user with this name for this server"),),
     disables=True,

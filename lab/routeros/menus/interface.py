@@ -26,7 +26,7 @@ def _counters() -> tuple[Field, ...]:
 def _dial(*more: Field) -> tuple[Field, ...]:
     """Fields of the tunnels that a router dials."""
     return (
-        value("name", required=False),
+        value("name"),
         value("max-mtu", integer, "1450"),
         value("user", required=True),
         value("password", sensitive=True),
@@ -48,7 +48,7 @@ INTERFACE = Menu(
         value("l2mtu", integer),
         *told("type actual-mtu max-l2mtu mac-address default-name"),
         flag("running", readonly=True),
-        flag("slave", "", readonly=True),
+        flag("slave", None, readonly=True),
         *_counters(),
     ),
     unique=(_NAME,),
@@ -66,7 +66,7 @@ ETHERNET = Menu(
         value("speed"),
         flag("auto-negotiation", "true"),
         flag("running", readonly=True),
-        flag("slave", "", readonly=True),
+        flag("slave", None, readonly=True),
         *told("default-name orig-mac-address driver-rx-byte driver-tx-byte"),
     ),
     unique=(_NAME,),
@@ -77,7 +77,7 @@ ETHERNET = Menu(
 BRIDGE = Menu(
     "/interface/bridge",
     (
-        value("name", required=True),
+        value("name"),
         value("mtu", either(integer, lambda word: word), "auto"),
         choice("protocol-mode", "none rstp stp mstp", "rstp"),
         flag("vlan-filtering"),
@@ -103,7 +103,7 @@ BRIDGE_PORT = Menu(
 VLAN = Menu(
     "/interface/vlan",
     (
-        value("name", required=True),
+        value("name"),
         value("vlan-id", integer, "1"),
         reference("interface", "/interface", required=True),
         value("mtu", integer, "1500"),
@@ -116,7 +116,7 @@ VLAN = Menu(
 WIREGUARD = Menu(
     "/interface/wireguard",
     (
-        value("name", required=False),
+        value("name"),
         value("mtu", integer, "1420"),
         value("listen-port", port, "13231"),
         value("private-key", sensitive=True),
@@ -139,8 +139,8 @@ WIREGUARD_PEER = Menu(
         value("endpoint-port", port, "0"),
         value("allowed-address", several(long_prefix)),
         value("persistent-keepalive", duration),
-        flag("is-responder", default="", since=(7, 15), until=(7, 17)),
-        flag("responder", default="", since=(7, 17)),
+        flag("is-responder", None, since=(7, 15), until=(7, 17)),
+        flag("responder", None, since=(7, 17)),
         value("client-address", several(interface_address), since=(7, 15)),
         *told("current-endpoint-address current-endpoint-port rx tx last-handshake"),
     ),
@@ -169,7 +169,7 @@ OVPN_CLIENT = Menu(
         flag("verify-server-certificate", since=(6, 45)),
         choice("tls-version", "any only-1.2", "any", since=(7,)),
         flag("route-nopull", since=(7,)),
-        flag("use-peer-dns", default="", since=(7,)),
+        flag("use-peer-dns", None, since=(7,)),
     ),
     unique=(_NAME,),
     disables=True,

@@ -14,9 +14,10 @@ V7: tuple[int, ...] = (7,)
 class Field:
     """One property.
 
-    `default` is what a row has when nothing was given, None for a field that is then absent. A `required` field must be
-    given. A `readonly` one is never taken from a person. A `sensitive` one is masked for who lacks that policy.
-    `refers` names the menu in whose `name` column the value must be, unless it is one of `words` or an address.
+    `default` is what a row has when nothing was given: None for a field that is absent then and when set to nothing,
+    the empty text for one that is shown though empty. A `required` field must be given. A `readonly` one is never taken
+    from a person. A `sensitive` one is masked for who lacks that policy. `refers` names the menus in whose
+    `name` column the value must be, unless it is one of `words` or an address.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Field:
     words: tuple[str, ...] = ()
     since: tuple[int, ...] = ()
     until: tuple[int, ...] = NEVER
+    matched: str = ""  # how a wrong reference is named, where not by the field
     known_values: bool = False  # a wrong value is answered as one of a closed list is
 
 
@@ -62,7 +64,7 @@ def choices(name: str, words: str, default: str | None = None, **more: object) -
     return Field(name, read, default, known_values=True, **more)  # type: ignore[arg-type]
 
 
-def flag(name: str, default: str = "false", **more: object) -> Field:
+def flag(name: str, default: str | None = "false", **more: object) -> Field:
     """Return a field that is true or false."""
     return Field(name, boolean, default, known_values=True, **more)  # type: ignore[arg-type]
 
@@ -72,9 +74,9 @@ def reference(name: str, menu: str, default: str | None = None, *, words: str = 
     return Field(name, anything, default, refers=menu, words=tuple(words.split()), **more)  # type: ignore[arg-type]
 
 
-def told(names: str, **more: object) -> tuple[Field, ...]:
+def told(names: str, default: str | None = None, **more: object) -> tuple[Field, ...]:
     """Return fields that the router tells and nobody sets."""
-    return tuple(Field(name, readonly=True, **more) for name in names.split())  # type: ignore[arg-type]
+    return tuple(Field(name, default=default, readonly=True, **more) for name in names.split())  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,15 @@ class Menu:
     """One menu.
 
     `unique` are the groups of fields of which no two rows may have the same values, each with what RouterOS answers.
-    `single` menus hold settings rather than rows. `first` are the rows of a box as it comes out of its carton; a row
-    whose `.id` is given gets that number.
+    `quiet` menus leave the flag `disabled` out until somebody has set it, as the firewall does. `single` menus hold
+    settings rather than rows. `first` are the rows of a box as it comes out of its carton; a row whose `.id` is given
+    gets that number.
     """
 
     path: str
     fields: tuple[Field, ...]
     unique: tuple[tuple[tuple[str, ...], str], ...] = ()
+    clashes_disabled: bool = True  # whether rows that are disabled count for that
     single: bool = False
     adds: bool = True
     removes: bool = True
@@ -96,6 +100,7 @@ class Menu:
     ordered: bool = False
     disables: bool = False
     comments: bool = True
+    quiet: bool = False
     dynamic: bool = False  # rows carry the flag `dynamic`
     since: tuple[int, ...] = ()
     until: tuple[int, ...] = NEVER
@@ -109,11 +114,11 @@ class Menu:
         """Whether this version has the menu."""
         return version.within(self.since, self.until)
 
-    def fields_of(self, version: Version) -> dict[str, Field]:
+    def fields_of(self, version: Version) -> Mapping[str, Field]:
         """Return the fields that this version has, by name, the flags of the menu among them."""
         known = {each.name: each for each in self.fields if version.within(each.since, each.until)}
         if self.disables:
-            known["disabled"] = _DISABLED
+            known["disabled"] = _QUIETLY_DISABLED if self.quiet else _DISABLED
         if self.comments and not self.single:
             known["comment"] = _COMMENT
         if self.dynamic:
@@ -122,5 +127,6 @@ class Menu:
 
 
 _DISABLED = flag("disabled")
+_QUIETLY_DISABLED = flag("disabled", None)
 _COMMENT = value("comment")
 _DYNAMIC = flag("dynamic", readonly=True)

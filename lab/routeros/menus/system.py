@@ -140,7 +140,7 @@ USER = Menu(
     (
         value("name", required=True),
         reference("group", "/user/group", required=True),
-        value("address", several(prefix)),
+        value("address", several(prefix), ""),
         value("password", sensitive=True),
         choice("inactivity-policy", "none logout lockscreen", "none", since=(7, 13)),
         value("inactivity-timeout", duration, "10m", since=(7, 13)),
@@ -206,7 +206,7 @@ SNMP_COMMUNITY = Menu(
         flag("write-access"),
         value("authentication-password", sensitive=True),
         value("encryption-password", sensitive=True),
-        flag("default", "", readonly=True),
+        flag("default", None, readonly=True),
     ),
     unique=((("name",), "failure: already have such name"),),
     disables=True,

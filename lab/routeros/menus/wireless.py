@@ -6,7 +6,7 @@ from lab.routeros.menus.spec import Menu, choice, choices, flag, reference, told
 WIRELESS = Menu(
     "/interface/wireless",
     (
-        value("name", required=False),
+        value("name"),
         reference("security-profile", "/interface/wireless/security-profiles", "default"),
         value("ssid", default="MikroTik"),
         value("mode", default="station"),
@@ -78,7 +78,7 @@ _WIFI = (7, 13)
 WIFI = Menu(
     "/interface/wifi",
     (
-        value("name", required=True),
+        value("name"),
         reference("configuration", "/interface/wifi/configuration"),
         reference("security", "/interface/wifi/security"),
         reference("aaa", "/interface/wifi/aaa"),
@@ -90,8 +90,8 @@ WIFI = Menu(
         value("security.passphrase", sensitive=True),
         reference("master-interface", "/interface/wifi"),
         flag("running", readonly=True),
-        flag("bound", "", readonly=True),
-        flag("master", "", readonly=True),
+        flag("bound", None, readonly=True),
+        flag("master", None, readonly=True),
         *told("default-name mac-address radio-mac"),
     ),
     unique=((("name",), "failure: already have interface with such name"),),
@@ -116,7 +116,7 @@ WIFI_CONFIGURATION = Menu(
         value("country"),
         reference("security", "/interface/wifi/security"),
         reference("aaa", "/interface/wifi/aaa"),
-        flag("hide-ssid", default=""),
+        flag("hide-ssid", None),
     ),
     unique=((("name",), "failure: already have such name"),),
     disables=True,
@@ -158,7 +158,7 @@ WIFI_ACCESS = Menu(
         value("ssid-regexp"),
         value("signal-range"),
         choice("action", "accept reject query-radius"),
-        flag("radius-accounting", default=""),
+        flag("radius-accounting", None),
         value("passphrase", sensitive=True),
         value("vlan-id"),
         *told("last-logged-in match-count"),
