@@ -41,7 +41,7 @@ def write(session: Session, actor: Actor, batch: ImportBatch, now: datetime, pro
     refused = [one for one in checked if one.terms is None and one.action is not Action.IGNORE]
     outcomes = [{"id": one.row.id, "state": "ignored"} for one in ignored]
     outcomes += [{"id": one.row.id, "state": "bad"} for one in refused]
-    session.execute(update(ImportRow), [*_wiped(outcomes)] or [{"id": 0, "state": "bad"}])
+    _note(session, outcomes)
     progress(len(ignored), len(refused))
     created = 0
     for begin in range(0, len(new), STEP):
@@ -75,9 +75,10 @@ def is_bad(row: ImportRow) -> bool:
     return row.state == "bad" or (row.action != Action.IGNORE and (barred(row) or bool(row.problems)))
 
 
-def _wiped(outcomes: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """Take the passwords out of rows that have had their turn: they stand in the services now, or nowhere."""
-    return [{**outcome, "password": None} for outcome in outcomes]
+def _note(session: Session, outcomes: Sequence[dict[str, Any]]) -> None:
+    """Write what came of rows, and take out their passwords: those stand in the services now, or nowhere."""
+    if outcomes:
+        session.execute(update(ImportRow), [{**outcome, "password": None} for outcome in outcomes])
 
 
 def _create(session: Session, batch: ImportBatch, step: Sequence[Checked], now: datetime) -> int:
@@ -126,9 +127,7 @@ def _create(session: Session, batch: ImportBatch, step: Sequence[Checked], now: 
         session.execute(insert(ServiceMac), macs)
     _keep_shadows(session, shadows)
     for state in ("created", "bad"):
-        same = [outcome for outcome in outcomes if outcome["state"] == state]
-        if same:
-            session.execute(update(ImportRow), [*_wiped(same)])
+        _note(session, [outcome for outcome in outcomes if outcome["state"] == state])
     return len(services)
 
 
@@ -197,7 +196,7 @@ def _update(session: Session, batch: ImportBatch, step: Sequence[Checked]) -> No
             }
         )
         shadows += _shadow(batch, one.row, service.id)
-    session.execute(update(ImportRow), [*_wiped(outcomes)])
+    _note(session, outcomes)
     _keep_shadows(session, shadows)
 
 
