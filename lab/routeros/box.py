@@ -96,6 +96,7 @@ class Box:
         self.zone = ZoneInfo(zone)
         self.booted_at = clock()
         self.boots = 0
+        self.boot_time = 0.0  # seconds that the box lets nobody in after a reboot
         self.computed: dict[str, dict[str, Compute]] = {}
         self.rebooted: list[Callable[[], None]] = []
         self.on_reboot: list[Callable[[], None]] = []
@@ -200,6 +201,12 @@ class Box:
         else:
             self._waiting.setdefault(path, []).append(function)
 
+    def unwatch(self, path: str, function: Reaction) -> None:
+        """Take such a function away again."""
+        for table in self.opened(path):
+            if function in table.watchers:
+                table.watchers.remove(function)
+
     def opened(self, path: str) -> list[Table]:
         """Return the table of a menu if anybody looked at it yet; tables are made when they are first wanted."""
         table = self._tables.get(path)
@@ -300,6 +307,11 @@ class Box:
     def uptime(self) -> float:
         """Seconds since the router was started."""
         return max(0.0, self.clock() - self.booted_at)
+
+    @property
+    def booting(self) -> bool:
+        """Whether the box was rebooted just now and lets nobody in yet."""
+        return self.boots > 0 and self.uptime < self.boot_time
 
     def log(self, topics: str, message: str) -> None:
         """Write a line to the router's log, which keeps the last thousand."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from typing import TYPE_CHECKING
 
 from lab.routeros import interfaces, rules
-from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Trap
+from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Ret, Trap
+from lab.routeros.export import export
 from lab.routeros.menus.kinds import seconds_of, time_text
 from lab.routeros.policy import FULL, READ, WRITE, policy_text
 from lab.routeros.table import Row
+from lab.routeros.wire import octets, text
 
 if TYPE_CHECKING:
     from lab.routeros.box import Box
@@ -27,6 +29,15 @@ def install(box: "Box") -> None:
     box.command("/interface/monitor-traffic", monitor_traffic, "read")
     box.command("/ip/dhcp-server/lease/make-static", make_static, "write")
     box.command("/system/reboot", reboot, "reboot")
+    box.command("/export", export_all, "read")
+    box.command("/execute", execute, "write")
+    if box.version.within((7, 13), ()):
+        box.command("/file/read", read_file, "read")
+
+
+_CHUNK = 32_768
+_CONTENTS_6 = 4_095
+_CONTENTS_7 = 61_440
 
 
 def _groups(box: "Box") -> None:
@@ -83,6 +94,7 @@ def _system(box: "Box") -> None:
     board = box.settings("/system/routerboard").fields
     board.update({"routerboard": "true", "model": made.board, "serial-number": made.serial})
     board.update({"current-firmware": str(box.version), "upgrade-firmware": str(box.version)})
+    compute("/file", "contents", _contents(_CONTENTS_7 if box.version.major >= 7 else _CONTENTS_6))
     packages = box.table("/system/package")
     for name in ("routeros", *sorted(box.packages)):
         packages.put({"name": name, "version": str(box.version), "disabled": "false"})
@@ -178,6 +190,57 @@ def make_static(call: Call) -> None:
 def reboot(call: Call) -> None:
     """`/system/reboot`."""
     call.box.reboot()
+
+
+def export_all(call: Call) -> None:
+    """`/export`: into a file, which asks for the policy `ftp`. Without `file` the API answers nothing but `!done`."""
+    name = call.arguments.get("file")
+    if name is None:
+        return
+    if not call.caller.may("ftp"):
+        raise Trap("not enough permissions (9)")
+    name = name if name.endswith(".rsc") else f"{name}.rsc"
+    contents = _exported(call, call.arguments)
+    files = call.box.table("/file")
+    for old in files.find(name=name):
+        files.drop(old)
+    moment = {
+        "last-modified" if call.box.version.major >= 7 else "creation-time": call.box.version.instant(call.box.now)
+    }
+    size = str(len(octets(contents)))
+    files.put({"name": name, "type": "script", "size": size, "contents": contents, **moment}, user=call.caller.user)
+
+
+def _exported(call: Call, words: Container[str]) -> str:
+    shown = "show-sensitive" in words if call.box.version.major >= 7 else "hide-sensitive" not in words
+    return export(call.box, sensitive=shown and call.caller.may("sensitive"))
+
+
+def execute(call: Call) -> Ret:
+    """`/execute`: here an export alone; with `as-string` (7.1 and later) what it prints comes back."""
+    words = call.argument("script").split()
+    if not words or words[0] != "/export":
+        raise Trap("failure: only /export is known here", GENERAL)
+    if "as-string" in call.arguments and call.box.version.major >= 7:
+        return Ret(_exported(call, words))
+    return Ret("*1")
+
+
+def read_file(call: Call) -> list[dict[str, str]]:
+    """`/file/read`: a piece of a file."""
+    row = call.box.row_named(call.table, call.argument("file"))
+    start, length = int(call.argument("offset", default="0")), int(call.argument("chunk-size", default="32768"))
+    contents = octets(row.get("contents"))
+    return [{"data": text(contents[start : start + min(length, _CHUNK)])}]
+
+
+def _contents(limit: int) -> Callable[[Row], str | None]:
+    """Return a field that is shown of files that are not too long, as `/file print` has it."""
+
+    def shown(row: Row) -> str | None:
+        return row.get("contents") if len(octets(row.get("contents"))) <= limit else None
+
+    return shown
 
 
 def _seconds(value: str) -> float:

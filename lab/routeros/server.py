@@ -37,36 +37,59 @@ class ApiServer:
         self.connections: set[Connection] = set()
         self._tls = tls
         self._server: asyncio.Server | None = None
+        self._opening: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def service(self) -> Row:
         """The row of `/ip/service` that stands for this server."""
-        row = self.box.table("/ip/service").first(name="api-ssl" if self._tls else "api")
+        name = "api-ssl" if self._tls else "api"
+        row = next(
+            (row for row in self.box.table("/ip/service").find(name=name) if not row.is_true("connection")), None
+        )
         assert row is not None
         return row
 
     async def start(self) -> None:
         """Listen; with port 0, `port` says afterwards which one it is. Raises OSError."""
         self._loop = asyncio.get_running_loop()
+        await self._listen()
+        self.box.on_reboot.append(self.drop_connections)
+        self.box.watch("/ip/service", self._service_changed)
+
+    async def _listen(self) -> None:
         self._server = await asyncio.start_server(
             self._serve, self.address, self.port, ssl=self._tls, limit=READ_OCTETS, backlog=64
         )
         self.port = self._server.sockets[0].getsockname()[1]
-        self.box.on_reboot.append(self.drop_connections)
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
-        if self._server is None:
+        if self._loop is None:
             return
         self.box.on_reboot.remove(self.drop_connections)
-        self._server.close()
+        self.box.unwatch("/ip/service", self._service_changed)
+        if self._server is not None:
+            self._server.close()
         connections = list(self.connections)
         for connection in connections:
             connection.abort()
         await asyncio.gather(*(each.ended.wait() for each in connections))
-        await self._server.wait_closed()
-        self._server = None
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._server = self._loop = None
+
+    def _service_changed(self, change: Change) -> None:
+        """Close the port with the service, and open it with it."""
+        if change.row is self.service and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._follow_service)
+
+    def _follow_service(self) -> None:
+        if self.service.is_true("disabled") and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif not self.service.is_true("disabled") and self._server is None:
+            self._opening = asyncio.ensure_future(self._listen())
 
     def drop_connections(self) -> None:
         """End all connections at once, as a reboot does. May be called from any thread."""
@@ -86,7 +109,7 @@ class ApiServer:
     def admits(self, peer: str) -> bool:
         """Whether a new connection (already counted) is served, or closed at once."""
         faults, service = self.box.faults, self.service
-        if faults.refuse_connections or service.is_true("disabled"):
+        if self.box.booting or faults.refuse_connections or service.is_true("disabled"):
             return False
         limit = faults.max_sessions if faults.max_sessions is not None else int(service.get("max-sessions", "0"))
         if limit and len(self.connections) > limit:
@@ -106,6 +129,7 @@ class Connection:
         self._peer = writer.get_extra_info("peername")[0]
         self._caller: Caller | None = None
         self._active: Row | None = None
+        self._service: Row | None = None
         self._challenge = b""
         self._running: dict[asyncio.Task[None], str] = {}
         self._queue: asyncio.Queue[list[str]] = asyncio.Queue()
@@ -240,10 +264,22 @@ class Connection:
                 {"when": box.version.instant(box.now), "name": name, "address": self._peer, "via": "api"}
                 | {"group": user.get("group"), "radius": "false"}
             )
+            if box.version.lists_connections:
+                self._service = box.table("/ip/service").put(self._connection_row())
+
+    def _connection_row(self) -> dict[str, str]:
+        """Return the row of `/ip/service` that stands for this connection, under the name of the service itself."""
+        service = self._server.service
+        host, port = self._writer.get_extra_info("peername")[:2]
+        own = self._writer.get_extra_info("sockname")
+        flags = {"connection": "true", "dynamic": "true", "disabled": "false", "invalid": "false", "proto": "tcp"}
+        return {"name": service["name"], "port": service["port"], "local": own[0], "remote": f"{host}:{port}", **flags}
 
     def _logged_out(self) -> None:
         if self._active is not None and self._caller is not None:
             self.box.table("/user/active").drop(self._active)
+            if self._service is not None:
+                self.box.table("/ip/service").drop(self._service)
             self.box.log("system,info,account", f"user {self._caller.user} logged out from {self._peer} via api")
         self._active = self._caller = None
 
@@ -258,7 +294,7 @@ class Connection:
             if faults.reply_delay:
                 await asyncio.sleep(faults.reply_delay)
             if path.endswith("/listen"):
-                await self._listen(path.removesuffix("/listen"), _arguments(words), queries, tag)
+                await self._tell_changes(path.removesuffix("/listen"), _arguments(words), queries, tag)
             answer = self.box.perform(path, _arguments(words), queries, self._caller)
             if isinstance(answer, Ret):
                 await self._say(["!done", f"=ret={answer.value}"], tag)
@@ -298,7 +334,7 @@ class Connection:
             await self._write(bytes(waiting))
         return count
 
-    async def _listen(self, path: str, arguments: Mapping[str, str], queries: list[str], tag: str) -> None:
+    async def _tell_changes(self, path: str, arguments: Mapping[str, str], queries: list[str], tag: str) -> None:
         """Tell what changes in a menu, until cancelled. Raises Trap."""
         assert self._caller is not None
         caller, table, loop = self._caller, self.box.table(path), asyncio.get_running_loop()

@@ -51,6 +51,11 @@ class Version:
         return 20 if self >= Version(7, 16) else None
 
     @property
+    def lists_connections(self) -> bool:
+        """Whether `/ip/service` has a row for each connection beside those of the services."""
+        return self >= Version(7, 18)
+
+    @property
     def refusal(self) -> str:
         """What a refused login is told."""
         return "invalid user name or password (6)" if self >= Version(6, 43) else "cannot log in"
