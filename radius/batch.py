@@ -8,30 +8,26 @@ Two nodes may hear the same NAS. A lock for each NAS, taken in the order of thei
 see what the one before has made of a session.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import psycopg
 
 from aaa.facts import AccessKind
 from core.clock import from_epoch
+from radius import copy_text, statements
 from radius.journal import Authentication
 from radius.packet import START, Packet, storable
 from radius.request import names
 from radius.sessions import REBOOT_SLACK, START_SLACK, Book, Key, ServiceFacts, SessionState, Surroundings, same_device
 from radius.terms import Grant, parse_class
-from radius.usage import Calendar, HourKey, PeriodKey, Usage
+from radius.usage import Calendar, Usage
 
 HEARD_INTERVAL = 10.0  # seconds; no finer is it written when a NAS was heard
-SILENCE = "10 minutes"
-"""A NAS of which nothing was heard for longer was silent as a whole."""
 SEEN_DEVICES = 2_000  # unregistered devices kept for an operator
 _NAS_LOCK = 7471
 _DAY = 86_400.0
-_KNOWN_OF_A_KEY = 4  # sessions looked at; some devices use one session id for ever
 
 Connection = psycopg.Connection[Any]
 
@@ -65,7 +61,7 @@ class Store:
         self._heard: dict[int, float] = {}
         self._operators: dict[int, tuple[str, int]] = {}
         self._calendar = Calendar({})
-        for statement in _TEMPORARY_TABLES:
+        for statement in statements.TEMPORARY_TABLES:
             connection.execute(statement)
 
     def put(self, batch: Batch) -> None:
@@ -105,7 +101,7 @@ class Store:
         self._copy(
             "auth_event (at, operator_id, nas_id, service_id, user_name, mac, kind, method, outcome, reason, detail,"
             " acct_session_id, terms_id)",
-            map(_event_line, events),
+            map(copy_text.event_line, events),
         )
         self._learn_devices(events)
         unregistered = [event for event in events if event.reason == "mac_not_registered" and event.mac]
@@ -123,13 +119,16 @@ class Store:
         learners: dict[int, tuple[int, int]] = {
             service_id: (operator_id, room)
             for service_id, operator_id, room in self._connection.execute(
-                _LEARNERS, (_array({service_id for service_id, _ in found}),)
+                statements.LEARNERS, (copy_text.array({service_id for service_id, _ in found}),)
             )
         }
         if not learners:
             return
         self._connection.execute("SELECT FROM service WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (sorted(learners),))
-        rooms = {service_id: room for service_id, _, room in self._connection.execute(_LEARNERS, (_array(learners),))}
+        rooms = {
+            service_id: room
+            for service_id, _, room in self._connection.execute(statements.LEARNERS, (copy_text.array(learners),))
+        }
         known = set(
             self._connection.execute(
                 "SELECT service_id, mac::text FROM service_mac WHERE service_id = ANY(%s)", (sorted(learners),)
@@ -164,9 +163,9 @@ class Store:
             )
             for (operator_id, mac), (times, event) in sorted(seen.items(), key=lambda item: item[0])
         ]  # fmt: skip
-        self._connection.execute(_SEEN, [list(column) for column in zip(*rows, strict=True)])
+        self._connection.execute(statements.SEEN, [list(column) for column in zip(*rows, strict=True)])
         for operator_id in {operator_id for operator_id, _ in seen}:
-            self._connection.execute(_FORGET_SEEN, {"operator": operator_id, "most": SEEN_DEVICES})
+            self._connection.execute(statements.FORGET_SEEN, {"operator": operator_id, "most": SEEN_DEVICES})
 
     # Accounting.
 
@@ -196,16 +195,16 @@ class Store:
         came_or_went |= self._close_others(
             book, [state.id for known in states.values() for state in known if state.id is not None]
         )
-        self._copy(_NEW_SESSION, (_session_line(state) for state in touched if state.id is None))
+        self._copy(statements.NEW_SESSION, (copy_text.session_line(state) for state in touched if state.id is None))
         changed = [state for state in touched if state.id is not None]
         if changed:
-            self._copy("changed_session", map(_change_line, changed))
-            self._connection.execute(_CHANGE_SESSIONS)
+            self._copy("changed_session", map(copy_text.change_line, changed))
+            self._connection.execute(statements.CHANGE_SESSIONS)
         self._add_usage(book.usage)
         if came_or_went:
             self._connection.execute(
                 "INSERT INTO change_log (kind, ids) VALUES ('sessions', %s::bigint[])",
-                (_array(sorted(came_or_went)),),
+                (copy_text.array(sorted(came_or_went)),),
             )
             self._connection.execute("SELECT pg_notify('portico_change', 'sessions')")
         self._connection.execute("SELECT pg_notify('portico_accounting', '')")
@@ -221,9 +220,9 @@ class Store:
                 earliest = begun
             if packet.at > latest:
                 latest = packet.at
-        self._copy("wanted_session", (f"{nas}\t{_text(session)}\t{_text(user)}\n" for nas, session, user in keys))
+        self._copy("wanted_session", map(copy_text.key_line, keys))
         rows = self._connection.execute(
-            _STATES, (from_epoch(earliest - _DAY), from_epoch(latest + _DAY)), binary=True
+            statements.STATES, (from_epoch(earliest - _DAY), from_epoch(latest + _DAY)), binary=True
         ).fetchall()
         states: dict[Key, list[SessionState]] = {}
         for row in rows:
@@ -271,7 +270,7 @@ class Store:
     def _services(self, ids: set[int]) -> dict[int, ServiceFacts]:
         if not ids:
             return {}
-        rows = self._connection.execute(_SERVICE_FACTS, (_array(ids),), binary=True)
+        rows = self._connection.execute(statements.SERVICE_FACTS, (copy_text.array(ids),), binary=True)
         return {service_id: ServiceFacts(*facts) for service_id, *facts in rows}
 
     def _accepted(self, events: Iterable[Authentication], packets: Sequence[Packet]) -> dict[Key, Grant]:
@@ -285,9 +284,9 @@ class Store:
                     accepted[key] = Grant(event.service_id, event.terms_id)
         missing = [packet for key, packet in wanted.items() if key not in accepted]
         if missing:
-            self._copy("asking_session", map(_asking_line, missing))
+            self._copy("asking_session", map(copy_text.asking_line, missing))
             rows = self._connection.execute(
-                _ACCEPTED, (from_epoch(min(packet.at for packet in missing) - 2 * _DAY),), binary=True
+                statements.ACCEPTED, (from_epoch(min(packet.at for packet in missing) - 2 * _DAY),), binary=True
             )
             for nas_id, acct_session_id, user_name, service_id, terms_id in rows:
                 accepted[nas_id, acct_session_id, user_name] = Grant(service_id, terms_id)
@@ -296,14 +295,14 @@ class Store:
     def _named(self, packets: Sequence[Packet]) -> dict[Key, int]:
         """Find services by the user name, read in the same ways and order as an Access-Request's."""
         lines = [
-            f"{number}\t{rank}\t{packet.operator_id}\t{namespace}\t{_text(name)}\n"
+            f"{number}\t{rank}\t{packet.operator_id}\t{namespace}\t{copy_text.text_value(name)}\n"
             for number, packet in enumerate(packets)
             for rank, (namespace, name) in enumerate(_readings(packet))
         ]
         if not lines:
             return {}
         self._copy("asked_name", lines)
-        rows = self._connection.execute(_NAMED, binary=True)
+        rows = self._connection.execute(statements.NAMED, binary=True)
         return {packets[number].key: service_id for number, service_id in rows}
 
     def _usage(self, packets: Iterable[Packet]) -> Usage:
@@ -321,20 +320,20 @@ class Store:
 
     def _close_others(self, book: Book, read_ids: Iterable[int]) -> set[int]:
         """Close the sessions outside the batch that its packets prove to be over; return whose they were."""
-        read = _array(read_ids)
+        read = copy_text.array(read_ids)
         gone: list[tuple[int | None]] = []
         if book.restarts:
             columns = [list(column) for column in zip(*book.restarts, strict=True)]
-            gone += self._connection.execute(_CLOSE_RESTARTED, [*columns, read]).fetchall()
+            gone += self._connection.execute(statements.CLOSE_RESTARTED, [*columns, read]).fetchall()
         if book.replacements:
             self._copy(
                 "replaced_session",
                 (f"{service}\t{mac}\t{kind}\t{at!r}\n" for service, mac, kind, at in book.replacements),
             )
-            gone += self._connection.execute(_CLOSE_REPLACED, (read, START_SLACK)).fetchall()
+            gone += self._connection.execute(statements.CLOSE_REPLACED, (read, START_SLACK)).fetchall()
         for reboot in book.reboots:
             gone += self._connection.execute(
-                _CLOSE_REBOOTED, {**reboot._asdict(), "read": read, "slack": REBOOT_SLACK}
+                statements.CLOSE_REBOOTED, {**reboot._asdict(), "read": read, "slack": REBOOT_SLACK}
             ).fetchall()
         return {service_id for (service_id,) in gone if service_id is not None}
 
@@ -342,12 +341,12 @@ class Store:
         if not usage.hours:
             return
         # One order for everybody, so that two loaders never wait for each other in a circle.
-        self._copy("grown_hour", map(_hour_line, sorted(usage.hours.items())))
-        self._connection.execute(_ADD_HOURS)
-        self._copy("grown_period", map(_period_line, sorted(usage.periods.items())))
-        self._connection.execute(_ADD_PERIODS)
+        self._copy("grown_hour", map(copy_text.hour_line, sorted(usage.hours.items())))
+        self._connection.execute(statements.ADD_HOURS)
+        self._copy("grown_period", map(copy_text.period_line, sorted(usage.periods.items())))
+        self._connection.execute(statements.ADD_PERIODS)
         plans = [plan for (plan,) in self._connection.execute("SELECT id FROM rate_plan WHERE cap_octets IS NOT NULL")]
-        capped = [service for (service,) in self._connection.execute(_CAPPED, (plans,))] if plans else []
+        capped = [service for (service,) in self._connection.execute(statements.CAPPED, (plans,))] if plans else []
         if capped:
             self._connection.execute("INSERT INTO change_log (kind, ids) VALUES ('service', %s)", (sorted(capped),))
             self._connection.execute("SELECT pg_notify('portico_change', 'service')")
@@ -363,7 +362,8 @@ class Store:
             return
         ids = sorted(latest)
         self._connection.execute(
-            _HEARD, (ids, [from_epoch(latest[nas_id][0]) for nas_id in ids], [latest[nas_id][1] for nas_id in ids])
+            statements.HEARD,
+            (ids, [from_epoch(latest[nas_id][0]) for nas_id in ids], [latest[nas_id][1] for nas_id in ids]),
         )
         self._heard.update({nas_id: at for nas_id, (at, _) in latest.items()})
 
@@ -379,313 +379,3 @@ def _readings(packet: Packet) -> list[tuple[str, str]]:
     assert packet.description is not None
     found = names(packet.user_name, AccessKind(packet.description.kind), packet.description.mac)
     return [(reading.namespace.decode(), reading.name) for reading in found]
-
-
-# What COPY takes: values between tabs, a line for each row.
-
-
-def _text(text: str | None) -> str:
-    if text is None:
-        return "\\N"
-    if text.isprintable() and "\\" not in text:
-        return text
-    text = storable(text).replace("\\", "\\\\")
-    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _array(numbers: Iterable[int]) -> str:
-    """Return whole numbers as PostgreSQL writes an array: psycopg's own way is slow for thousands."""
-    return f"{{{','.join(map(str, numbers))}}}"
-
-
-def _octets(octets: bytes | None) -> str:
-    return "\\N" if octets is None else f"\\\\x{octets.hex()}"
-
-
-def _number(number: float | None) -> str:
-    return "\\N" if number is None else repr(number)
-
-
-@lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return f"{from_epoch(seconds):%Y-%m-%d %H:%M:%S}"
-
-
-def _stamp(instant: float | None) -> str:
-    """Return an instant to the microsecond, as PostgreSQL rounds the same number."""
-    if instant is None:
-        return "\\N"
-    microseconds = round(instant * 1_000_000)
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{_second(seconds)}.{rest:06}+00"
-
-
-def _json(document: dict[str, str] | None) -> str:
-    if not document:
-        return "{}"
-    plain = {storable(str(key)): storable(str(value)) for key, value in document.items()}
-    return _text(json.dumps(plain))
-
-
-def _event_line(event: Authentication) -> str:
-    (
-        at, nas_id, operator_id, service_id, user_name, mac, kind, method, outcome, reason, detail, acct_session_id,
-        terms_id, _, _,
-    ) = event  # fmt: skip
-    return (
-        f"{_stamp(at)}\t{operator_id}\t{nas_id}\t{_number(service_id)}\t{_text(user_name)}\t{_text(mac)}\t{kind}"
-        f"\t{method}\t{outcome}\t{reason}\t{_json(detail)}\t{_text(acct_session_id)}\t{_octets(terms_id)}\n"
-    )
-
-
-def _asking_line(packet: Packet) -> str:
-    nas_id, acct_session_id, user_name = packet.key
-    return f"{packet.operator_id}\t{nas_id}\t{_text(acct_session_id)}\t{_text(user_name)}\n"
-
-
-_NEW_SESSION = """session (
-    started_at, operator_id, nas_id, service_id, acct_session_id, user_name, calling_station_id, called_station_id,
-    nas_port_id, nas_identifier, nas_ip_address, kind, mac, framed_ip, framed_ipv6_prefix, delegated_ipv6_prefix,
-    updated_at, ended_at, session_time, octets_in, octets_out, packets_in, packets_out, input_octets, output_octets,
-    terminate_cause, ended_by, terms_id, reported_rate, interim_interval
-)"""
-
-
-def _session_line(state: SessionState) -> str:
-    return (
-        f"{_stamp(state.started)}\t{state.operator_id}\t{state.nas_id}\t{_number(state.service_id)}"
-        f"\t{_text(state.acct_session_id)}\t{_text(state.user_name)}\t{_text(state.calling_station_id)}"
-        f"\t{_text(state.called_station_id)}\t{_text(state.nas_port_id)}\t{_text(state.nas_identifier)}"
-        f"\t{_text(state.nas_ip_address)}\t{state.kind}\t{_text(state.mac)}\t{_text(state.framed_ip)}"
-        f"\t{_text(state.framed_ipv6_prefix)}\t{_text(state.delegated_ipv6_prefix)}\t{_stamp(state.heard)}"
-        f"\t{_stamp(state.ended)}\t{state.session_time}\t{state.octets_in}\t{state.octets_out}\t{state.packets_in}"
-        f"\t{state.packets_out}\t{state.input_octets}\t{state.output_octets}\t{_text(state.cause)}"
-        f"\t{_text(state.ended_by)}\t{_octets(state.terms_id)}\t{_text(state.reported_rate)}"
-        f"\t{state.interim_interval}\n"
-    )
-
-
-def _change_line(state: SessionState) -> str:
-    return (
-        f"{state.id}\t{state.started!r}\t{state.heard!r}\t{_number(state.ended)}\t{_number(state.stored_end)}"
-        f"\t{_text(state.ended_by)}\t{_text(state.cause)}\t{state.session_time}\t{state.octets_in}"
-        f"\t{state.octets_out}\t{state.packets_in}\t{state.packets_out}\t{state.input_octets}\t{state.output_octets}"
-        f"\t{_text(state.framed_ip)}\t{_text(state.framed_ipv6_prefix)}\t{_text(state.delegated_ipv6_prefix)}"
-        f"\t{_text(state.reported_rate)}\t{_number(state.service_id)}\t{_octets(state.terms_id)}"
-        f"\t{state.interim_interval}\n"
-    )
-
-
-def _hour_line(item: tuple[HourKey, list[int]]) -> str:
-    (service_id, hour, operator_id), (octets_in, octets_out) = item
-    return f"{service_id}\t{hour}\t{operator_id}\t{octets_in}\t{octets_out}\n"
-
-
-def _period_line(item: tuple[PeriodKey, list[int]]) -> str:
-    (service_id, begin, end, operator_id), (octets_in, octets_out) = item
-    return f"{service_id}\t{begin!r}\t{end!r}\t{operator_id}\t{octets_in}\t{octets_out}\n"
-
-
-# Statements.
-
-_TEMPORARY_TABLES = (
-    """
-    CREATE TEMPORARY TABLE changed_session (
-        id bigint, started double precision, heard double precision, ended double precision,
-        stored_end double precision, ended_by text, cause text, session_time bigint, octets_in bigint,
-        octets_out bigint, packets_in bigint, packets_out bigint, input_octets bigint, output_octets bigint,
-        framed_ip inet, framed_ipv6_prefix cidr, delegated_ipv6_prefix cidr, reported_rate text, service_id bigint,
-        terms_id bytea, interim_interval integer
-    ) ON COMMIT DELETE ROWS
-    """,
-    """
-    CREATE TEMPORARY TABLE wanted_session (nas_id bigint, acct_session_id text, user_name text)
-    ON COMMIT DELETE ROWS
-    """,
-    """
-    CREATE TEMPORARY TABLE asking_session (operator_id bigint, nas_id bigint, acct_session_id text, user_name text)
-    ON COMMIT DELETE ROWS
-    """,
-    """
-    CREATE TEMPORARY TABLE asked_name (number integer, rank integer, operator_id bigint, namespace text, name text)
-    ON COMMIT DELETE ROWS
-    """,
-    """
-    CREATE TEMPORARY TABLE replaced_session (service_id bigint, mac macaddr, kind text, at double precision)
-    ON COMMIT DELETE ROWS
-    """,
-    """
-    CREATE TEMPORARY TABLE grown_hour (
-        service_id bigint, hour bigint, operator_id bigint, octets_in bigint, octets_out bigint
-    ) ON COMMIT DELETE ROWS
-    """,
-    """
-    CREATE TEMPORARY TABLE grown_period (
-        service_id bigint, begins double precision, ends double precision, operator_id bigint,
-        octets_in bigint, octets_out bigint
-    ) ON COMMIT DELETE ROWS
-    """,
-)
-
-# The columns are those of SessionState, in its order.
-_STATES = f"""
-SELECT s.nas_id, s.operator_id, s.acct_session_id, s.user_name, s.calling_station_id,
-       extract(epoch FROM s.started_at)::double precision, extract(epoch FROM s.updated_at)::double precision,
-       s.kind, s.mac::text, s.id, s.service_id, s.session_time, s.input_octets, s.output_octets, s.octets_in,
-       s.octets_out, s.packets_in, s.packets_out, extract(epoch FROM s.ended_at)::double precision, s.ended_by,
-       s.terminate_cause, host(s.framed_ip), s.framed_ipv6_prefix::text, s.delegated_ipv6_prefix::text,
-       s.reported_rate, s.terms_id, s.interim_interval, s.called_station_id, s.nas_port_id, s.nas_identifier,
-       host(s.nas_ip_address)
-FROM wanted_session k
-CROSS JOIN LATERAL (
-    SELECT * FROM session
-    WHERE session.nas_id = k.nas_id AND session.acct_session_id = k.acct_session_id
-      AND session.user_name = k.user_name AND session.started_at >= %s AND session.started_at < %s
-    ORDER BY session.started_at DESC LIMIT {_KNOWN_OF_A_KEY}
-) s
-"""  # noqa: S608 - a constant
-
-# What somebody else has changed about the end of a session stays, unless its Stop has come.
-_CHANGE_SESSIONS = """
-UPDATE session s SET
-    updated_at = to_timestamp(c.heard),
-    ended_at = CASE WHEN c.ended_by = 'stop' OR s.ended_at IS NOT DISTINCT FROM to_timestamp(c.stored_end)
-                    THEN to_timestamp(c.ended) ELSE s.ended_at END,
-    ended_by = CASE WHEN c.ended_by = 'stop' OR s.ended_at IS NOT DISTINCT FROM to_timestamp(c.stored_end)
-                    THEN c.ended_by ELSE s.ended_by END,
-    terminate_cause = CASE WHEN c.ended_by = 'stop' OR s.ended_at IS NOT DISTINCT FROM to_timestamp(c.stored_end)
-                           THEN c.cause ELSE s.terminate_cause END,
-    session_time = c.session_time, octets_in = c.octets_in, octets_out = c.octets_out, packets_in = c.packets_in,
-    packets_out = c.packets_out, input_octets = c.input_octets, output_octets = c.output_octets,
-    framed_ip = c.framed_ip, framed_ipv6_prefix = c.framed_ipv6_prefix,
-    delegated_ipv6_prefix = c.delegated_ipv6_prefix, reported_rate = c.reported_rate,
-    service_id = coalesce(s.service_id, c.service_id), terms_id = coalesce(s.terms_id, c.terms_id),
-    interim_interval = c.interim_interval
-FROM changed_session c
-WHERE s.id = c.id AND s.started_at = to_timestamp(c.started)
-"""
-
-_ADD_HOURS = """
-INSERT INTO usage_hour (service_id, hour, operator_id, octets_in, octets_out)
-SELECT service_id, to_timestamp(hour * 3600), operator_id, octets_in, octets_out FROM grown_hour
-ON CONFLICT (service_id, hour) DO UPDATE SET
-    octets_in = usage_hour.octets_in + excluded.octets_in, octets_out = usage_hour.octets_out + excluded.octets_out
-"""
-
-# When an operator has moved its cut-off day, the period that begins ends those that it overlaps: a service is never in
-# two periods at once.
-_ADD_PERIODS = """
-WITH counted AS (
-    INSERT INTO usage_period AS u (service_id, period_start, period_end, operator_id, octets_in, octets_out)
-    SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out FROM grown_period
-    ON CONFLICT (service_id, period_start) DO UPDATE SET
-        period_end = excluded.period_end, octets_in = u.octets_in + excluded.octets_in,
-        octets_out = u.octets_out + excluded.octets_out
-    RETURNING u.service_id, u.period_start, u.period_end, xmax = 0 AS begun
-)
-UPDATE usage_period u SET period_end = greatest(u.period_start, least(u.period_end, c.period_start))
-FROM counted c
-WHERE c.begun AND u.service_id = c.service_id AND u.period_start <> c.period_start
-  AND u.period_start < c.period_end AND u.period_end > c.period_start
-"""
-
-# The services that have just reached the cap of their plan, in the period that is running.
-_CAPPED = """
-SELECT g.service_id
-FROM grown_period g
-JOIN service s ON s.id = g.service_id AND s.plan_id = ANY(%s)
-JOIN rate_plan p ON p.id = s.plan_id
-JOIN usage_period u ON u.service_id = g.service_id AND u.period_start = to_timestamp(g.begins)
-WHERE p.cap_octets <= u.octets_in + u.octets_out
-  AND p.cap_octets > u.octets_in + u.octets_out - g.octets_in - g.octets_out
-  AND now() >= u.period_start AND now() < u.period_end
-"""
-
-_CLOSE_RESTARTED = """
-UPDATE session s SET ended_at = to_timestamp(p.at), ended_by = p.by
-FROM unnest(%s::bigint[], %s::double precision[], %s::text[]) AS p(nas_id, at, by)
-WHERE s.nas_id = p.nas_id AND s.ended_at IS NULL AND s.started_at < to_timestamp(p.at) AND NOT s.id = ANY(%s::bigint[])
-RETURNING s.service_id
-"""
-
-_CLOSE_REPLACED = """
-UPDATE session s SET ended_at = to_timestamp(p.at), ended_by = 'superseded'
-FROM replaced_session p
-WHERE s.service_id = p.service_id AND s.mac = p.mac AND s.kind = p.kind AND s.ended_at IS NULL
-  AND s.started_at < to_timestamp(p.at) AND NOT s.id = ANY(%s::bigint[])
-  AND s.started_at + s.session_time * interval '1 second' <= to_timestamp(p.at + %s)
-RETURNING s.service_id
-"""
-
-_CLOSE_REBOOTED = """
-UPDATE session SET ended_at = to_timestamp(%(at)s), ended_by = 'reboot'
-WHERE nas_id = %(nas_id)s AND ended_at IS NULL AND NOT id = ANY(%(read)s::bigint[])
-  AND acct_session_id ~ '^8[0-6][0-9a-f]{6}$' AND left(acct_session_id, 2) = %(prefix)s
-  AND substr(acct_session_id, 3, 1) <> %(digit)s
-  AND started_at < to_timestamp(%(at)s)
-  AND started_at + session_time * interval '1 second' <= to_timestamp(%(at)s + %(slack)s)
-RETURNING service_id
-"""
-
-_SERVICE_FACTS = """
-SELECT service.id, service.operator_id, service.session_limit,
-       extract(epoch FROM rate_plan.interim_interval)::integer
-FROM service JOIN rate_plan ON rate_plan.id = service.plan_id
-WHERE service.id = ANY(%s::bigint[])
-"""
-
-_ACCEPTED = """
-SELECT k.nas_id, k.acct_session_id, k.user_name, e.service_id, e.terms_id
-FROM asking_session k
-CROSS JOIN LATERAL (
-    SELECT service_id, terms_id FROM auth_event
-    WHERE auth_event.operator_id = k.operator_id AND auth_event.user_name = k.user_name
-      AND auth_event.nas_id = k.nas_id AND auth_event.acct_session_id = k.acct_session_id
-      AND auth_event.at >= %s AND auth_event.terms_id IS NOT NULL AND auth_event.service_id IS NOT NULL
-    ORDER BY auth_event.at DESC LIMIT 1
-) e
-"""
-
-_NAMED = """
-SELECT DISTINCT ON (k.number) k.number, s.id
-FROM asked_name k
-JOIN service s ON s.operator_id = k.operator_id AND s.name = k.name AND s.state <> 'terminated'
-     AND k.namespace = CASE s.access_method WHEN 'mac' THEN 'm' WHEN 'voucher' THEN 'v' ELSE 'n' END
-ORDER BY k.number, k.rank
-"""
-
-_LEARNERS = """
-SELECT s.id, s.operator_id, s.max_macs - (SELECT count(*) FROM service_mac m WHERE m.service_id = s.id)
-FROM service s WHERE s.id = ANY(%s::bigint[]) AND s.mac_binding = 'learn'
-  AND s.max_macs > (SELECT count(*) FROM service_mac m WHERE m.service_id = s.id)
-"""
-
-_SEEN = """
-INSERT INTO seen_device AS d
-    (operator_id, mac, nas_id, kind, called_station_id, nas_port_id, times, first_seen_at, last_seen_at)
-SELECT operator_id, mac, nas_id, kind, called_station_id, nas_port_id, times, at, at
-FROM unnest(%s::bigint[], %s::macaddr[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-            %s::timestamptz[])
-     AS n(operator_id, mac, nas_id, kind, called_station_id, nas_port_id, times, at)
-ON CONFLICT (operator_id, mac) DO UPDATE SET
-    nas_id = excluded.nas_id, kind = excluded.kind, called_station_id = excluded.called_station_id,
-    nas_port_id = excluded.nas_port_id, times = d.times + excluded.times,
-    last_seen_at = greatest(d.last_seen_at, excluded.last_seen_at)
-"""
-
-_FORGET_SEEN = """
-DELETE FROM seen_device d USING (
-    SELECT mac FROM seen_device WHERE operator_id = %(operator)s ORDER BY last_seen_at DESC OFFSET %(most)s
-) old
-WHERE d.operator_id = %(operator)s AND d.mac = old.mac
-"""
-
-_HEARD = f"""
-INSERT INTO nas_heard AS h (nas_id, last_packet_at, talking_since, operator_id)
-SELECT nas_id, at, at, operator_id
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS n(nas_id, at, operator_id)
-ON CONFLICT (nas_id) DO UPDATE SET
-    talking_since = CASE WHEN excluded.last_packet_at > h.last_packet_at + interval '{SILENCE}'
-                         THEN excluded.last_packet_at ELSE h.talking_since END,
-    last_packet_at = greatest(h.last_packet_at, excluded.last_packet_at), operator_id = excluded.operator_id
-"""  # noqa: S608 - a constant

@@ -7,8 +7,8 @@ sessions are left alone for a day, and after it is back for as long as three Int
 
 from datetime import datetime
 
-from radius.batch import SILENCE
 from radius.facts import Connection
+from radius.statements import SILENCE
 
 MOST = 2_000  # sessions closed in one transaction
 
