@@ -92,7 +92,7 @@ class Provisioner:
         self._loop = asyncio.get_running_loop()
         self._all = asyncio.current_task()
         self._started.set()
-        engine = make_engine(self._dsn, pool_size=THREADS, application_name="provisioner")
+        engine = make_engine(self._dsn, pool_size=THREADS, connect_args={"application_name": "provisioner"})
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="provisioner")
         locks = ConnectionThreads(self._dsn, 1, "router locks")
         try:
