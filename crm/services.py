@@ -320,13 +320,15 @@ def _stored(value: object) -> object:
 
 @contextmanager
 def _name_of_its_own(session: Session) -> Iterator[None]:
-    """Write in a savepoint: two people may take the same name at the same moment, and the index refuses the second."""
+    """Write in a savepoint: two people may take the same name or address at once, and the index refuses the second."""
     try:
         with session.begin_nested():
             yield
     except IntegrityError as refused:
         if "uq_service_name" in str(refused.orig):
             raise Invalid(FieldProblem("name", Problem.TAKEN)) from None
+        if "uq_service_queue_address" in str(refused.orig):
+            raise Invalid(FieldProblem("framed_ip", Problem.TAKEN)) from None
         raise
 
 
@@ -369,6 +371,8 @@ def _checked_alone(terms: ServiceTerms, problems: list[FieldProblem]) -> Service
         problems.append(FieldProblem("macs", Problem.REQUIRED))
     if terms.access_method == AccessMethod.QUEUE and terms.framed_ip is None:
         problems.append(FieldProblem("framed_ip", Problem.REQUIRED))
+    if terms.access_method == AccessMethod.QUEUE and terms.nas_id is None:
+        problems.append(FieldProblem("nas_id", Problem.REQUIRED))
     if (terms.rate_download is None) != (terms.rate_upload is None):
         missing = "rate_download" if terms.rate_download is None else "rate_upload"
         problems.append(FieldProblem(missing, Problem.BOTH_OR_NEITHER))

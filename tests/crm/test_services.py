@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -8,6 +9,8 @@ from core.crypto import Keyring
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import (
     ServiceTerms,
+    _apply,
+    _name_of_its_own,
     activate,
     change_plan_of,
     change_service,
@@ -24,6 +27,7 @@ from crm.services import (
 )
 from db.audit import Actor
 from db.models import AuditEntry, Operator, RatePlan, Service, Subscriber
+from tests.rows import add_nas
 
 NOW = datetime(2027, 4, 5, 12, 0, tzinfo=UTC)
 TODAY = date(2027, 4, 5)
@@ -208,6 +212,39 @@ def test_a_prefix_inside_anothers_is_taken(rows, actor, keyring, ana, plan):
     with pytest.raises(Invalid) as refused:
         create_service(rows, actor, keyring, ana, inside, "secret", now=NOW)
     assert refused.value.problems[0].problem is Problem.ADDRESS_TAKEN
+
+
+def test_a_static_address_needs_its_router_and_its_address(rows, actor, plan, ana, keyring):
+    with pytest.raises(Invalid) as refused:
+        create_service(rows, actor, keyring, ana, ServiceTerms("queue", "casa", plan.id), None, now=NOW)
+    assert refused.value.problems == (
+        FieldProblem("framed_ip", Problem.REQUIRED),
+        FieldProblem("nas_id", Problem.REQUIRED),
+    )
+
+
+def test_an_address_lives_once_at_a_router_and_may_live_at_another(rows, actor, plan, ana, keyring, isp):
+    here, there = add_nas(rows, isp.id), add_nas(rows, isp.id)
+    terms = ServiceTerms("queue", "casa", plan.id, nas_id=here, framed_ip="10.20.0.5")
+    first = create_service(rows, actor, keyring, ana, terms, None, now=NOW)
+    with pytest.raises(Invalid) as refused:
+        create_service(rows, actor, keyring, ana, replace(terms, name="local"), None, now=NOW)
+    assert [(each.field, each.problem) for each in refused.value.problems] == [("framed_ip", Problem.ADDRESS_TAKEN)]
+    create_service(rows, actor, keyring, ana, replace(terms, name="torre", nas_id=there), None, now=NOW)
+    terminate(rows, actor, first, NOW)
+    create_service(rows, actor, keyring, ana, replace(terms, name="local"), None, now=NOW)
+
+
+def test_of_two_who_enter_one_address_at_the_same_moment_the_index_refuses_the_second(
+    rows, actor, plan, ana, keyring, isp
+):
+    here = add_nas(rows, isp.id)
+    terms = ServiceTerms("queue", "casa", plan.id, nas_id=here, framed_ip="10.20.0.5")
+    create_service(rows, actor, keyring, ana, terms, None, now=NOW)
+    second = Service(operator_id=isp.id, subscriber_id=ana.id, state="active")
+    with pytest.raises(Invalid) as refused, _name_of_its_own(rows):
+        _apply(rows, second, replace(terms, name="local"))
+    assert refused.value.problems == (FieldProblem("framed_ip", Problem.TAKEN),)
 
 
 @pytest.mark.parametrize("address", ["255.255.255.254", "255.255.255.255", "0.0.0.0", "224.0.0.1", "10.0.0.300", "x"])
