@@ -191,10 +191,8 @@ def entered_access(
 ) -> RouterAccess:
     """Return the access that somebody has typed and not saved. Raises Invalid."""
     problems = _problems(terms, password)
-    try:
-        address, port, tls = _destination(nas_address, terms)
-        ipaddress.ip_address(address)
-    except ValueError:
+    address, port, tls = _destination(nas_address, terms)
+    if not terms.api_address and not _is_host(address):
         problems.append(FieldProblem("address", Problem.NOT_AN_ADDRESS if nas_address.strip() else Problem.REQUIRED))
     if problems:
         raise Invalid(*problems)
@@ -220,14 +218,8 @@ def _problems(terms: RouterTerms, password: str | None) -> list[FieldProblem]:
         problems.append(FieldProblem("api_password", Problem.TOO_LONG, {"limit": str(4 * LONGEST)}))
     if not 1 <= terms.api_port <= 65535:
         problems.append(FieldProblem("api_port", Problem.OUT_OF_RANGE, {"low": "1", "high": "65535"}))
-    if terms.api_address:
-        try:
-            address = ipaddress.ip_address(terms.api_address.strip())
-        except ValueError:
-            problems.append(FieldProblem("api_address", Problem.NOT_AN_ADDRESS))
-        else:
-            if address.is_unspecified or address.is_multicast:
-                problems.append(FieldProblem("api_address", Problem.NOT_AN_ADDRESS))
+    if terms.api_address and not _is_host(terms.api_address):
+        problems.append(FieldProblem("api_address", Problem.NOT_AN_ADDRESS))
     if terms.wan_interface and len(terms.wan_interface) > LONGEST:
         problems.append(FieldProblem("wan_interface", Problem.TOO_LONG, {"limit": str(LONGEST)}))
     for name in ("wan_download", "wan_upload"):
@@ -235,6 +227,14 @@ def _problems(terms: RouterTerms, password: str | None) -> list[FieldProblem]:
         if rate is not None and rate <= 0:
             problems.append(FieldProblem(name, Problem.NOT_POSITIVE))
     return problems
+
+
+def _is_host(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return False
+    return not (address.is_unspecified or address.is_multicast)
 
 
 def _apply(router: Router, terms: RouterTerms) -> None:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from core.rates import Burst, RateLimit
 
-_RATE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?([kKmMgG]?)(?:bps)?\Z")
+_RATE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?([kKmMgG]?)(?:bps)?\Z", re.ASCII)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
-_CLOCK = re.compile(r"(\d+):(\d{2})(?::(\d{2}))?(?:\.(\d+))?\Z")
-_PARTS = re.compile(r"(\d+)(ms|us|ns|w|d|h|m|s)")
+_CLOCK = re.compile(r"(\d+):(\d{2})(?::(\d{2}))?(?:\.(\d+))?\Z", re.ASCII)
+_PARTS = re.compile(r"(\d+)(ms|us|ns|w|d|h|m|s)", re.ASCII)
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _LONGEST = 10**11
 
@@ -41,15 +41,15 @@ def parse_duration(text: str) -> timedelta | None:
     if rest in ("", "never", "none"):
         return None
     sign = -1 if rest.startswith("-") else 1
-    rest = rest.removeprefix("-")
+    rest = whole = rest.removeprefix("-")
     seconds = 0.0
     while found := _PARTS.match(rest):
         seconds += int(found[1]) * _SECONDS[found[2]]
         rest = rest[found.end() :]
     if clock := _CLOCK.match(rest):
         seconds += int(clock[1]) * 3_600 + int(clock[2]) * 60 + int(clock[3] or 0) + float(f"0.{clock[4] or 0}")
-    elif rest.isascii() and rest.isdigit():
-        seconds += int(rest)
+    elif rest == whole and rest.isascii() and rest.isdigit():
+        seconds = int(rest)
     elif rest:
         raise NotAValue(text)
     if seconds > _LONGEST:

@@ -6,6 +6,7 @@ stores whatever a WinBox of any year sent, so text that is no UTF-8 is read as W
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NoReturn
 
 from librouteros.exceptions import ProtocolError
@@ -23,23 +24,26 @@ LONGEST_REPLY = 128 << 20
 
 
 class ForeignText(str):
-    """Text of a router that was not UTF-8: shown as Windows-1252 has it, sent back as the octets that it was."""
+    """Text of a router that our text cannot hold as it is: sent back as the octets that it was.
+
+    No UTF-8 is shown as Windows-1252 has it; a NUL, which no database takes, as a mark of replacement.
+    """
 
     __slots__ = ("octets",)
     octets: bytes
 
     def __new__(cls, octets: bytes) -> "ForeignText":
-        try:
-            shown = octets.decode("cp1252")
-        except UnicodeDecodeError:  # five octets mean nothing in Windows-1252
-            shown = octets.decode("latin-1")
+        for encoding in ("utf-8", "cp1252", "latin-1"):  # five octets mean nothing in Windows-1252, none in Latin-1
+            with suppress(UnicodeDecodeError):
+                shown = octets.decode(encoding)
+                break
         text = super().__new__(cls, shown.replace("\0", "\N{REPLACEMENT CHARACTER}"))
         text.octets = octets
         return text
 
 
 def is_foreign(text: str) -> bool:
-    """Tell whether a value was not UTF-8 on the router.
+    """Tell whether a value was something else on the router than the text that we have.
 
     Once it has been through a database it is ordinary text, which would be written as UTF-8: keep the mark with it,
     and do not write such a value to the router unless a person changed it.
@@ -48,7 +52,7 @@ def is_foreign(text: str) -> bool:
 
 
 def decoded(octets: bytes) -> str:
-    """Return the text of a value; a ForeignText where it is no UTF-8, or holds a NUL, which no database takes."""
+    """Return the text of a value; a ForeignText where it is no UTF-8, or holds a NUL."""
     try:
         text = octets.decode()
     except UnicodeDecodeError:
@@ -158,7 +162,9 @@ class Reply:
             return True
         if kind == b"!trap":
             words = dict(_pairs(sentence))
-            self._traps.append(words.get("message", "") or " ".join(f"{k}={v}" for k, v in words.items()))
+            self._traps.append(
+                words.get("message", "") or " ".join(f"{name}={value}" for name, value in words.items() if value)
+            )
             return False
         if kind == b"!fatal":
             raise RouterProblem(Cause.CLOSED, " ".join(decoded(word) for word in sentence[1:]))
