@@ -62,6 +62,7 @@ class Hardware:
     cpu_frequency: int = 1400
     memory: int = 1_073_741_824
     storage: int = 1_073_741_824
+    routerboard: bool = True  # False for a virtual machine, which has no such menu
     interfaces: tuple[str, ...] = ("ether1", "ether2", "ether3", "ether4", "ether5")
 
 
@@ -342,7 +343,9 @@ class Box:
         return Trap("no such command prefix", MISSING)
 
     def _stands(self, menu: Menu) -> bool:
-        return menu.stands_in(self.version) and (not menu.package or menu.package in self.packages)
+        if not menu.stands_in(self.version) or (menu.path == "/system/routerboard" and not self.hardware.routerboard):
+            return False
+        return not menu.package or menu.package in self.packages or self.version < _PACKAGES_APART
 
 
 @cache
@@ -351,4 +354,5 @@ def _fields_of(path: str, version: Version) -> Mapping[str, Field]:
     return MENUS[path].fields_of(version)
 
 
+_PACKAGES_APART = Version(7, 13)  # until then the driver for wireless came with the system
 _LOG_LINES = 1000

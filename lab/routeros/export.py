@@ -1,8 +1,8 @@
 """`/export`: the configuration of a box as a script that would make it again.
 
-Defaults, dynamic rows, what the router tells and never takes, users, files, certificates and the log are left out; secrets
-as the version has it: RouterOS 7 shows them on demand, RouterOS 6 unless told not to. The order is fixed, so two exports of
-the same configuration differ in their first line at most.
+Defaults, dynamic rows, what the router tells and never takes, users, files, certificates and the log are left out.
+RouterOS 7 shows secrets on demand, RouterOS 6 unless told not to. The order is fixed, so two exports of the same
+configuration differ in their first line at most.
 """
 
 import re

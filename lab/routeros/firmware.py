@@ -91,9 +91,10 @@ def _system(box: "Box") -> None:
     compute("/system/clock", "time", lambda _row: f"{box.now:%H:%M:%S}")
     compute("/system/clock", "gmt-offset", lambda _row: f"{box.now:%z}"[:3] + ":" + f"{box.now:%z}"[3:5])
     box.settings("/system/clock").fields["time-zone-name"] = str(box.zone)
-    board = box.settings("/system/routerboard").fields
-    board.update({"routerboard": "true", "model": made.board, "serial-number": made.serial})
-    board.update({"current-firmware": str(box.version), "upgrade-firmware": str(box.version)})
+    if made.routerboard:
+        board = box.settings("/system/routerboard").fields
+        board.update({"routerboard": "true", "model": made.board, "serial-number": made.serial})
+        board.update({"current-firmware": str(box.version), "upgrade-firmware": str(box.version)})
     compute("/file", "contents", _contents(_CONTENTS_7 if box.version.major >= 7 else _CONTENTS_6))
     packages = box.table("/system/package")
     for name in ("routeros", *sorted(box.packages)):

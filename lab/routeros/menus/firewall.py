@@ -2,7 +2,6 @@
 
 from lab.routeros.menus.kinds import (
     address_or_range,
-    boolean,
     duration,
     either,
     integer,
@@ -10,15 +9,24 @@ from lab.routeros.menus.kinds import (
     negated,
     several,
 )
-from lab.routeros.menus.spec import Field, Menu, choice, flag, reference, told, value
+from lab.routeros.menus.spec import Field, Menu, choice, flag, reference, told, value, values
 
 _PROTOCOLS = "tcp udp icmp gre ipsec-esp ipsec-ah ipencap igmp ospf icmpv6 sctp udp-lite vrrp l2tp"
 
 _INTERFACES = ("in-interface", "out-interface")
+_NOT_RAW = (
+    "connection-limit connection-mark connection-nat-state connection-state layer7-protocol connection-bytes "
+    "connection-rate connection-type realm routing-mark"
+)
 _ALL_OF_A_KIND = "all-ppp all-ethernet all-vlan all-wireless dynamic"
 
 
-def _matchers() -> tuple[Field, ...]:
+def _matchers(without: str = "") -> tuple[Field, ...]:
+    """Return what a rule may ask of a packet, but for what this table does not know."""
+    return tuple(each for each in _all_matchers() if each.name not in without.split())
+
+
+def _all_matchers() -> tuple[Field, ...]:
     return (
         value("chain", required=True),
         value("protocol", negated(_protocol)),
@@ -51,6 +59,9 @@ def _matchers() -> tuple[Field, ...]:
         value("time"),
         value("random", integer),
         value("nth"),
+        *values("connection-bytes connection-rate connection-type dscp dst-limit fragment in-bridge-port"),
+        *values("in-bridge-port-list ingress-priority ipsec-policy ipv4-options out-bridge-port out-bridge-port-list"),
+        *values("packet-size per-connection-classifier priority psd realm routing-mark ttl"),
         value("address-list"),
         value("address-list-timeout"),
         flag("log", None),
@@ -85,7 +96,6 @@ FILTER = Menu(
             "accept",
         ),
         value("reject-with"),
-        value("hw-offload", boolean, since=(7,)),
     ),
     ordered=True,
     disables=True,
@@ -95,7 +105,7 @@ FILTER = Menu(
 NAT = Menu(
     "/ip/firewall/nat",
     (
-        *_matchers(),
+        *_matchers("connection-nat-state connection-state tcp-flags tls-host"),
         choice(
             "action",
             "accept dst-nat src-nat masquerade redirect netmap same jump return log passthrough "
@@ -105,7 +115,7 @@ NAT = Menu(
         value("to-addresses", address_or_range),
         value("to-ports", _ports),
         flag("randomise-ports", None),
-        flag("randomize-ports", None),
+        value("same-not-by-dst"),
     ),
     ordered=True,
     disables=True,
@@ -126,6 +136,7 @@ MANGLE = Menu(
         value("new-connection-mark"),
         value("new-routing-mark"),
         value("new-mss"),
+        *values("new-dscp new-priority new-ttl route-dst sniff-id sniff-target sniff-target-port"),
         flag("passthrough", None),
     ),
     ordered=True,
@@ -135,7 +146,7 @@ MANGLE = Menu(
 )
 RAW = Menu(
     "/ip/firewall/raw",
-    (*_matchers(), choice("action", "accept drop jump return log passthrough notrack", "accept")),
+    (*_matchers(_NOT_RAW), choice("action", "accept drop jump return log passthrough notrack", "accept")),
     ordered=True,
     disables=True,
     quiet=True,

@@ -10,7 +10,7 @@ from lab.routeros.menus.kinds import (
     mac,
     negated,
 )
-from lab.routeros.menus.spec import Menu, choice, choices, flag, reference, told, value
+from lab.routeros.menus.spec import Menu, choice, choices, flag, reference, told, value, values
 
 SERVER = Menu(
     "/ip/hotspot",
@@ -60,7 +60,6 @@ PROFILE = Menu(
         value("trial-uptime-reset", duration, "1d"),
         value("trial-user-profile", default="default"),
         value("install-hotspot-queue", default="false"),
-        choice("https-redirect", "yes no", "yes", since=(6, 45)),
         flag("default", readonly=True),
     ),
     unique=((("name",), "failure: already have profile with such name"),),
@@ -73,12 +72,11 @@ WALLED_GARDEN = Menu(
         choice("action", "allow deny", "allow"),
         reference("server", "/ip/hotspot"),
         value("src-address", negated(address)),
-        value("dst-address", negated(address)),
         value("method"),
         value("dst-host"),
         value("dst-port"),
         value("path"),
-        *told("hits"),
+        *told("dst-address hits"),
     ),
     ordered=True,
     disables=True,
@@ -127,6 +125,7 @@ USER = Menu(
         reference("profile", "/ip/hotspot/user/profile", "default"),
         value("routes"),
         value("email"),
+        value("otp-secret", sensitive=True, since=(7, 18)),
         value("limit-uptime", duration),
         value("limit-bytes-in", byte_count),
         value("limit-bytes-out", byte_count),
@@ -162,6 +161,7 @@ USER_PROFILE = Menu(
         value("insert-queue-before"),
         value("queue-type"),
         value("advertise", default="false"),
+        *values("advertise-interval advertise-timeout advertise-url incoming-packet-mark outgoing-packet-mark"),
         value("open-status-page", default="always"),
         flag("transparent-proxy"),
         value("on-login"),
@@ -181,6 +181,7 @@ ACTIVE = Menu(
     ),
     adds=False,
     sets=False,
+    comments=False,
 )
 HOST = Menu(
     "/ip/hotspot/host",
@@ -190,6 +191,7 @@ HOST = Menu(
     ),
     adds=False,
     sets=False,
+    comments=False,
     dynamic=True,
 )
 COOKIE = Menu(

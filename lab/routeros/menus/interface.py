@@ -1,7 +1,6 @@
 """Interfaces and tunnels."""
 
 from lab.routeros.menus.kinds import (
-    address,
     duration,
     either,
     integer,
@@ -11,7 +10,7 @@ from lab.routeros.menus.kinds import (
     port,
     several,
 )
-from lab.routeros.menus.spec import Field, Menu, choice, choices, flag, reference, told, value
+from lab.routeros.menus.spec import Field, Menu, choice, choices, flag, reference, told, value, values
 
 _NAME = (("name",), "failure: already have interface with such name")
 
@@ -32,8 +31,6 @@ def _dial(*more: Field) -> tuple[Field, ...]:
         value("password", sensitive=True),
         reference("profile", "/ppp/profile", "default-encryption"),
         flag("add-default-route"),
-        value("default-route-distance", integer),
-        value("mac-address", mac),
         flag("running", readonly=True),
         *told("status uptime encoding local-address remote-address"),
         *more,
@@ -64,6 +61,7 @@ ETHERNET = Menu(
         value("mtu", integer, "1500"),
         value("mac-address", mac),
         value("speed"),
+        *values("advertise arp arp-timeout l2mtu loop-protect rx-flow-control tx-flow-control"),
         flag("auto-negotiation", "true"),
         flag("running", readonly=True),
         flag("slave", None, readonly=True),
@@ -83,6 +81,8 @@ BRIDGE = Menu(
         flag("vlan-filtering"),
         value("admin-mac", mac),
         flag("auto-mac", "true"),
+        *values("ageing-time arp arp-timeout dhcp-snooping fast-forward forward-delay frame-types igmp-snooping"),
+        *values("ingress-filtering max-message-age priority pvid transmit-hold-count"),
         flag("running", "true", readonly=True),
         *told("mac-address"),
     ),
@@ -95,6 +95,9 @@ BRIDGE_PORT = Menu(
         reference("interface", "/interface", required=True),
         reference("bridge", "/interface/bridge", required=True),
         value("pvid", integer, "1"),
+        *values(
+            "bpdu-guard edge frame-types horizon hw ingress-filtering learn path-cost point-to-point priority trusted"
+        ),
         flag("inactive", readonly=True),
     ),
     disables=True,
@@ -107,6 +110,7 @@ VLAN = Menu(
         value("vlan-id", integer, "1"),
         reference("interface", "/interface", required=True),
         value("mtu", integer, "1500"),
+        *values("arp arp-timeout loop-protect use-service-tag"),
         flag("running", "true", readonly=True),
         *told("mac-address"),
     ),
@@ -120,6 +124,7 @@ WIREGUARD = Menu(
         value("mtu", integer, "1420"),
         value("listen-port", port, "13231"),
         value("private-key", sensitive=True),
+        value("vrf", since=(7, 20)),
         *told("public-key"),
         flag("running", "true", readonly=True),
     ),
@@ -142,6 +147,7 @@ WIREGUARD_PEER = Menu(
         flag("is-responder", None, since=(7, 15), until=(7, 17)),
         flag("responder", None, since=(7, 17)),
         value("client-address", several(interface_address), since=(7, 15)),
+        *values("client-dns client-endpoint client-keepalive client-listen-port", since=(7, 15)),
         *told("current-endpoint-address current-endpoint-port rx tx last-handshake"),
     ),
     unique=((("public-key", "interface"), "failure: already have such entry"),),
@@ -155,6 +161,8 @@ OVPN_CLIENT = Menu(
         value("connect-to", required=True),
         value("port", port, "1194"),
         choice("mode", "ip ethernet", "ip"),
+        value("mac-address", mac),
+        value("disconnect-notify", since=(7, 17)),
         choice("protocol", "tcp udp", "tcp", since=(7,)),
         choice("auth", "md5 sha1 null sha256 sha384 sha512", "sha1", since=(7,)),
         choice("auth", "md5 sha1 null", "sha1", until=(7,)),
@@ -184,6 +192,8 @@ L2TP_CLIENT = Menu(
         value("keepalive-timeout", duration, "1m"),
         value("max-mru", integer, "1450"),
         flag("dial-on-demand"),
+        *values("default-route-distance allow-fast-path mrru src-address"),
+        *values("use-peer-dns random-source-port l2tp-proto-version", since=(7,)),
     ),
     unique=(_NAME,),
     disables=True,
@@ -196,6 +206,8 @@ SSTP_CLIENT = Menu(
         choices("authentication", "pap chap mschap1 mschap2", "pap,chap,mschap1,mschap2"),
         reference("certificate", "/certificate", "none", words="none"),
         flag("verify-server-certificate"),
+        *values("default-route-distance dial-on-demand http-proxy keepalive-timeout max-mru mrru pfs tls-version"),
+        *values("add-sni ciphers proxy-port verify-server-address-from-certificate", since=(7,)),
     ),
     unique=(_NAME,),
     disables=True,
@@ -207,7 +219,7 @@ PPPOE_CLIENT = Menu(
         value("service-name"),
         flag("use-peer-dns"),
         *told("ac-name"),
-        value("local", address),
+        *values("allow dial-on-demand host-uniq keepalive-timeout max-mru mrru default-route-distance"),
     ),
     unique=(_NAME,),
     disables=True,

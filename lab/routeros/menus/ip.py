@@ -14,7 +14,7 @@ from lab.routeros.menus.kinds import (
     ranges,
     several,
 )
-from lab.routeros.menus.spec import Menu, choice, flag, reference, told, value
+from lab.routeros.menus.spec import Menu, choice, flag, reference, told, value, values
 
 ADDRESS = Menu(
     "/ip/address",
@@ -42,6 +42,8 @@ ROUTE = Menu(
         value("routing-mark", until=(7,)),
         value("pref-src", address),
         choice("check-gateway", "none arp ping bfd", "none"),
+        *values("blackhole vrf-interface", since=(7,)),
+        value("type", until=(7,)),
         flag("active", "true", readonly=True),
         flag("static", "true", readonly=True),
         *told("connect immediate-gw local-address gateway-status"),
@@ -92,7 +94,7 @@ DHCP_SERVER = Menu(
         reference("address-pool", "/ip/pool", "static-only", words="static-only"),
         value("lease-time", duration_or("infinity"), "10m"),
         value("relay", address),
-        value("src-address", address),
+        value("src-address", address, until=(7,)),
         value("delay-threshold"),
         choice("authoritative", "after-10sec-delay after-2sec-delay yes no", "yes"),
         choice("use-radius", "yes no accounting", "no", since=(7,)),
@@ -106,6 +108,8 @@ DHCP_SERVER = Menu(
         value("parent-queue"),
         flag("always-broadcast"),
         flag("use-framed-as-classless", "true"),
+        *values("allow-dual-stack-queue bootp-lease-time client-mac-limit dhcp-option-set server-address"),
+        *values("dynamic-lease-identifiers support-broadband-tr101 use-reconfigure", since=(7, 18)),
         flag("invalid", readonly=True),
     ),
     unique=((("name",), "failure: server with such name already exists"),),
@@ -132,6 +136,7 @@ DHCP_NETWORK = Menu(
         value("ntp-server", several(address)),
         value("next-server"),
         value("boot-file-name"),
+        *values("caps-manager dhcp-option-set dns-none ntp-none wins-server"),
         value("dhcp-option"),
     ),
     unique=((("address",), "failure: such network already exists"),),
@@ -153,6 +158,7 @@ LEASE = Menu(
         value("dhcp-option-set"),
         value("insert-queue-before"),
         value("parent-queue", since=(7, 13)),
+        *values("queue-type routes", since=(7, 13)),
         choice("allow-dual-stack-queue", "true false", since=(6, 45)),
         *told("status", "waiting"),
         *told("last-seen", "never"),
@@ -173,6 +179,8 @@ DNS = Menu(
         flag("allow-remote-requests"),
         value("cache-size", default="2048KiB"),
         value("cache-max-ttl", duration, "1w"),
+        *values("max-udp-packet-size query-server-timeout query-total-timeout max-concurrent-queries"),
+        *values("use-doh-server verify-doh-cert doh-timeout address-list-extra-time vrf", since=(7,)),
         *told("dynamic-servers cache-used"),
     ),
     single=True,
@@ -186,6 +194,7 @@ SERVICE = Menu(
         value("address", several(prefix), ""),
         reference("certificate", "/certificate", words="none"),
         value("max-sessions", integer, since=(7, 16)),
+        value("vrf", since=(7,)),
         choice("tls-version", "any only-1.2", since=(6, 40)),
         flag("invalid", readonly=True),
         flag("connection", None, readonly=True, since=(7, 18)),

@@ -15,7 +15,7 @@ from lab.routeros.menus.kinds import (
     rate_pair,
     several,
 )
-from lab.routeros.menus.spec import Menu, choice, choices, flag, reference, told, value
+from lab.routeros.menus.spec import Menu, choice, choices, flag, reference, told, value, values
 
 _SERVICES = "any async pptp pppoe l2tp ovpn sstp"
 
@@ -72,6 +72,8 @@ PROFILE = Menu(
         choice("bridge-learning", "default yes no", "default"),
         value("on-up"),
         value("on-down"),
+        *values("bridge-horizon bridge-path-cost bridge-port-priority bridge-port-vid", since=(6, 45)),
+        *values("dhcpv6-lease-time dhcpv6-use-radius remote-ipv6-prefix-reuse bridge-port-trusted", since=(7, 18)),
         flag("default", readonly=True),
     ),
     unique=((("name",), "failure: profile with the same name already exists"),),
@@ -87,6 +89,7 @@ ACTIVE = Menu(
     told("name service caller-id address uptime encoding session-id limit-bytes-in limit-bytes-out radius"),
     adds=False,
     sets=False,
+    comments=False,
 )
 
 AAA = Menu(
@@ -116,6 +119,7 @@ PPPOE_SERVER = Menu(
         value("pado-delay", integer, "0"),
         reference("default-profile", "/ppp/profile", "default"),
         flag("accept-empty-service", "true"),
+        *values("accept-untagged pppoe-over-vlan-range", since=(7, 17)),
     ),
     disables=True,
 )
@@ -177,8 +181,14 @@ QUEUE_TYPE = Menu(
         value("pcq-classifier"),
         value("pcq-total-limit"),
         value("pfifo-limit", integer),
+        *values("bfifo-limit red-limit red-min-threshold red-max-threshold red-burst red-avg-packet sfq-perturb"),
+        *values("sfq-allot mq-pfifo-limit pcq-burst-rate pcq-burst-threshold pcq-burst-time"),
+        *values("pcq-src-address-mask pcq-dst-address-mask pcq-src-address6-mask pcq-dst-address6-mask"),
+        *values("fq-codel-limit fq-codel-target fq-codel-interval fq-codel-quantum fq-codel-flows", since=(7,)),
+        *values("cake-bandwidth cake-rtt cake-diffserv cake-flowmode cake-nat cake-overhead", since=(7,)),
         flag("default", readonly=True),
     ),
+    comments=False,
     unique=((("name",), "failure: already have such name"),),
     first=(
         {"name": "default", "kind": "pfifo", "pfifo-limit": "50", "default": "true"},
@@ -212,6 +222,7 @@ RADIUS = Menu(
         reference("certificate", "/certificate", "none", words="none"),
         value("src-address", address, "0.0.0.0"),  # noqa: S104
         choice("require-message-auth", "no yes-for-request-resp", "yes-for-request-resp", since=(7, 15)),
+        *values("radsec-timeout", since=(7, 17)),
         *told("status"),
     ),
     ordered=True,

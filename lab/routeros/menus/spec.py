@@ -39,6 +39,11 @@ def value(name: str, kind: Kind = anything, default: str | None = None, **more: 
     return Field(name, kind, default, **more)  # type: ignore[arg-type]
 
 
+def values(names: str, **more: object) -> tuple[Field, ...]:
+    """Return fields that people set to whatever they like, absent until then."""
+    return tuple(Field(name, **more) for name in names.split())  # type: ignore[arg-type]
+
+
 def choice(name: str, words: str, default: str | None = None, **more: object) -> Field:
     """Return a field that holds one of these words."""
     known = tuple(words.split())

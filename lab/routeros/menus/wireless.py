@@ -105,6 +105,7 @@ WIFI_REGISTRATION = Menu(
     ),
     adds=False,
     sets=False,
+    comments=False,
     since=_WIFI,
 )
 WIFI_CONFIGURATION = Menu(
