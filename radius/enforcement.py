@@ -1,61 +1,38 @@
-"""Carrying orders out: what is due at a NAS is sent, the answers are recorded, and accounting has to prove them.
+"""Orders as rows: which are due at a NAS, claiming them, and what the answers make of them.
 
-One process at a time talks to a NAS (an advisory lock), with as many requests in flight as the NAS's window allows.
+`radius.sending` carries them out, one process at a time for each NAS (an advisory lock); `radius.verification` holds
+them against accounting.
 An acknowledgement is not the end: a Disconnect is done when accounting closed the session, a CoA when a later interim
 update came and, where the NAS reports its rate, reports the wanted one. "Session not found" is the NAS's own word
 that the session ended; silence never is. A NAS that answers nothing is left alone for a while, its orders kept.
 """
 
-import asyncio
-import threading
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
-import psycopg
 import structlog
 
 from aaa.decision import Terms
 from aaa.documents import terms_from_document
 from aaa.facts import AccessKind
 from core.clock import utc_now
-from core.crypto import Keyring, SecretUnreadable
-from radius.coa import Answer, Line, Peer, SessionIdentity, changing, identifying
+from core.crypto import Keyring
+from radius.coa import Answer, Peer, SessionIdentity
 from radius.facts import Connection
-from radius.orders import (
-    EFFECT_TRIES,
-    LONGEST_PAUSE,
-    Measure,
-    Result,
-    Step,
-    changes,
-    pause_after,
-    proves,
-    step_after,
-)
+from radius.orders import LONGEST_PAUSE, Measure, Result, Step, pause_after, step_after
 from radius.reconcile import OPEN
 
 NAS_LOCK = 7463
 CLAIM = timedelta(seconds=30)
 """How long a claimed order is not due for others; longer than a request with its retransmissions can take."""
-GIVE_UP = 3
-"""Unanswered requests, with no answer to any, after which a NAS is taken for unreachable."""
 HEARD_SPACING = timedelta(seconds=10)
 """A NAS that sends packets but answers no CoA (port, firewall, secret) is tried again no more often than this."""
-IMAGE_WAIT = 1.0
-"""Seconds that a Disconnect waits for the images. Without it the CPE would redial into the terms it had."""
 IMAGE_FRESH = timedelta(seconds=10)
-SETTLING = timedelta(seconds=2)
-"""An interim update that comes so soon after the acknowledgement may have been made before it."""
-SLACK = timedelta(seconds=30)
 TROUBLED = "('timeout', 'unreachable')"
 
 log = structlog.get_logger()
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,299 +364,3 @@ def revive(connection: Connection, now: datetime) -> None:
         "  AND x.kind <> 'dhcp')",
         {"now": now, "spaced": now - HEARD_SPACING},
     )
-
-
-# What accounting shows.
-
-
-def verify(connection: Connection, now: datetime) -> int:
-    """Hold orders against accounting; return how many were finished.
-
-    Harmless at any time and in several processes at once: each statement moves an order from a state it was seen in.
-    """
-    with connection.transaction():
-        finished = connection.execute(_ENDED, {"now": now}).rowcount
-        finished += connection.execute(_WITHOUT_SESSION, {"now": now}).rowcount
-        finished += connection.execute(_GRANTED_ANEW, {"now": now}).rowcount
-        connection.execute(_STILL_THERE, {"now": now, "settling": SETTLING})
-        verified, unchanged, refused = _judge(connection)
-        if verified:
-            finished += connection.execute(
-                "UPDATE enforcement_order SET state = 'verified', finished_at = %s WHERE id = ANY(%s)"
-                " AND state = 'acked'",
-                (now, verified),
-            ).rowcount
-        for ids, kind in ((unchanged, Measure.COA), (refused, Measure.DISCONNECT)):
-            if ids:
-                connection.execute(
-                    "UPDATE enforcement_order SET state = 'pending', kind = %s, outcome = 'no effect',"
-                    " next_attempt_at = %s WHERE id = ANY(%s) AND state = 'acked'",
-                    (kind, now, ids),
-                )
-        overdue = connection.execute(_OVERDUE, {"now": now, "slack": SLACK}).fetchall()
-    for order_id, nas_id, service_id, kind in overdue:
-        log.error("order_not_verified", order_id=order_id, nas_id=nas_id, service_id=service_id, kind=kind)
-    return finished + len(overdue)
-
-
-def _judge(connection: Connection) -> tuple[list[int], list[int], list[int]]:
-    """Return the acknowledged CoA that an interim proved, those to send again, and those to disconnect for."""
-    verified: list[int] = []
-    unchanged: list[int] = []
-    refused: list[int] = []
-    known: dict[tuple[int, bytes], Terms] = {}
-    for order_id, attempts, operator_id, terms_id, content, reported, settled in connection.execute(
-        _SEEN_SINCE, {"settling": SETTLING}
-    ):
-        key = (operator_id, bytes(terms_id))
-        if key not in known:
-            known[key] = terms_from_document(content)
-        if proves(reported, known[key]):
-            verified.append(order_id)
-        elif settled:
-            (refused if attempts >= EFFECT_TRIES else unchanged).append(order_id)
-    return verified, unchanged, refused
-
-
-_ENDED = f"""
-UPDATE enforcement_order o
-SET state = CASE WHEN o.kind = 'disconnect' THEN 'verified' ELSE 'superseded' END, finished_at = %(now)s
-FROM session x
-WHERE o.state IN {OPEN} AND x.id = o.session_id AND x.started_at = o.session_started_at AND x.ended_at IS NOT NULL
-"""  # noqa: S608
-
-_WITHOUT_SESSION = f"""
-UPDATE enforcement_order o SET state = 'cancelled', outcome = 'no session', finished_at = %(now)s
-WHERE o.state IN {OPEN} AND NOT EXISTS (
-    SELECT FROM session x WHERE x.id = o.session_id AND x.started_at = o.session_started_at)
-"""  # noqa: S608 - OPEN is a constant
-
-# A DHCP lease that was renewed, or a client that asked again in its session, has the terms without any CoA.
-_GRANTED_ANEW = """
-WITH granted AS (
-    SELECT o.id, o.session_id, o.session_started_at, o.terms_id FROM enforcement_order o
-    JOIN session x ON x.id = o.session_id AND x.started_at = o.session_started_at
-    WHERE o.state IN ('pending', 'sent', 'acked') AND x.kind = 'dhcp' AND EXISTS (
-        SELECT FROM auth_event e WHERE e.service_id = o.service_id AND e.at > o.created_at
-        AND e.nas_id = o.nas_id AND e.acct_session_id = x.acct_session_id AND e.terms_id = o.terms_id)
-), known AS (
-    UPDATE session x SET terms_id = g.terms_id FROM granted g
-    WHERE x.id = g.session_id AND x.started_at = g.session_started_at
-)
-UPDATE enforcement_order o SET state = 'verified', outcome = 'granted anew', finished_at = %(now)s
-FROM granted g WHERE o.id = g.id
-"""
-
-# Disconnect was acknowledged and the session goes on: ask again.
-_STILL_THERE = """
-UPDATE enforcement_order o SET state = 'pending', outcome = 'no effect', next_attempt_at = %(now)s
-FROM session x
-WHERE o.state = 'acked' AND o.kind = 'disconnect' AND x.id = o.session_id AND x.started_at = o.session_started_at
-  AND x.ended_at IS NULL AND x.updated_at > o.answered_at + %(settling)s AND o.attempts < 5
-"""
-
-_SEEN_SINCE = """
-SELECT o.id, o.attempts, o.operator_id, o.terms_id, t.content, x.reported_rate,
-       x.updated_at > o.answered_at + %(settling)s
-FROM enforcement_order o
-JOIN session x ON x.id = o.session_id AND x.started_at = o.session_started_at AND x.ended_at IS NULL
-JOIN terms t ON t.operator_id = o.operator_id AND t.id = o.terms_id
-WHERE o.state = 'acked' AND o.kind = 'coa' AND x.updated_at > o.answered_at
-"""
-
-_OVERDUE = """
-UPDATE enforcement_order o SET state = 'failed', finished_at = %(now)s, outcome = 'not verified'
-FROM session x
-WHERE o.state = 'acked' AND x.id = o.session_id AND x.started_at = o.session_started_at AND x.ended_at IS NULL
-  AND o.answered_at + make_interval(secs => 2 * x.interim_interval) + %(slack)s < %(now)s
-RETURNING o.id, o.nas_id, o.service_id, o.kind
-"""
-
-
-# Carrying out.
-
-
-class ConnectionThreads:
-    """Runs functions of a connection on a few threads, each with a connection of its own, for a loop that may not
-    block. A connection that broke is replaced at the next call; the call that found it broken raises.
-    """
-
-    def __init__(self, dsn: str, threads: int, name: str = "database") -> None:
-        self._dsn = dsn
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._local = threading.local()
-        self._open: set[Connection] = set()
-
-    async def __call__(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, self._run, lambda connection: function(connection, *args, **kwargs)
-        )
-
-    def _run(self, work: Callable[[Connection], T]) -> T:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None or connection.closed:
-            connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=5)
-            self._local.connection = connection
-            self._open.add(connection)
-        try:
-            return work(connection)
-        finally:
-            if connection.closed or connection.broken:
-                self._open.discard(connection)
-                connection.close()
-
-    def close(self) -> None:
-        """Wait for what is running and shut the connections."""
-        self._threads.shutdown()
-        for connection in self._open:
-            connection.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """What carrying orders out needs of the process it runs in.
-
-    `locks` is one thread, because the NAS that a process talks to are locked by one connection.
-    """
-
-    database: ConnectionThreads
-    locks: ConnectionThreads
-    keyring: Keyring
-    source: str | None
-
-
-async def enforce_nas(wiring: Wiring, nas_id: int, poked: asyncio.Event | None = None) -> None:
-    """Carry out what is due at one NAS, and what becomes due meanwhile; at once when `poked` is set."""
-    if not await wiring.locks(lock_nas, nas_id):
-        return
-    try:
-        await _with_nas(wiring, nas_id, poked or asyncio.Event())
-    finally:
-        await wiring.locks(unlock_nas, nas_id)
-
-
-async def _with_nas(wiring: Wiring, nas_id: int, poked: asyncio.Event) -> None:
-    try:
-        station = await wiring.database(read_station, nas_id, wiring.keyring, wiring.source)
-    except SecretUnreadable:
-        log.exception("nas_secret_unreadable", nas_id=nas_id)
-        await wiring.database(leave_alone, nas_id, utc_now())
-        return
-    if station is None:
-        return
-    line = Line(station.peer)
-    try:
-        await line.open()
-    except OSError as problem:
-        log.error("coa_socket_failed", nas_id=nas_id, source=station.peer.source, problem=str(problem))
-        await wiring.database(leave_alone, nas_id, utc_now())
-        return
-    try:
-        await _Batch(wiring, station, line, poked).run()
-    finally:
-        line.close()
-
-
-class _Batch:
-    """The requests in flight at one NAS, from the first due order until none is left."""
-
-    def __init__(self, wiring: Wiring, station: Station, line: Line, poked: asyncio.Event) -> None:
-        self._wiring = wiring
-        self._station = station
-        self._line = line
-        self._poked = poked
-        self._under_way: dict[asyncio.Task[Answer], DueOrder] = {}
-        self._unanswered = 0
-
-    async def run(self) -> None:
-        fresh = True
-        while True:
-            if not self._given_up:
-                self._poked.clear()
-                await self._begin(fresh=fresh)
-                fresh = False
-            if not self._under_way:
-                break
-            await self._wait()
-            await self._record()
-        if self._given_up:
-            await self._wiring.database(leave_alone, self._station.id, utc_now())
-
-    @property
-    def _given_up(self) -> bool:
-        limit = 1 if self._station.troubled else GIVE_UP
-        return not self._line.heard and self._unanswered >= limit
-
-    async def _begin(self, *, fresh: bool) -> None:
-        """Send what the window has room for. A NAS that left its last requests unanswered gets one to begin with."""
-        probing = self._station.troubled and not self._line.heard
-        room = (1 if probing else self._station.peer.window) - len(self._under_way)
-        if room <= 0:
-            return
-        busy = [order.session_id for order in self._under_way.values()]
-        orders, snapshot = await self._wiring.database(claim, self._station.id, utc_now(), room, busy, fresh=fresh)
-        images = None
-        if any(order.measure is Measure.DISCONNECT for order in orders):
-            images = asyncio.ensure_future(self._images(snapshot))
-        for order in orders:
-            waits = images if order.measure is Measure.DISCONNECT else None
-            self._under_way[asyncio.ensure_future(self._carry_out(order, waits))] = order
-
-    async def _carry_out(self, order: DueOrder, images: asyncio.Future[None] | None) -> Answer:
-        attributes = identifying(order.session, names_session_id=self._station.peer.names_session_id)
-        if order.measure is Measure.COA and order.wanted is not None:
-            elapsed = utc_now() - order.session_started_at
-            attributes |= changing(changes(order.granted, order.wanted, elapsed))
-        elif images is not None:
-            await asyncio.shield(images)
-        try:
-            return await self._line.ask(order.measure, attributes)
-        except ValueError as problem:  # a value that fits no attribute: only a person can mend that
-            log.error("order_not_sendable", order_id=order.id, problem=str(problem))
-            return Answer(Result.NAK)
-
-    async def _images(self, snapshot: str) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + IMAGE_WAIT
-        try:
-            while not await self._wiring.database(images_follow, snapshot):
-                if loop.time() > deadline:
-                    log.warning("images_behind", nas_id=self._station.id)
-                    return
-                await asyncio.sleep(0.03)
-        except psycopg.Error as problem:
-            log.warning("images_unknown", nas_id=self._station.id, problem=str(problem))
-
-    async def _wait(self) -> None:
-        """Wait for an answer, or for word that there is more to do; then a moment for others to come in as well."""
-        poked = asyncio.ensure_future(self._poked.wait())
-        try:
-            await asyncio.wait({*self._under_way, poked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            poked.cancel()
-        await asyncio.sleep(0.005)
-
-    async def _record(self) -> None:
-        done = [task for task in self._under_way if task.done()]
-        answered = []
-        for task in done:
-            order, answer = self._under_way.pop(task), task.result()
-            silent = answer.result in (Result.TIMEOUT, Result.UNREACHABLE)
-            if silent and order.session.kind is not AccessKind.DHCP:
-                self._unanswered += 1
-            answered.append(Answered(order, answer, self._line.heard))
-        if answered:
-            await self._keep(answered)
-
-    async def _keep(self, answered: list[Answered]) -> None:
-        """Record answers, trying again while PostgreSQL is away; who finds them lost would have to ask again."""
-        for wait in (0.1, 0.5, 1, 2, 4, 8):
-            try:
-                await self._wiring.database(record, utc_now(), answered)
-            except psycopg.OperationalError as problem:
-                log.warning("answers_not_recorded", nas_id=self._station.id, problem=str(problem))
-                await asyncio.sleep(wait)
-            else:
-                return
-        await self._wiring.database(record, utc_now(), answered)

@@ -18,9 +18,12 @@ import structlog
 
 from core.clock import utc_now
 from core.settings import Settings
+from db.threads import ConnectionThreads
 from radius.coa import coa_source
-from radius.enforcement import ConnectionThreads, Wiring, due_nas, enforce_nas, revive, verify
+from radius.enforcement import due_nas, revive
 from radius.reconcile import reconcile
+from radius.sending import Wiring, enforce_nas
+from radius.verification import verify
 
 CHANGED, ORDERED, ACCOUNTED = "portico_change", "portico_order", "portico_accounting"
 SWEEP = 5.0

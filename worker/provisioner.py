@@ -23,6 +23,7 @@ from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings
 from db.session import make_engine, make_sessions
+from db.threads import ConnectionThreads
 from network.provisioning.sweep import (
     ROUTER_LOCK,
     DueRouter,
@@ -33,7 +34,6 @@ from network.provisioning.sweep import (
     record_visit,
     visit_router,
 )
-from radius.enforcement import ConnectionThreads
 
 CHANGED = "portico_provision"
 DUE_LOOK = 1.0

@@ -24,10 +24,10 @@ from radius.enforcement import (
     record,
     revive,
     unlock_nas,
-    verify,
 )
 from radius.orders import Measure, Result
 from radius.terms import terms_id
+from radius.verification import verify
 from tests.factories import Isp
 
 NOW = datetime(2027, 3, 10, 15, 0, tzinfo=UTC)
