@@ -44,6 +44,24 @@ class Problem(StrEnum):
     NOT_A_SLUG = "not_a_slug"
     NOT_A_KEY = "not_a_key"  # WireGuard's
     WRONG_PASSWORD = "wrong_password"  # noqa: S105
+    AMOUNT_MISSING = "amount_missing"
+    AMOUNT_UNREADABLE = "amount_unreadable"
+    AMOUNT_AMBIGUOUS = "amount_ambiguous"  # separators of another country
+    AMOUNT_NEGATIVE = "amount_negative"
+    AMOUNT_ZERO = "amount_zero"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+    AMOUNT_TOO_PRECISE = "amount_too_precise"
+    AMOUNT_OVER = "amount_over"  # detail: most
+    WRONG_CURRENCY = "wrong_currency"  # detail: expected
+    IN_THE_FUTURE = "in_the_future"
+    TOO_LONG_AGO = "too_long_ago"
+    TOO_FAR_AHEAD = "too_far_ahead"  # detail: latest
+    UNKNOWN_METHOD = "unknown_method"
+    UNKNOWN_COLLECTOR = "unknown_collector"
+    DESK_CLOSED = "desk_closed"
+    DESK_OPEN = "desk_open"
+    LIMIT_REACHED = "limit_reached"  # detail: limit
+    ALREADY_DONE = "already_done"
     PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
 
 

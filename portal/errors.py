@@ -56,6 +56,24 @@ TEXTS: Mapping[Problem, str] = {
         "Enter the password again: address, port or TLS has changed, and it would be sent somewhere else."
     ),
     Problem.WRONG_PASSWORD: N_("This is not your present password."),
+    Problem.AMOUNT_MISSING: N_("Enter an amount."),
+    Problem.AMOUNT_UNREADABLE: N_("This is not an amount of money."),
+    Problem.AMOUNT_AMBIGUOUS: N_("It is not clear which sign separates the decimals. Write 1234.56."),
+    Problem.AMOUNT_NEGATIVE: N_("The amount must be above zero. To give money back, refund or void the payment."),
+    Problem.AMOUNT_ZERO: N_("The amount must be above zero."),
+    Problem.AMOUNT_TOO_LARGE: N_("This is more than anybody pays. Check the digits."),
+    Problem.AMOUNT_TOO_PRECISE: N_("The currency does not have that many decimals."),
+    Problem.AMOUNT_OVER: N_("At most %(most)s is possible here."),
+    Problem.WRONG_CURRENCY: N_("The amount must be in %(expected)s."),
+    Problem.IN_THE_FUTURE: N_("This day is still to come."),
+    Problem.TOO_LONG_AGO: N_("This day is too long ago. Check the year."),
+    Problem.TOO_FAR_AHEAD: N_("The latest day possible is %(latest)s."),
+    Problem.UNKNOWN_METHOD: N_("This way to pay does not exist or is not used any more. Choose another."),
+    Problem.UNKNOWN_COLLECTOR: N_("This collector does not exist or is not active. Choose another."),
+    Problem.DESK_CLOSED: N_("Your cash desk is closed. Open it before you take cash."),
+    Problem.DESK_OPEN: N_("Your cash desk is open already."),
+    Problem.LIMIT_REACHED: N_("The limit of %(limit)s is reached."),
+    Problem.ALREADY_DONE: N_("This was done already."),
 }
 
 

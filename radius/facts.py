@@ -43,8 +43,8 @@ class StoredService(NamedTuple):
 
 _SERVICES = """
 SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesce(b.language, o.locale),
-       s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until, s.nas_id,
-       s.rate_download, s.rate_upload, host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
+       s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until, s.promised_until,
+       s.nas_id, s.rate_download, s.rate_upload, host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
        CASE WHEN s.mac_binding <> 'any'
             THEN ARRAY(SELECT m.mac::text FROM service_mac m WHERE m.service_id = s.id) END,
@@ -143,8 +143,8 @@ class FactsReader:
     def _service(self, row: tuple[Any, ...]) -> StoredService:
         (
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
-            paid_until, nas_id, rate_download, rate_upload, framed_ip, routes, ipv6_prefix, delegated, pool,
-            session_limit, binding, macs, max_macs, used, period_end, octets_left, extra, password,
+            paid_until, promised_until, nas_id, rate_download, rate_upload, framed_ip, routes, ipv6_prefix, delegated,
+            pool, session_limit, binding, macs, max_macs, used, period_end, octets_left, extra, password,
         ) = row  # fmt: skip
         policy, grace_days = self._policy(operator_id)
         service = Service(
@@ -157,7 +157,9 @@ class FactsReader:
             language=language,
             suspension=Suspension(suspended_at, cause or "staff", detail) if suspended_at else None,
             paid_until=(
-                cut_off(paid_until, grace_days, policy.zone) if paid_until and management == "automatic" else None
+                cut_off(paid_until, grace_days, policy.zone, promised_until)
+                if paid_until and management == "automatic"
+                else None
             ),
             router_id=nas_id,
             rate=RateLimit(rate_download, rate_upload) if rate_download else None,
@@ -179,9 +181,13 @@ class FactsReader:
 
 
 @lru_cache(maxsize=4096)
-def cut_off(paid_until: date, grace_days: int, zone: ZoneInfo) -> datetime:
-    """Return the instant at which a service paid up to and including a day is cut: the grace after it is over."""
-    return start_of_day(paid_until + timedelta(days=1 + grace_days), zone)
+def cut_off(paid_until: date, grace_days: int, zone: ZoneInfo, promised_until: date | None = None) -> datetime:
+    """Return the instant at which a service paid up to and including a day is cut: the grace after it is over.
+
+    Not before the end of a day until which a payment was promised.
+    """
+    last = paid_until + timedelta(days=grace_days)
+    return start_of_day(max(last, promised_until or last) + timedelta(days=1), zone)
 
 
 def _policy(row: tuple[Any, ...]) -> tuple[Policy, int]:

@@ -19,7 +19,7 @@ PORTAL_RIGHTS = {
     "billing_settings": "SELECT, INSERT, UPDATE",
     "tax_rate": "SELECT, INSERT, UPDATE",
     "service_billing": "SELECT, INSERT, UPDATE",
-    "service_period": 'SELECT, INSERT, UPDATE ("last", net, cancelled_at)',
+    "service_period": 'SELECT, INSERT, UPDATE ("last", net, invoice_id, cancelled_at)',
     "charge": "SELECT, INSERT, UPDATE (invoice_id, cancelled_at, ends_on)",
     "coupon": "SELECT, INSERT, UPDATE",
     "discount": "SELECT, INSERT, UPDATE (months_left, ended_at)",

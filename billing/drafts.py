@@ -1,0 +1,274 @@
+"""Drafts: what an invoice of a service will say, from what is known of it.
+
+The billing run, the preview of a batch, a subscriber's next invoices and the simulation all draft with this one
+function, so none of them can promise what another does not do. A draft becomes an invoice when `billing.invoices`
+gives it a number.
+
+The plan costs its monthly price for each month, and a share of it for a part of a month. Discounts lower the plan's
+line alone: each by percent of the plan or an amount a month, together never below nothing. Recurring charges are
+prorated with the plan; one-off charges that wait are taken along.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+
+from billing.cycles import Cycle, Period, due_on, issue_on, month_start, months_in, next_month_start, period_from
+from billing.taxes import Tax, Taxed, taxed
+from core.money import rounded
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCharge:
+    """A charge that an invoice has to take, of any kind but recurring."""
+
+    id: int
+    kind: str
+    description: str
+    amount: Decimal
+    tax_exempt: bool = False
+    plan_id: int | None = None
+    period: Period | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringCharge:
+    """`amount` a month, on days from `starts_on` to `ends_on`, both included."""
+
+    description: str
+    amount: Decimal
+    starts_on: date
+    ends_on: date | None = None
+    tax_exempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A discount: `percent` of the plan, or `amount` a month; for `months_left` months, or for good."""
+
+    id: int
+    description: str
+    starts_on: date
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+    months_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What is known of a service's billing. `price` is of a month; billed up to the day before `next_from`."""
+
+    service_id: int
+    subscriber_id: int
+    plan_id: int
+    plan_name: str
+    price: Decimal
+    currency: str
+    cycle: Cycle
+    next_from: date
+    taxes: tuple[Tax, ...] = ()
+    tax_exempt: bool = False
+    first_full: bool = False  # a first period that is no whole month costs one nevertheless
+    waiting: tuple[WaitingCharge, ...] = ()
+    recurring: tuple[RecurringCharge, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DraftLine:
+    """`kind`: plan, discount, recurring, one_off, late_fee. What is shown is the description and the period."""
+
+    kind: str
+    description: str
+    taxed: Taxed
+    period: Period | None = None
+    plan_id: int | None = None
+    exempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaxSum:
+    """One tax over all lines that bear it."""
+
+    tax: Tax
+    base: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An invoice that was not issued. `plan_amount` is the plan's price for the period less discounts, as priced."""
+
+    service_id: int | None
+    subscriber_id: int
+    currency: str
+    issue_on: date
+    due_on: date
+    lines: tuple[DraftLine, ...]
+    taxes: tuple[TaxSum, ...]
+    period: Period | None = None
+    plan_id: int | None = None
+    plan_amount: Decimal = Decimal(0)
+    charges: tuple[int, ...] = ()
+    months_used: tuple[tuple[int, int], ...] = ()  # of each limited discount: id, months
+
+    @property
+    def net(self) -> Decimal:
+        return sum((line.taxed.net for line in self.lines), Decimal(0))
+
+    @property
+    def tax(self) -> Decimal:
+        return sum((line.taxed.tax for line in self.lines), Decimal(0))
+
+    @property
+    def total(self) -> Decimal:
+        return self.net + self.tax
+
+
+def draft(facts: ServiceFacts, last: date | None = None) -> Draft:
+    """Return the invoice of the service's next period; `last` ends it early, where the service ends."""
+    period = period_from(facts.next_from, facts.cycle)
+    if last is not None and last < period.last:
+        period = Period(period.first, last)
+    months = _months(facts, period)
+    plan = facts.price * months.numerator / months.denominator
+    lines = [_line(facts, "plan", facts.plan_name, plan, period, facts.plan_id)]
+    left, used = rounded(plan, facts.currency), []
+    plan_amount = left
+    for reduction in facts.reductions:
+        if reduction.starts_on > period.last or reduction.months_left == 0:
+            continue
+        less = min(left, rounded(_reduction(reduction, facts.price, months), facts.currency))
+        if reduction.months_left is not None:
+            used.append((reduction.id, min(reduction.months_left, ceil(months))))
+        if less > 0:
+            lines.append(_line(facts, "discount", reduction.description, -less, period))
+            left -= less
+    for charge in facts.recurring:
+        part = _overlap(period, charge.starts_on, charge.ends_on)
+        if part is not None:
+            share = _months(facts, period) if part == period else months_in(part, facts.cycle.anchor_day)
+            amount = charge.amount * share.numerator / share.denominator
+            lines.append(_line(facts, "recurring", charge.description, amount, part, exempt=charge.tax_exempt))
+    lines += [waiting_line(charge, facts.taxes, facts.currency, facts.tax_exempt) for charge in facts.waiting]
+    plan_amount = left
+    kept = tuple(line for line in lines if line.kind == "plan" or line.taxed.total)
+    return Draft(
+        facts.service_id,
+        facts.subscriber_id,
+        facts.currency,
+        issue_on(period, facts.cycle),
+        due_on(period, facts.cycle),
+        kept,
+        tax_sums(kept, facts.taxes),
+        period,
+        facts.plan_id,
+        plan_amount,
+        tuple(charge.id for charge in facts.waiting),
+        tuple(used),
+    )
+
+
+def plan_price(facts: ServiceFacts, period: Period) -> Decimal:
+    """Return what days of the plan cost with the discounts of now, rounded, as priced."""
+    months = months_in(period, facts.cycle.anchor_day)
+    price = rounded(facts.price * months.numerator / months.denominator, facts.currency)
+    less = sum(
+        (
+            rounded(_reduction(reduction, facts.price, months), facts.currency)
+            for reduction in facts.reductions
+            if reduction.starts_on <= period.last and reduction.months_left != 0
+        ),
+        Decimal(0),
+    )
+    return max(Decimal(0), price - less)
+
+
+def following(facts: ServiceFacts, issued: Draft) -> ServiceFacts:
+    """Return the facts after a draft was issued."""
+    assert issued.period is not None
+    used = dict(issued.months_used)
+    return replace(
+        facts,
+        next_from=issued.period.last + _DAY,
+        waiting=(),
+        reductions=tuple(
+            replace(each, months_left=each.months_left - used[each.id])
+            if each.months_left is not None and each.id in used
+            else each
+            for each in facts.reductions
+        ),
+    )
+
+
+def upcoming(facts: ServiceFacts) -> Iterator[Draft]:
+    """Yield the service's next invoices, without end, as they will be if nothing changes."""
+    while True:
+        issued = draft(facts)
+        yield issued
+        facts = following(facts, issued)
+
+
+def waiting_line(charge: WaitingCharge, taxes: Sequence[Tax], currency: str, exempt: bool = False) -> DraftLine:
+    """Return a charge as a line of an invoice."""
+    free = exempt or charge.tax_exempt
+    parts = _taxed(charge.amount, taxes, currency, free)
+    return DraftLine(charge.kind, charge.description, parts, charge.period, charge.plan_id, free)
+
+
+def tax_sums(lines: Sequence[DraftLine], taxes: Sequence[Tax]) -> tuple[TaxSum, ...]:
+    """Return each tax over the lines that bear it; none when no line does."""
+    bearing = [line for line in lines if not line.exempt]
+    if not bearing:
+        return ()
+    base = sum((line.taxed.net for line in bearing), Decimal(0))
+    return tuple(
+        TaxSum(tax, base, sum((line.taxed.taxes[number] for line in bearing), Decimal(0)))
+        for number, tax in enumerate(taxes)
+    )
+
+
+def _line(
+    facts: ServiceFacts,
+    kind: str,
+    description: str,
+    amount: Decimal,
+    period: Period,
+    plan_id: int | None = None,
+    exempt: bool = False,
+) -> DraftLine:
+    free = exempt or facts.tax_exempt
+    return DraftLine(kind, description, _taxed(amount, facts.taxes, facts.currency, free), period, plan_id, free)
+
+
+def _taxed(amount: Decimal, taxes: Sequence[Tax], currency: str, exempt: bool) -> Taxed:
+    """A line without taxes still has an amount, zero, for each of them."""
+    if exempt:
+        return Taxed(rounded(amount, currency), (Decimal(0),) * len(taxes))
+    return taxed(amount, taxes, currency)
+
+
+def _months(facts: ServiceFacts, period: Period) -> Fraction:
+    begin = month_start(period.first, facts.cycle.anchor_day)
+    end = next_month_start(period.first, facts.cycle.anchor_day)
+    rest_of_month = begin < period.first and period.last + _DAY == end
+    if facts.first_full and rest_of_month and period.first == facts.cycle.started_on:
+        return Fraction(1)
+    return months_in(period, facts.cycle.anchor_day)
+
+
+def _reduction(reduction: Reduction, price: Decimal, months: Fraction) -> Decimal:
+    if reduction.months_left is not None:
+        months = min(months, Fraction(reduction.months_left))
+    monthly = price * reduction.percent / 100 if reduction.percent is not None else reduction.amount or Decimal(0)
+    return monthly * months.numerator / months.denominator
+
+
+def _overlap(period: Period, starts_on: date, ends_on: date | None) -> Period | None:
+    first, last = max(period.first, starts_on), min(period.last, ends_on or period.last)
+    return Period(first, last) if first <= last else None

@@ -1,0 +1,114 @@
+"""Facts for drafts, read from PostgreSQL for many services with a few statements."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing.cycles import Period, Timing
+from billing.drafts import RecurringCharge, Reduction, ServiceFacts, WaitingCharge
+from billing.rules import BillingRules
+from core.clock import local_date
+
+_SERVICES = """
+SELECT b.service_id, b.subscriber_id, b.plan_id, p.name AS plan_name, coalesce(b.price, p.price) AS price,
+       b.tax_exempt, b.anchor_day, b.months, b.timing, b.started_on, b.next_from, b.stopped_on, s.activated_at
+FROM service_billing b JOIN rate_plan p ON p.id = b.plan_id JOIN service s ON s.id = b.service_id
+WHERE b.operator_id = :operator_id AND b.service_id = ANY(:ids)
+ORDER BY b.service_id
+"""
+_CHARGES = """
+SELECT id, subscriber_id, service_id, kind, description, amount, tax_exempt, starts_on, ends_on, plan_id
+FROM charge
+WHERE operator_id = :operator_id AND subscriber_id = ANY(:ids) AND invoice_id IS NULL AND cancelled_at IS NULL
+ORDER BY id
+"""
+_DISCOUNTS = """
+SELECT id, service_id, description, percent, amount, months_left, starts_on
+FROM discount WHERE operator_id = :operator_id AND service_id = ANY(:ids) AND ended_at IS NULL ORDER BY id
+"""
+
+
+def facts_of(session: Session, rules: BillingRules, service_ids: Sequence[int], today: date) -> list[ServiceFacts]:
+    """Return the facts of services that have a cycle, in the order of their ids.
+
+    A charge of a subscriber that names no service is taken by the first of the subscriber's services among these. A
+    one-off charge that begins after today waits on.
+    """
+    where = {"operator_id": rules.operator_id, "ids": list(service_ids)}
+    services = session.execute(text(_SERVICES), where).all()
+    where["ids"] = list({row.subscriber_id for row in services})
+    charges: dict[int, list[Any]] = defaultdict(list)
+    for row in session.execute(text(_CHARGES), where):
+        charges[row.subscriber_id].append(row)
+    discounts: dict[int, list[Reduction]] = defaultdict(list)
+    where["ids"] = [row.service_id for row in services]
+    for row in session.execute(text(_DISCOUNTS), where):
+        discounts[row.service_id].append(
+            Reduction(row.id, row.description, row.starts_on, row.percent, row.amount, row.months_left)
+        )
+    return list(_gathered(rules, services, charges, discounts, today))
+
+
+def price_on(session: Session, plan_id: int) -> Decimal:
+    """Return the monthly price of a plan."""
+    price = session.execute(text("SELECT price FROM rate_plan WHERE id = :id"), {"id": plan_id}).scalar_one()
+    assert isinstance(price, Decimal)
+    return price
+
+
+def _gathered(
+    rules: BillingRules,
+    services: Iterable[Any],
+    charges: dict[int, list[Any]],
+    discounts: dict[int, list[Reduction]],
+    today: date,
+) -> Iterator[ServiceFacts]:
+    taken: set[int] = set()
+    for row in services:
+        waiting, recurring = [], []
+        for charge in charges.get(row.subscriber_id, ()):
+            if charge.service_id not in (None, row.service_id) or charge.id in taken:
+                continue
+            if charge.kind == "recurring":
+                taken.add(charge.id)
+                recurring.append(
+                    RecurringCharge(
+                        charge.description, charge.amount, charge.starts_on, charge.ends_on, charge.tax_exempt
+                    )
+                )
+            elif charge.starts_on <= today or charge.kind == "plan":
+                taken.add(charge.id)
+                waiting.append(waiting_of(charge))
+        yield ServiceFacts(
+            service_id=row.service_id,
+            subscriber_id=row.subscriber_id,
+            plan_id=row.plan_id,
+            plan_name=row.plan_name,
+            price=row.price,
+            currency=rules.currency,
+            cycle=rules.cycle(
+                row.anchor_day, row.started_on, row.months, Timing(row.timing) if row.timing is not None else None
+            ),
+            next_from=row.next_from,
+            taxes=rules.taxes,
+            tax_exempt=row.tax_exempt,
+            first_full=rules.first_period == "full"
+            and row.activated_at is not None
+            and local_date(row.activated_at, rules.zone) == row.started_on,
+            waiting=tuple(waiting),
+            recurring=tuple(recurring),
+            reductions=tuple(discounts.get(row.service_id, ())),
+        )
+
+
+def waiting_of(charge: Any) -> WaitingCharge:
+    """Return a row of `charge` as a draft takes it."""
+    period = Period(charge.starts_on, charge.ends_on) if charge.kind == "plan" and charge.ends_on else None
+    return WaitingCharge(
+        charge.id, charge.kind, charge.description, charge.amount, charge.tax_exempt, charge.plan_id, period
+    )

@@ -1,0 +1,355 @@
+"""Following the services: billing, too, is a difference, between what a service is and what is billed of it.
+
+Nobody has to tell billing what happened to a service. It looks at the state and the plan, compares them with the
+service's place in its cycle, and does what is missing:
+
+    active, no cycle                   the cycle begins on the day it was activated
+    paused, terminated                 that day is the last one billed; what was billed beyond it is credited
+    suspended, where that is not billed    the same, with the day before it was cut
+    active again                       the cycle goes on from that day
+    another plan                       from that day on; what was billed of the old plan beyond it is credited, and
+                                       both stand on one document: an invoice, or a credit note when the new costs less
+
+So it does not matter whether a person, an import or a timer changed the service, or whether billing was down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from billing.credit_notes import CreditLine, write_credit_note
+from billing.cycles import Cycle, Period, Timing, issue_on, month_start, months_in, next_month_start, period_from
+from billing.dates import settle_dates
+from billing.drafts import ServiceFacts, WaitingCharge, draft, plan_price
+from billing.facts import facts_of, waiting_of
+from billing.invoices import apply_credit, issue, issue_charges, lock_books
+from billing.rules import BillingRules
+from billing.taxes import taxed
+from core.clock import local_date
+from core.money import rounded
+from db.audit import Actor
+from db.models import Charge, Invoice, RatePlan, Service, ServiceBilling, ServicePeriod
+
+_DAY = timedelta(days=1)
+
+_DIFFERENT = """
+SELECT s.id, s.subscriber_id
+FROM service s LEFT JOIN service_billing b ON b.service_id = s.id
+WHERE s.operator_id = :operator_id AND s.id > :after AND s.access_method <> 'voucher'
+  AND (CAST(:ids AS bigint[]) IS NULL OR s.id = ANY(:ids))
+  AND (CASE WHEN b.service_id IS NULL THEN s.state IN ('active', 'suspended')
+            WHEN s.state IN ('paused', 'terminated') THEN b.stopped_on IS NULL
+            WHEN s.state = 'suspended' AND NOT :bill_suspended THEN b.stopped_on IS NULL
+            ELSE b.stopped_on IS NOT NULL OR b.plan_id <> s.plan_id END)
+ORDER BY s.id LIMIT :most
+"""
+
+
+def different_services(
+    session: Session, rules: BillingRules, after: int, most: int, ids: Sequence[int] | None = None
+) -> list[tuple[int, int]]:
+    """Return services (with their subscribers) whose billing is not what they are, in the order of their ids."""
+    rows = session.execute(
+        text(_DIFFERENT),
+        {
+            "operator_id": rules.operator_id,
+            "after": after,
+            "most": most,
+            "ids": None if ids is None else list(ids),
+            "bill_suspended": rules.bill_suspended,
+        },
+    )
+    return [(row.id, row.subscriber_id) for row in rows]
+
+
+def follow_services(
+    session: Session, actor: Actor, rules: BillingRules, services: Sequence[tuple[int, int]], now: datetime
+) -> int:
+    """Do what is missing for these services and subscribers; return for how many something was."""
+    lock_books(session, rules.operator_id, [subscriber for _, subscriber in services])
+    still = different_services(session, rules, 0, len(services), [service for service, _ in services])
+    today = rules.today(now)
+    for service_id, _ in still:
+        _follow(session, actor, rules, service_id, now)
+    subscribers = {subscriber for _, subscriber in still}
+    apply_credit(session, rules, subscribers, today)
+    settle_dates(session, actor, rules, subscribers, today)
+    return len(still)
+
+
+def follow_service(session: Session, actor: Actor, rules: BillingRules, service: Service, now: datetime) -> bool:
+    """Do what is missing for one service: for pages that show at once what a change of it costs."""
+    session.flush()
+    return follow_services(session, actor, rules, [(service.id, service.subscriber_id)], now) > 0
+
+
+def _follow(session: Session, actor: Actor, rules: BillingRules, service_id: int, now: datetime) -> None:
+    service = session.get_one(Service, service_id, populate_existing=True)
+    cycle = session.get(ServiceBilling, service_id, populate_existing=True)
+    today = rules.today(now)
+    if cycle is None:
+        _start(session, rules, service, today)
+    elif _is_billed(service, rules):
+        if cycle.stopped_on is not None:
+            _resume(session, rules, service, cycle, today)
+        if cycle.plan_id != service.plan_id:
+            _change_plan(session, actor, rules, service, cycle, today, now)
+    else:
+        _stop(session, actor, rules, cycle, _last_day(service, rules, today), today, now)
+    session.flush()
+
+
+def _is_billed(service: Service, rules: BillingRules) -> bool:
+    return service.state == "active" or (service.state == "suspended" and rules.bill_suspended)
+
+
+def _last_day(service: Service, rules: BillingRules, today: date) -> date:
+    if service.state == "terminated" and service.terminated_at is not None:
+        return local_date(service.terminated_at, rules.zone)
+    if service.state == "suspended" and service.suspended_at is not None:
+        return local_date(service.suspended_at, rules.zone) - _DAY
+    return today
+
+
+def _start(session: Session, rules: BillingRules, service: Service, today: date) -> None:
+    """Begin a cycle. A service that was there before billing goes on from the day it was paid until."""
+    activated = local_date(service.activated_at, rules.zone) if service.activated_at else today
+    first = max(activated, rules.starts_on)
+    if activated < rules.starts_on and service.paid_until is not None:
+        first = max(first, service.paid_until)
+    anchor_day = activated.day
+    rule = rules.cycle(anchor_day, first)
+    if rules.first_period == "free" and month_start(first, rule.anchor_day) != first:
+        first = next_month_start(first, rule.anchor_day)
+    rule = replace(rule, started_on=first)
+    session.add(
+        ServiceBilling(
+            service_id=service.id,
+            operator_id=service.operator_id,
+            subscriber_id=service.subscriber_id,
+            plan_id=service.plan_id,
+            anchor_day=anchor_day,
+            started_on=first,
+            next_from=first,
+            next_issue_on=issue_on(period_from(first, rule), rule),
+        )
+    )
+
+
+def _resume(session: Session, rules: BillingRules, service: Service, cycle: ServiceBilling, today: date) -> None:
+    assert cycle.stopped_on is not None
+    first = max(today, cycle.next_from)
+    cycle.stopped_on, cycle.started_on, cycle.next_from, cycle.plan_id = None, first, first, service.plan_id
+    rule = _cycle(rules, cycle)
+    cycle.next_issue_on = issue_on(period_from(first, rule), rule)
+
+
+def _stop(
+    session: Session,
+    actor: Actor,
+    rules: BillingRules,
+    cycle: ServiceBilling,
+    last: date,
+    today: date,
+    now: datetime,
+) -> None:
+    """Bill what was used and not billed, up to the last day; credit what was billed beyond it."""
+    facts = facts_of(session, rules, [cycle.service_id], today)[0]
+    while facts.next_from <= last:
+        issue(session, rules, [draft(facts, last)], today)
+        session.expire(cycle)
+        facts = facts_of(session, rules, [cycle.service_id], today)[0]
+    if facts.waiting:
+        issue_charges(
+            session,
+            rules,
+            facts.subscriber_id,
+            facts.waiting,
+            today,
+            today + timedelta(days=rules.first_due_days),
+            facts.service_id,
+            facts.tax_exempt,
+        )
+    for period in _periods_after(session, cycle.service_id, last):
+        unused, worth = _shorten(session, facts, period, last, now)
+        line = CreditLine("unused", facts.plan_name, _with_taxes(facts, worth), unused)
+        _credit(session, actor, rules, cycle.service_id, period.invoice_id, (line,), today)
+    cycle.stopped_on = last
+    cycle.next_from = last + _DAY
+
+
+def _change_plan(
+    session: Session,
+    actor: Actor,
+    rules: BillingRules,
+    service: Service,
+    cycle: ServiceBilling,
+    today: date,
+    now: datetime,
+) -> None:
+    old = facts_of(session, rules, [cycle.service_id], today)[0]
+    plan = session.get_one(RatePlan, service.plan_id)
+    new = replace(
+        old, plan_id=plan.id, plan_name=plan.name, price=cycle.price if cycle.price is not None else plan.price
+    )
+    if old.next_from < today:
+        _hold_used_days(session, rules, old, today)
+        cycle.next_from = today
+    cycle.plan_id = plan.id
+    rule = _cycle(rules, cycle)
+    cycle.next_issue_on = issue_on(period_from(cycle.next_from, rule), rule)
+    session.flush()
+    for period in _periods_after(session, cycle.service_id, today - _DAY):
+        invoice_id, old_name = period.invoice_id, session.get_one(RatePlan, period.plan_id).name
+        days, before = _shorten(session, old, period, today - _DAY, now)
+        after = plan_price(new, days)
+        replaced = ServicePeriod(
+            operator_id=rules.operator_id,
+            service_id=cycle.service_id,
+            plan_id=plan.id,
+            first=days.first,
+            last=days.last,
+            net=after,
+            invoice_id=invoice_id,
+        )
+        session.add(replaced)
+        session.flush()
+        if invoice_id is None and after == 0:
+            continue
+        if after > before:
+            pair = (
+                WaitingCharge(0, "plan", old_name, -before, plan_id=old.plan_id, period=days),
+                WaitingCharge(0, "plan", plan.name, after, plan_id=plan.id, period=days),
+            )
+            issued = issue_charges(
+                session,
+                rules,
+                old.subscriber_id,
+                pair if before else pair[1:],
+                today,
+                max(today, today + timedelta(days=rules.first_due_days)),
+                cycle.service_id,
+                old.tax_exempt,
+            )
+            replaced.invoice_id = issued.id if issued else invoice_id
+        else:
+            lines = (
+                CreditLine("unused", old_name, _with_taxes(old, before), days),
+                CreditLine("plan", plan.name, -_with_taxes(new, after), days),
+            )
+            _credit(session, actor, rules, cycle.service_id, invoice_id, lines, today)
+        session.flush()
+
+
+def _hold_used_days(session: Session, rules: BillingRules, facts: ServiceFacts, today: date) -> None:
+    """Let days of the old plan that were used and not billed wait for the next invoice, beside the new plan's."""
+    used = Period(facts.next_from, today - _DAY)
+    worth = plan_price(facts, used)
+    session.add(
+        ServicePeriod(
+            operator_id=rules.operator_id,
+            service_id=facts.service_id,
+            plan_id=facts.plan_id,
+            first=used.first,
+            last=used.last,
+            net=worth,
+        )
+    )
+    if worth:
+        session.add(
+            Charge(
+                operator_id=rules.operator_id,
+                subscriber_id=facts.subscriber_id,
+                service_id=facts.service_id,
+                kind="plan",
+                description=facts.plan_name,
+                amount=worth,
+                tax_exempt=facts.tax_exempt,
+                starts_on=used.first,
+                ends_on=used.last,
+                plan_id=facts.plan_id,
+            )
+        )
+
+
+def _periods_after(session: Session, service_id: int, last: date) -> Sequence[ServicePeriod]:
+    return session.scalars(
+        select(ServicePeriod)
+        .where(
+            ServicePeriod.service_id == service_id,
+            ServicePeriod.last > last,
+            ServicePeriod.cancelled_at.is_(None),
+        )
+        .order_by(ServicePeriod.first)
+    ).all()
+
+
+def _shorten(
+    session: Session, facts: ServiceFacts, period: ServicePeriod, last: date, now: datetime
+) -> tuple[Period, Decimal]:
+    """End a billed period on `last`; return the days beyond it and what they were billed at, as priced."""
+    whole = Period(period.first, period.last)
+    unused = Period(max(period.first, last + _DAY), period.last)
+    anchor = facts.cycle.anchor_day
+    share = months_in(unused, anchor) / months_in(whole, anchor)
+    worth = rounded(period.net * share.numerator / share.denominator, facts.currency)
+    if unused.first == period.first:
+        period.cancelled_at = now
+    else:
+        period.last, period.net = last, period.net - worth
+    session.flush()
+    return unused, worth
+
+
+def _with_taxes(facts: ServiceFacts, amount: Decimal) -> Decimal:
+    return rounded(amount, facts.currency) if facts.tax_exempt else taxed(amount, facts.taxes, facts.currency).total
+
+
+def _credit(
+    session: Session,
+    actor: Actor,
+    rules: BillingRules,
+    service_id: int,
+    invoice_id: int | None,
+    lines: Sequence[CreditLine],
+    today: date,
+) -> None:
+    """Credit lines against the invoice that billed them, and the service's other invoices for what it has not left."""
+    worth = sum((line.total for line in lines), Decimal(0))
+    invoices = session.scalars(
+        select(Invoice)
+        .where(Invoice.service_id == service_id, Invoice.credited < Invoice.total)
+        .order_by((Invoice.id == invoice_id).desc(), Invoice.id.desc())
+    ).all()
+    for invoice in invoices:
+        part = min(worth, invoice.total - invoice.credited)
+        if part <= 0:
+            return
+        shown = lines if part == worth else (CreditLine(lines[0].kind, lines[0].description, part, lines[0].period),)
+        write_credit_note(session, actor, rules, invoice, shown, lines[0].description, today)
+        worth -= part
+
+
+def _cycle(rules: BillingRules, cycle: ServiceBilling) -> Cycle:
+    timing = Timing(cycle.timing) if cycle.timing is not None else None
+    return rules.cycle(cycle.anchor_day, cycle.started_on, cycle.months, timing)
+
+
+def waiting_charges(session: Session, subscriber_id: int) -> list[WaitingCharge]:
+    """Return the one-off charges of a subscriber that no invoice has taken."""
+    rows: Sequence[Any] = session.scalars(
+        select(Charge)
+        .where(
+            Charge.subscriber_id == subscriber_id,
+            Charge.invoice_id.is_(None),
+            Charge.cancelled_at.is_(None),
+            Charge.kind != "recurring",
+        )
+        .order_by(Charge.id)
+    ).all()
+    return [waiting_of(row) for row in rows]

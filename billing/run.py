@@ -1,0 +1,157 @@
+"""The billing run: follows the services, and issues every invoice whose day has come.
+
+It works in batches, each a transaction of its own that holds all an invoice changes. A run that is killed leaves whole
+batches behind and nothing else; the next one finds what is left, by the services' own places in their cycles. Two runs
+at once take turns at an operator's books; what one has billed the other finds billed.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+import structlog
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from billing.dates import settle_dates
+from billing.drafts import Draft, draft, upcoming
+from billing.facts import facts_of
+from billing.following import different_services, follow_services
+from billing.invoices import issue, lock_books
+from billing.rules import BillingOff, BillingRules, rules_of
+from db.audit import Actor
+from db.models import BillingSettings
+
+log = structlog.get_logger()
+
+ACTOR = "billing"
+BATCH = 500
+"""Services billed in one transaction; who changes the same operator's money meanwhile waits for that."""
+_FOLLOWED = 100
+
+_DUE = """
+SELECT b.service_id, b.subscriber_id FROM service_billing b
+WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL AND b.next_issue_on <= :today AND b.service_id > :after
+ORDER BY b.service_id LIMIT :most
+"""
+
+
+class Sessions(Protocol):
+    """Makes sessions, as a sessionmaker does."""
+
+    def __call__(self) -> AbstractContextManager[Session]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did: invoices issued, and services whose billing followed a change."""
+
+    invoices: int
+    followed: int
+
+
+def billing_operators(session: Session) -> list[int]:
+    """Return the operators that bill."""
+    return list(
+        session.scalars(
+            select(BillingSettings.operator_id).where(BillingSettings.enabled).order_by(BillingSettings.operator_id)
+        )
+    )
+
+
+def run_billing(sessions: Sessions, operator_id: int, now: datetime, batch: int = BATCH) -> RunResult:
+    """Do all that is due for an operator, committing batch by batch. May be called again at any time."""
+    return RunResult(
+        followed=_follow_all(sessions, operator_id, now), invoices=_issue_all(sessions, operator_id, now, batch)
+    )
+
+
+def _follow_all(sessions: Sessions, operator_id: int, now: datetime) -> int:
+    followed, after = 0, 0
+    while True:
+        with sessions() as session:
+            rules = _rules(session, operator_id)
+            found = different_services(session, rules, after, _FOLLOWED) if rules else []
+            if rules is None or not found:
+                return followed
+            followed += follow_services(session, Actor(operator_id, ACTOR), rules, found, now)
+            session.commit()
+            after = found[-1][0]
+
+
+def _issue_all(sessions: Sessions, operator_id: int, now: datetime, batch: int) -> int:
+    issued, after, billed = 0, 0, False
+    while True:
+        with sessions() as session:
+            rules = _rules(session, operator_id)
+            if rules is None:
+                return issued
+            done = issue_batch(session, rules, now, after, batch)
+            session.commit()
+        issued, after, billed = issued + done.invoices, done.last, billed or done.services > 0
+        if after == 0:
+            # Services that were billed late have another period whose day has come: once more from the first.
+            if not billed:
+                return issued
+            billed = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Services billed, invoices that came of it, and the service to go on after: 0 when there were no more."""
+
+    services: int
+    invoices: int
+    last: int
+
+
+def issue_batch(session: Session, rules: BillingRules, now: datetime, after: int, batch: int = BATCH) -> Batch:
+    """Issue the invoices of one batch of services beyond the id `after`, one for each service."""
+    today = rules.billing_day(now)
+    where = {"operator_id": rules.operator_id, "today": today, "after": after, "most": batch}
+    due = session.execute(text(_DUE), where).all()
+    if not due:
+        return Batch(0, 0, 0)
+    lock_books(session, rules.operator_id, [row.subscriber_id for row in due])
+    # Another run may have billed them while this one waited for the lock.
+    still = set(
+        session.scalars(
+            text(
+                "SELECT service_id FROM service_billing"
+                " WHERE service_id = ANY(:ids) AND stopped_on IS NULL AND next_issue_on <= :today"
+            ),
+            {"ids": [row.service_id for row in due], "today": today},
+        )
+    )
+    issued_on = rules.today(now)
+    facts = facts_of(session, rules, sorted(still), issued_on)
+    issued = issue(session, rules, [draft(each) for each in facts], issued_on)
+    subscribers = [each.subscriber_id for each in facts]
+    settle_dates(session, Actor(rules.operator_id, ACTOR), rules, subscribers, issued_on)
+    return Batch(len(facts), len(issued), due[-1].service_id)
+
+
+def preview_run(session: Session, rules: BillingRules, day: date) -> Iterator[Draft]:
+    """Yield the drafts that the run of a day would issue, changing nothing. Late ones come more than once."""
+    after = 0
+    while True:
+        due = session.execute(
+            text(_DUE), {"operator_id": rules.operator_id, "today": day, "after": after, "most": BATCH}
+        ).all()
+        if not due:
+            return
+        for facts in facts_of(session, rules, [row.service_id for row in due], day):
+            for each in upcoming(facts):
+                if each.issue_on > day:
+                    break
+                yield each
+        after = due[-1].service_id
+
+
+def _rules(session: Session, operator_id: int) -> BillingRules | None:
+    try:
+        return rules_of(session, operator_id)
+    except BillingOff:
+        return None
