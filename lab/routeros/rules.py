@@ -96,7 +96,7 @@ def _address(kind: Happened, call: Call, row: Row | None, fields: dict[str, str]
     """The network follows from the address."""
     if kind == "remove" or "address" not in fields:
         return
-    if not (kind == "set" and "network" in fields):
+    if "network" not in fields:
         fields["network"] = str(ipaddress.ip_interface(fields["address"]).network.network_address)
     interface = fields.get("interface") or (row.get("interface") if row is not None else "")
     fields["actual-interface"] = interface
