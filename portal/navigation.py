@@ -29,6 +29,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("subscribers.index", N_("Subscribers"), "users", Permission.SUBSCRIBERS_VIEW, N_("Subscribers")),
             Entry("services.index", N_("Services"), "plug-connected", Permission.SUBSCRIBERS_VIEW),
             Entry("plans.index", N_("Rate plans"), "gauge", Permission.PLANS_VIEW),
+            Entry("imports.index", N_("Import"), "database-import", Permission.IMPORTS),
             Entry("explain.index", N_("Explain"), "stethoscope", Permission.EXPLAIN, N_("Explain")),
         ),
     ),

@@ -38,6 +38,7 @@ class Permission(StrEnum):
     ADDRESSES_LOOKUP = "addresses.lookup"
     AUDIT_VIEW = "audit.view"
     EXPORT = "export"
+    IMPORTS = "imports"  # import subscribers, undo it, and take over their secrets
     JOBS_VIEW = "jobs.view"
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
 
@@ -91,6 +92,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.NAS_EDIT,
             Permission.NAS_SECRET,
             Permission.ROUTERS_VIEW,
+            Permission.IMPORTS,
             Permission.ROUTERS_EDIT,
             Permission.SESSIONS_ACT,
             Permission.AUTH_EVENTS_VIEW,

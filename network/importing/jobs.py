@@ -63,7 +63,7 @@ def read_router(job: RunningJob) -> Mapping[str, object]:
         rows = stage(session, job.keyring, batch, found)
         session.commit()
     job.advance()
-    return {"rows": rows}
+    return {"rows": rows, "url": f"/imports/{batch.id}"}
 
 
 def write_batch(job: RunningJob) -> Mapping[str, object]:
@@ -79,7 +79,7 @@ def write_batch(job: RunningJob) -> Mapping[str, object]:
 
         counts = write(session, actor, batch, utc_now(), progress)
         session.commit()
-    return dict(counts)
+        return {**counts, "url": f"/imports/{batch.id}"}
 
 
 def undo_batch(job: RunningJob) -> Mapping[str, object]:
@@ -94,7 +94,7 @@ def undo_batch(job: RunningJob) -> Mapping[str, object]:
                 job.log("error", ", ".join(one.examples), OBSTACLES[one.obstacle.value], rows=one.rows, table=one.table)
             return _failed(job, "depended_on")
         session.commit()
-    return dict(counts)
+        return {**counts, "url": f"/imports/{batch.id}"}
 
 
 OBSTACLES: Mapping[str, str] = {

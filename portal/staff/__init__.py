@@ -14,6 +14,8 @@ AREAS = (
     "nas",
     "routers",
     "explain",
+    "imports",
+    "shadow",
     "auth_events",
     "enforcement",
     "addresses",
