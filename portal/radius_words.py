@@ -27,6 +27,7 @@ METHODS: Mapping[str, str] = {
 ORDER_KINDS: Mapping[str, str] = {
     "coa": N_("Change terms (CoA)"),
     "disconnect": N_("Disconnect"),
+    "api": N_("Remove through the router's API"),
 }
 
 ORDER_CAUSES: Mapping[str, str] = {

@@ -21,7 +21,7 @@ from core.clock import utc_now
 from core.crypto import Keyring
 from radius.coa import Answer, Peer, SessionIdentity
 from radius.facts import Connection
-from radius.orders import LONGEST_PAUSE, Measure, Result, Step, pause_after, step_after
+from radius.orders import LONGEST_PAUSE, ErrorCause, Measure, Result, Step, pause_after, step_after
 from radius.reconcile import OPEN
 
 NAS_LOCK = 7463
@@ -63,9 +63,12 @@ class Station:
 
 
 class Answered(NamedTuple):
+    """What came of one try: the answer to the request, if one was sent, and to the API, if that was tried as well."""
+
     order: DueOrder
-    answer: Answer
+    answer: Answer | None
     nas_answers: bool
+    by_api: Answer | None = None
 
 
 # What is due, and claiming it.
@@ -186,7 +189,7 @@ def _due_order(row: Sequence[Any]) -> DueOrder:
         session_id=row[2],
         session_started_at=row[3],
         service_id=row[4],
-        measure=Measure(row[5]) if wanted is not None else Measure.DISCONNECT,
+        measure=Measure.DISCONNECT if wanted is None and row[5] == Measure.COA else Measure(row[5]),
         terms_id=row[6],
         granted=terms_from_document(row[7]) if row[7] is not None else None,
         wanted=wanted,
@@ -223,12 +226,14 @@ def record(connection: Connection, now: datetime, answered: Sequence[Answered]) 
         return
     outcomes = [_outcome(each, now) for each in answered]
     with connection.transaction():
-        connection.execute(_RECORD_ATTEMPTS, _columns([outcome.attempt for outcome in outcomes]))
+        connection.execute(
+            _RECORD_ATTEMPTS, _columns([attempt for outcome in outcomes for attempt in outcome.attempts])
+        )
         connection.execute(_RECORD_ORDERS, _columns([outcome.order for outcome in outcomes]))
         granted = [
             (each.order.session_id, each.order.session_started_at, each.order.terms_id)
             for each, outcome in zip(answered, outcomes, strict=True)
-            if outcome.step is Step.VERIFY and each.order.measure is Measure.COA
+            if outcome.step is Step.VERIFY and outcome.order[2] is Measure.COA
         ]
         if granted:
             connection.execute(_RECORD_GRANTED, _columns(granted))
@@ -246,47 +251,69 @@ def record(connection: Connection, now: datetime, answered: Sequence[Answered]) 
                 order_id=each.order.id,
                 service_id=each.order.service_id,
                 kind=each.order.measure.value,
-                outcome=each.answer.result.value,
-                error_cause=each.answer.error_cause,
+                outcome=outcome.order[3],
+                error_cause=outcome.order[4],
             )
 
 
 class _Outcome(NamedTuple):
     step: Step
-    attempt: tuple[Any, ...]
+    attempts: list[tuple[Any, ...]]
     order: tuple[Any, ...]
 
 
 def _outcome(answered: Answered, now: datetime) -> _Outcome:
-    """Return what an answer does to its order: the row of the attempt and the columns that change."""
-    order, answer = answered.order, answered.answer
+    """Return what the answers do to their order: the rows of the attempts and the columns that change.
+
+    What the API did counts; where it could not be asked, or could do nothing, the answer to the request does.
+    """
+    order, api = answered.order, answered.by_api
+    asked = order.measure if order.measure is not Measure.API else Measure.DISCONNECT
+    tries = [(asked, answered.answer), (Measure.API, api)]
+    if api is not None and (answered.answer is None or _settles(api)):
+        kind, answer = Measure.API, api
+    else:
+        assert answered.answer is not None, "something was tried"
+        kind, answer = asked, answered.answer
     unreliable = order.session.kind is AccessKind.DHCP  # its silence says nothing about the NAS
     step = step_after(
-        order.measure,
+        kind,
         answer.result,
         answer.error_cause,
         order.attempts,
         nas_answers=answered.nas_answers or unreliable,
     )
-    state, kind, due, outcome = "pending", order.measure, now, answer.result.value
+    if step is Step.FAIL and api is not None and api.result in (Result.TIMEOUT, Result.UNREACHABLE):
+        step = Step.AGAIN  # could not be asked: nobody said that it cannot be done
+    state, due, outcome = "pending", now, answer.result.value
     finished = None
     match step:
         case Step.VERIFY:
             state = "acked"
         case Step.GONE:
-            state, outcome, finished = "verified" if kind is Measure.DISCONNECT else "superseded", "gone", now
+            state, outcome, finished = "superseded" if kind is Measure.COA else "verified", "gone", now
         case Step.DISCONNECT:
             kind = Measure.DISCONNECT
         case Step.AGAIN:
+            kind = order.measure
             due = now + (LONGEST_PAUSE if unreliable else pause_after(order.attempts))
         case Step.FAIL:
             state, finished = "failed", now
     answered_at = now if answer.result in (Result.ACK, Result.NAK) else None
     return _Outcome(
         step,
-        (order.operator_id, order.id, now, order.measure, answer.result, answer.error_cause, answer.milliseconds),
+        [
+            (order.operator_id, order.id, now, measure, each.result, each.error_cause, each.milliseconds)
+            for measure, each in tries
+            if each is not None
+        ],
         (order.id, state, kind, outcome, answer.error_cause, due, answered_at, finished),
     )
+
+
+def _settles(answer: Answer) -> bool:
+    """Tell whether the API ended the session, or found it over."""
+    return answer.result is Result.ACK or answer.error_cause == ErrorCause.SESSION_CONTEXT_NOT_FOUND
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -26,6 +26,10 @@ COA_TRIES = 3
 is disconnected instead."""
 EFFECT_TRIES = 2
 """Acknowledged CoA-Requests that may show no effect in accounting before the session is disconnected instead."""
+API_AFTER = 3
+"""Requests for an order that may go unanswered or be refused before the session is removed through the API."""
+API_AFTER_DHCP = 2
+"""The same for DHCP, which cannot be counted on to obey CoA or Disconnect at all."""
 DISCONNECT_TRIES = 5
 """Requests that a NAS may refuse or answer without effect before a person has to look."""
 NO_TIMEOUT = timedelta(days=365)
@@ -49,6 +53,7 @@ class Measure(StrEnum):
 
     COA = "coa"
     DISCONNECT = "disconnect"
+    API = "api"  # RouterOS's API removed the session, where RADIUS could not end it
 
 
 class Result(StrEnum):
@@ -181,6 +186,18 @@ def step_after(kind: Measure, result: Result, error_cause: int | None, attempts:
         case Result.TIMEOUT if kind is Measure.DISCONNECT and nas_answers and attempts >= DISCONNECT_TRIES:
             return Step.FAIL
     return Step.AGAIN
+
+
+def by_api(kind: AccessKind, wanted: Measure, result: Result, error_cause: int | None, attempts: int) -> bool:
+    """Tell whether a session is to be removed through the API after this answer to request number `attempts`.
+
+    A refused CoA is first followed by a Disconnect, and a session that the NAS does not have needs neither.
+    """
+    if result is Result.ACK or (result is Result.NAK and wanted is Measure.COA):
+        return False
+    if error_cause == ErrorCause.SESSION_CONTEXT_NOT_FOUND:
+        return False
+    return attempts >= (API_AFTER_DHCP if kind is AccessKind.DHCP else API_AFTER)
 
 
 def proves(reported_rate: str | None, wanted: Terms) -> bool:

@@ -514,7 +514,7 @@ INSERT INTO enforcement_order
 SELECT w.operator_id, w.nas_id, w.session_id, w.session_started_at, w.service_id, w.kind, w.cause, w.terms_id, %s,
        greatest(%s, CASE WHEN w.kind = 'disconnect' THEN (
            SELECT max(p.finished_at) + %s FROM enforcement_order p
-           WHERE p.service_id = w.service_id AND p.kind = 'disconnect' AND p.state = 'verified'
+           WHERE p.service_id = w.service_id AND p.kind IN ('disconnect', 'api') AND p.state = 'verified'
              AND p.created_at > now() - interval '1 hour' AND p.terms_id IS NOT DISTINCT FROM w.terms_id) END)
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::text[], %s::text[],
             %s::bytea[])

@@ -1,11 +1,14 @@
 """Carrying orders out: what is due at a NAS is sent, in a window of parallel requests, and the answers are recorded.
 
 One process at a time talks to a NAS (an advisory lock). A NAS that answers nothing is left alone for a while, its
-orders kept.
+orders kept. Where there is another way to end a session (`Kick`: RouterOS's API), it is taken after requests that were
+not answered or not obeyed; a router whose RADIUS is deaf and whose API answers is not left alone.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -14,7 +17,7 @@ from aaa.facts import AccessKind
 from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from db.threads import ConnectionThreads
-from radius.coa import Answer, Line, changing, identifying
+from radius.coa import Answer, Line, SessionIdentity, changing, identifying
 from radius.enforcement import (
     Answered,
     DueOrder,
@@ -27,7 +30,7 @@ from radius.enforcement import (
     record,
     unlock_nas,
 )
-from radius.orders import Measure, Result, changes
+from radius.orders import Measure, Result, by_api, changes
 
 GIVE_UP = 3
 """Unanswered requests, with no answer to any, after which a NAS is taken for unreachable."""
@@ -35,6 +38,11 @@ IMAGE_WAIT = 1.0
 """Seconds that a Disconnect waits for the images. Without it the CPE would redial into the terms it had."""
 
 log = structlog.get_logger()
+
+
+Kick = Callable[[int, SessionIdentity], Awaitable[Answer | None]]
+"""Ends a session at a NAS without RADIUS. ACK: it was removed; NAK with Error-Cause 503: there is none; a NAK without:
+it is not to be removed; unreachable: nobody could be asked. None: there is no such way at this NAS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Wiring:
     locks: ConnectionThreads
     keyring: Keyring
     source: str | None
+    kick: Kick | None = None
 
 
 async def enforce_nas(wiring: Wiring, nas_id: int, poked: asyncio.Event | None = None) -> None:
@@ -90,8 +99,10 @@ class _Batch:
         self._station = station
         self._line = line
         self._poked = poked
-        self._under_way: dict[asyncio.Task[Answer], DueOrder] = {}
+        self._under_way: dict[asyncio.Task[_Tried], DueOrder] = {}
         self._unanswered = 0
+        self._one_kick = asyncio.Lock()  # routers take few API connections at once
+        self._api_answers = False
 
     async def run(self) -> None:
         fresh = True
@@ -110,35 +121,54 @@ class _Batch:
     @property
     def _given_up(self) -> bool:
         limit = 1 if self._station.troubled else GIVE_UP
-        return not self._line.heard and self._unanswered >= limit
+        return not self._line.heard and not self._api_answers and self._unanswered >= limit
 
     async def _begin(self, *, fresh: bool) -> None:
         """Send what the window has room for. A NAS that left its last requests unanswered gets one to begin with."""
-        probing = self._station.troubled and not self._line.heard
+        probing = self._station.troubled and not self._line.heard and not self._api_answers
         room = (1 if probing else self._station.peer.window) - len(self._under_way)
         if room <= 0:
             return
         busy = [order.session_id for order in self._under_way.values()]
         orders, snapshot = await self._wiring.database(claim, self._station.id, utc_now(), room, busy, fresh=fresh)
-        images = None
-        if any(order.measure is Measure.DISCONNECT for order in orders):
-            images = asyncio.ensure_future(self._images(snapshot))
+        images = _Once(self._images, snapshot)
         for order in orders:
-            waits = images if order.measure is Measure.DISCONNECT else None
-            self._under_way[asyncio.ensure_future(self._carry_out(order, waits))] = order
+            self._under_way[asyncio.ensure_future(self._carry_out(order, images))] = order
 
-    async def _carry_out(self, order: DueOrder, images: asyncio.Future[None] | None) -> Answer:
+    async def _carry_out(self, order: DueOrder, images: "_Once") -> "_Tried":
+        if order.measure is Measure.API or (self._api_answers and not self._line.heard):
+            kicked = await self._kick(order, images)
+            if kicked is not None and kicked.result is not Result.UNREACHABLE:
+                return _Tried(None, kicked)
+        answer = await self._ask(order, images)
+        if by_api(order.session.kind, order.measure, answer.result, answer.error_cause, order.attempts):
+            return _Tried(answer, await self._kick(order, images))
+        return _Tried(answer, None)
+
+    async def _ask(self, order: DueOrder, images: "_Once") -> Answer:
+        kind = order.measure if order.measure is not Measure.API else Measure.DISCONNECT
         attributes = identifying(order.session, names_session_id=self._station.peer.names_session_id)
-        if order.measure is Measure.COA and order.wanted is not None:
+        if kind is Measure.COA and order.wanted is not None:
             elapsed = utc_now() - order.session_started_at
             attributes |= changing(changes(order.granted, order.wanted, elapsed))
-        elif images is not None:
-            await asyncio.shield(images)
+        else:
+            await images.done()
         try:
-            return await self._line.ask(order.measure, attributes)
+            return await self._line.ask(kind, attributes)
         except ValueError as problem:  # a value that fits no attribute: only a person can mend that
             log.error("order_not_sendable", order_id=order.id, problem=str(problem))
             return Answer(Result.NAK)
+
+    async def _kick(self, order: DueOrder, images: "_Once") -> Answer | None:
+        if self._wiring.kick is None:
+            return None
+        await images.done()
+        async with self._one_kick:
+            answer = await self._wiring.kick(self._station.id, order.session)
+        if answer is not None:
+            self._api_answers = answer.result is not Result.UNREACHABLE
+            log.info("session_kicked", nas_id=self._station.id, order_id=order.id, result=answer.result.value)
+        return answer
 
     async def _images(self, snapshot: str) -> None:
         loop = asyncio.get_running_loop()
@@ -165,11 +195,11 @@ class _Batch:
         done = [task for task in self._under_way if task.done()]
         answered = []
         for task in done:
-            order, answer = self._under_way.pop(task), task.result()
-            silent = answer.result in (Result.TIMEOUT, Result.UNREACHABLE)
+            order, tried = self._under_way.pop(task), task.result()
+            silent = tried.answer is not None and tried.answer.result in (Result.TIMEOUT, Result.UNREACHABLE)
             if silent and order.session.kind is not AccessKind.DHCP:
                 self._unanswered += 1
-            answered.append(Answered(order, answer, self._line.heard))
+            answered.append(Answered(order, tried.answer, self._line.heard, tried.by_api))
         if answered:
             await self._keep(answered)
 
@@ -184,3 +214,22 @@ class _Batch:
             else:
                 return
         await self._wiring.database(record, utc_now(), answered)
+
+
+class _Tried(NamedTuple):
+    answer: Answer | None  # None: no request was sent
+    by_api: Answer | None
+
+
+class _Once:
+    """Something that several wait for and that is done once, when the first of them asks."""
+
+    def __init__(self, function: Callable[[str], Coroutine[Any, Any, None]], argument: str) -> None:
+        self._function = function
+        self._argument = argument
+        self._task: asyncio.Task[None] | None = None
+
+    async def done(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._function(self._argument))
+        await asyncio.shield(self._task)

@@ -30,7 +30,7 @@ def verify(connection: Connection, now: datetime) -> int:
         finished = connection.execute(_ENDED, {"now": now}).rowcount
         finished += connection.execute(_WITHOUT_SESSION, {"now": now}).rowcount
         finished += connection.execute(_GRANTED_ANEW, {"now": now}).rowcount
-        connection.execute(_STILL_THERE, {"now": now, "settling": SETTLING})
+        connection.execute(_STILL_THERE, {"now": now, "settling": SETTLING, "tries": EFFECT_TRIES})
         verified, unchanged, refused = _judge(connection)
         if verified:
             finished += connection.execute(
@@ -72,7 +72,7 @@ def _judge(connection: Connection) -> tuple[list[int], list[int], list[int]]:
 
 _ENDED = f"""
 UPDATE enforcement_order o
-SET state = CASE WHEN o.kind = 'disconnect' THEN 'verified' ELSE 'superseded' END, finished_at = %(now)s
+SET state = CASE WHEN o.kind IN ('disconnect', 'api') THEN 'verified' ELSE 'superseded' END, finished_at = %(now)s
 FROM session x
 WHERE o.state IN {OPEN} AND x.id = o.session_id AND x.started_at = o.session_started_at AND x.ended_at IS NOT NULL
 """  # noqa: S608
@@ -99,11 +99,13 @@ UPDATE enforcement_order o SET state = 'verified', outcome = 'granted anew', fin
 FROM granted g WHERE o.id = g.id
 """
 
-# Disconnect was acknowledged and the session goes on: ask again.
+# Disconnect was acknowledged and the session goes on: ask again, in the end through the API where there is one.
 _STILL_THERE = """
-UPDATE enforcement_order o SET state = 'pending', outcome = 'no effect', next_attempt_at = %(now)s
+UPDATE enforcement_order o SET state = 'pending', outcome = 'no effect', next_attempt_at = %(now)s,
+    kind = CASE WHEN o.attempts >= %(tries)s THEN 'api' ELSE o.kind END
 FROM session x
-WHERE o.state = 'acked' AND o.kind = 'disconnect' AND x.id = o.session_id AND x.started_at = o.session_started_at
+WHERE o.state = 'acked' AND o.kind IN ('disconnect', 'api')
+  AND x.id = o.session_id AND x.started_at = o.session_started_at
   AND x.ended_at IS NULL AND x.updated_at > o.answered_at + %(settling)s AND o.attempts < 5
 """
 

@@ -24,6 +24,7 @@ from radius.enforcement import due_nas, revive
 from radius.reconcile import reconcile
 from radius.sending import Wiring, enforce_nas
 from radius.verification import verify
+from worker.kicking import ApiKick
 
 CHANGED, ORDERED, ACCOUNTED = "portico_change", "portico_order", "portico_accounting"
 SWEEP = 5.0
@@ -77,14 +78,15 @@ class Enforcer:
         self._all = asyncio.current_task()
         self._started.set()
         thinking = ConnectionThreads(self._dsn, 2, "reconciler")
+        kick = ApiKick(self._dsn, self._keyring)
         wiring = Wiring(
             ConnectionThreads(self._dsn, 2, "orders"), ConnectionThreads(self._dsn, 1, "locks"), self._keyring,
-            self._source,
+            self._source, kick,
         )  # fmt: skip
         try:
             await _Loops(self._dsn, thinking, wiring).run()
         finally:
-            for threads in (thinking, wiring.database, wiring.locks):
+            for threads in (thinking, wiring.database, wiring.locks, kick):
                 await asyncio.get_running_loop().run_in_executor(None, threads.close)
 
 

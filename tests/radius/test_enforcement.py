@@ -367,3 +367,60 @@ def test_a_disconnect_waits_for_the_images_of_live_nodes(isp):
     isp.service("eva")
     isp.connection.execute("UPDATE node SET image_updated_at = now() - interval '1 minute'")
     assert images_follow(isp.connection, snapshot()), "a node whose publisher is dead is not waited for"
+
+
+# Through the API.
+
+
+def through_api(isp: Isp, asked: Result | None, api: Result, error_cause: int | None = None, attempts: int = 3):
+    (due,), _ = claim(isp.connection, isp.nas_id, NOW, 10)
+    answer = Answer(asked) if asked else None
+    record(isp.connection, NOW, [Answered(replace(due, attempts=attempts), answer, False, Answer(api, error_cause, 9))])
+
+
+def attempts_of(isp: Isp) -> list[tuple]:
+    return isp.fetch("SELECT kind, result FROM enforcement_attempt ORDER BY id")
+
+
+def test_a_session_removed_through_the_api_waits_for_the_proof_as_any_other(isp):
+    session_id = session(isp)
+    order(isp, session_id, kind="disconnect")
+    through_api(isp, Result.TIMEOUT, Result.ACK)
+    assert state(isp) == ("api", "acked", "ack")
+    assert attempts_of(isp) == [("disconnect", "timeout"), ("api", "ack")]
+    isp.connection.execute("UPDATE session SET ended_at = %s, ended_by = 'stop'", (NOW,))
+    verify(isp.connection, NOW + timedelta(seconds=1))
+    assert state(isp)[:2] == ("api", "verified")
+
+
+def test_a_session_that_the_router_does_not_have_is_over(isp):
+    order(isp, session(isp), kind="disconnect")
+    through_api(isp, Result.TIMEOUT, Result.NAK, 503)
+    assert state(isp) == ("api", "verified", "gone")
+    assert isp.fetch("SELECT ended_by FROM session") == [("gone",)]
+
+
+def test_a_router_that_could_not_be_asked_says_nothing_about_the_session(isp):
+    order(isp, session(isp), kind="disconnect")
+    through_api(isp, Result.TIMEOUT, Result.UNREACHABLE, attempts=40)
+    assert state(isp) == ("disconnect", "pending", "timeout")
+    assert attempts_of(isp) == [("disconnect", "timeout"), ("api", "unreachable")]
+    assert isp.fetch("SELECT ended_at FROM session") == [(None,)]
+
+
+def test_a_coa_that_could_not_be_asked_for_stays_a_coa(isp):
+    order(isp, session(isp))
+    through_api(isp, Result.TIMEOUT, Result.UNREACHABLE)
+    assert state(isp)[:2] == ("coa", "pending")
+
+
+def test_a_disconnect_that_was_acknowledged_twice_without_effect_goes_through_the_api(isp):
+    session_id = session(isp)
+    order(isp, session_id, kind="disconnect")
+    for attempts, kind in ((1, "disconnect"), (2, "api")):
+        isp.connection.execute("UPDATE enforcement_order SET next_attempt_at = %s", (NOW,))
+        answer(isp, Result.ACK, attempts=attempts)
+        isp.connection.execute("UPDATE enforcement_order SET attempts = %s", (attempts,))
+        isp.connection.execute("UPDATE session SET updated_at = %s", (NOW + timedelta(seconds=5),))
+        verify(isp.connection, NOW + timedelta(seconds=6))
+        assert state(isp) == (kind, "pending", "no effect")

@@ -16,6 +16,7 @@ from radius.orders import (
     Measure,
     Result,
     Step,
+    by_api,
     changes,
     measure,
     pause_after,
@@ -200,3 +201,20 @@ def test_of_two_possible_states_the_worse_one_decides():
     assert stronger(None, Measure.COA) is Measure.COA
     assert stronger(Measure.COA, Measure.DISCONNECT) is Measure.DISCONNECT
     assert stronger(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "measure", "result", "error_cause", "attempts", "expected"),
+    [
+        pytest.param("ppp", "disconnect", "timeout", None, 3, True, id="silence, three times"),
+        pytest.param("ppp", "disconnect", "timeout", None, 2, False, id="silence, not yet"),
+        pytest.param("ppp", "coa", "unreachable", None, 3, True, id="a CoA port where nobody is"),
+        pytest.param("ppp", "disconnect", "nak", 506, 3, True, id="refused"),
+        pytest.param("ppp", "coa", "nak", None, 9, False, id="a refused CoA becomes a Disconnect first"),
+        pytest.param("ppp", "disconnect", "nak", 503, 9, False, id="no such session"),
+        pytest.param("ppp", "disconnect", "ack", None, 9, False, id="obeyed"),
+        pytest.param("dhcp", "disconnect", "timeout", None, 2, True, id="DHCP obeys neither"),
+    ],
+)
+def test_when_a_session_is_removed_through_the_api(kind, measure, result, error_cause, attempts, expected):
+    assert by_api(AccessKind(kind), Measure(measure), Result(result), error_cause, attempts) is expected
