@@ -155,9 +155,13 @@ class Box:
         ordered = {name: both[name] for name in known if name in both}
         return self.table(path).put({**ordered, **both})
 
-    def sensitive(self, path: str) -> list[str]:
+    def sensitive(self, path: str) -> tuple[str, ...]:
         """Return the names of the fields that are masked for who lacks the policy."""
-        return [each.name for each in self.fields(path).values() if each.sensitive]
+        return _marked(path, self.version)[0]
+
+    def unseen(self, path: str) -> tuple[str, ...]:
+        """Return the names of the fields that nobody is shown."""
+        return _marked(path, self.version)[1]
 
     def rows(self, path: str) -> list[dict[str, str]]:
         """Return a menu as somebody with all rights sees it, ids included."""
@@ -352,6 +356,13 @@ class Box:
 def _fields_of(path: str, version: Version) -> Mapping[str, Field]:
     """Boxes of one version share this; there may be a thousand of them."""
     return MENUS[path].fields_of(version)
+
+
+@cache
+def _marked(path: str, version: Version) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the fields that are masked, and of those that are not shown at all."""
+    fields = _fields_of(path, version).values()
+    return tuple(each.name for each in fields if each.sensitive), tuple(each.name for each in fields if each.unseen)
 
 
 _PACKAGES_APART = Version(7, 13)  # until then the driver for wireless came with the system

@@ -254,6 +254,8 @@ def shown_fields(box: "Box", caller: Caller, table: Table, row: Row) -> dict[str
             shown[name] = value
         else:
             shown.pop(name, None)
+    for name in box.unseen(table.menu.path):
+        shown.pop(name, None)
     if not caller.may("sensitive"):
         for name in box.sensitive(table.menu.path):
             if shown.get(name):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lab.routeros.box import Box
 
 _LEFT_OUT = ("/user", "/file", "/certificate", "/log", "/system/package", "/system/license", "/system/script/job")
+_GROUPS = ("read", "write", "full")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,/*+@-]*")
 
 
@@ -49,7 +50,7 @@ def _place(path: str) -> tuple[int, str]:
 def _commands(box: "Box", menu: Menu, sensitive: bool) -> Iterator[str]:
     known = box.fields(menu.path)
     for position, row in enumerate(box.table(menu.path)):
-        if row.is_true("dynamic"):
+        if row.is_true("dynamic") or (menu.path == "/user/group" and row.get("name") in _GROUPS):
             continue
         made = menu.adds and not menu.single and not row.is_true("default") and not row.is_true("builtin")
         words = list(_words(known, row, sensitive, {} if made else _carton(menu, row, position)))
@@ -63,6 +64,8 @@ def _commands(box: "Box", menu: Menu, sensitive: bool) -> Iterator[str]:
 
 def _carton(menu: Menu, row: Row, position: int) -> dict[str, str]:
     """Return what this row was when the box came out of its carton."""
+    if menu.single and not menu.first:
+        return {}
     for first in menu.first:
         if first.get(".id") == row.id or (menu.single and position == 0):
             return dict(first)

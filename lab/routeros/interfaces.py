@@ -95,7 +95,7 @@ def _mirror(box: "Box", kind: str) -> Callable[[Change], None]:
 
     def watch(change: Change) -> None:
         interfaces = box.table("/interface")
-        seen = interfaces.first(name=change.before.get("name", "")) if change.before else None
+        seen = interfaces.first(name=change.before.get("name", "")) or interfaces.first(name=change.row.get("name"))
         if change.kind == "remove":
             if seen is not None:
                 interfaces.drop(seen)

@@ -26,6 +26,7 @@ class Field:
     required: bool = False
     readonly: bool = False
     sensitive: bool = False
+    unseen: bool = False  # taken and never shown, as the password of a user
     refers: str = ""
     words: tuple[str, ...] = ()
     since: tuple[int, ...] = ()

@@ -141,7 +141,7 @@ USER = Menu(
         value("name", required=True),
         reference("group", "/user/group", required=True),
         value("address", several(prefix), ""),
-        value("password", sensitive=True),
+        value("password", unseen=True),
         choice("inactivity-policy", "none logout lockscreen", "none", since=(7, 13)),
         value("inactivity-timeout", duration, "10m", since=(7, 13)),
         *told("last-logged-in"),
