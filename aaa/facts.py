@@ -17,6 +17,7 @@ class AccessMethod(StrEnum):
 
     PPPOE = "pppoe"  # RADIUS, user name and password
     MAC = "mac"  # RADIUS, the CPE's MAC address: DHCP, hotspot MAC login, wireless access list
+    LINE = "line"  # RADIUS, the port that a DHCP relay vouches for: remote id and circuit id (option 82, RFC 3046)
     HOTSPOT = "hotspot"  # RADIUS, user name and password typed on the captive page
     VOUCHER = "voucher"  # RADIUS, an access code
     QUEUE = "queue"  # static address, a simple queue kept by the RouterOS API; never asks RADIUS

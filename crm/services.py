@@ -33,6 +33,7 @@ WITH_PASSWORD = frozenset({AccessMethod.PPPOE, AccessMethod.HOTSPOT})
 ENTERED = (
     AccessMethod.PPPOE,
     AccessMethod.MAC,
+    AccessMethod.LINE,
     AccessMethod.HOTSPOT,
     AccessMethod.QUEUE,
 )  # vouchers are made in batches

@@ -205,7 +205,7 @@ def _access(
 def _proof(service: Service | None, name: str, last: PastRequest) -> Proof:
     if service is None:
         return Proof.NOT_NEEDED if find_mac(name) else Proof.CORRECT
-    if service.access_method in (AccessMethod.MAC, AccessMethod.VOUCHER):
+    if service.access_method in (AccessMethod.MAC, AccessMethod.VOUCHER, AccessMethod.LINE):
         return Proof.NOT_NEEDED
     match last.reason:
         case Reason.WRONG_PASSWORD:

@@ -39,7 +39,7 @@ from radius.image import (
 from radius.journal import ACCOUNTING, AUTHENTICATION, JournalWriter
 from radius.messages import reply_message
 from radius.reply import Pairs, momentary_pairs, own_pairs, prepared_pairs, shared_pairs
-from radius.request import Method, access_kind, method, names
+from radius.request import LINE, Method, access_kind, line_name, method, names
 from radius.terms import terms_id
 
 REJECT, FAIL, OK, HANDLED, INVALID, USERLOCK, NOTFOUND, NOOP, UPDATED = range(9)
@@ -144,7 +144,8 @@ class Hooks:
         user_name = attributes.get("User-Name", "")
         kind = access_kind(attributes)
         mac = find_mac(attributes.get("Calling-Station-Id", ""))
-        row = self._row(nas.operator_id, user_name, kind, mac)
+        line = line_name(attributes) if kind is AccessKind.DHCP else None
+        row = self._row(nas.operator_id, user_name, kind, mac, line)
         how = method(attributes)
         now = time.time()
         if row is None:
@@ -221,7 +222,7 @@ class Hooks:
             AUTHENTICATION, now, nas.nas_id, nas.operator_id, row[0] if row else None, user_name, mac,
             kind._value_, how._value_, _outcome(decision), decision.reason.value if decision.reason else "",
             decision.detail or None, acct_session_id, identity, attributes.get("Called-Station-Id", ""),
-            attributes.get("NAS-Port-Id", ""),
+            (line_name(attributes) if kind is AccessKind.DHCP else None) or attributes.get("NAS-Port-Id", ""),
         )  # fmt: skip
         if isinstance(decision, Reject):
             if decision.reason is Reason.WRONG_PASSWORD and row is not None:
@@ -322,12 +323,21 @@ class Hooks:
                 self._nas[source] = nas
             return nas
 
-    def _row(self, operator_id: int, user_name: str, kind: AccessKind, mac: str | None) -> tuple[Any, ...] | None:
-        """Return the service's row, as the plain tuple of an image.ServiceRow: unpacking a name each costs too much."""
+    def _row(
+        self, operator_id: int, user_name: str, kind: AccessKind, mac: str | None, line: str | None
+    ) -> tuple[Any, ...] | None:
+        """Return the service's row, as the plain tuple of an image.ServiceRow: unpacking a name each costs too much.
+
+        A line counts before the device on it, which the subscriber may change.
+        """
         get = self._image.get
         if kind is AccessKind.PPP:
             content: tuple[Any, ...] | None = get(service_key(operator_id, b"n", user_name))
             return content
+        if line is not None:
+            content = get(service_key(operator_id, LINE, line))
+            if content is not None:
+                return content
         for namespace, name in names(user_name, kind, mac):
             content = get(service_key(operator_id, namespace, name))
             if content is not None:

@@ -75,14 +75,36 @@ def names(user_name: str, kind: AccessKind, mac: str | None) -> tuple[Name, ...]
     return (exact, Name(b"v", fold_voucher(user_name)))
 
 
+def line_name(attributes: Attributes) -> str | None:
+    """Return the name of the line that a DHCP relay says the request came in by, or None where none says so.
+
+    RouterOS passes option 82 (RFC 3046) on as Agent-Remote-Id and Agent-Circuit-Id of vendor 2352 (RouterOS manual,
+    RADIUS Client). The name is `remote-id/circuit-id`; one that is missing is left empty, and octets that are no
+    printable text are written in hex.
+    """
+    remote, circuit = attributes.get("Agent-Remote-Id"), attributes.get("Agent-Circuit-Id")
+    if remote is None and circuit is None:
+        return None
+    return f"{_printable(remote or '0x')}/{_printable(circuit or '0x')}"
+
+
+def _printable(octets: str) -> str:
+    """Return octets, which FreeRADIUS writes as `0x…`, as text where they are printable ASCII."""
+    text = bytes.fromhex(octets.removeprefix("0x")).decode("latin-1")
+    return text if text.isascii() and text.isprintable() else octets
+
+
 def fold_voucher(code: str) -> str:
     """Return a voucher code as it is stored: without blanks and dashes, capitals, O read as 0 and I and L as 1."""
     return code.replace(" ", "").replace("-", "").upper().translate(_LOOK_ALIKES)
 
+
+LINE = b"l"
+"""The namespace of lines."""
 
 _LOOK_ALIKES = str.maketrans("OIL", "011")
 
 
 def namespace_of(access_method: str) -> bytes:
     """Return the namespace in which a service of this access method is found."""
-    return {"mac": b"m", "voucher": b"v"}.get(access_method, b"n")
+    return {"mac": b"m", "voucher": b"v", "line": LINE}.get(access_method, b"n")

@@ -174,7 +174,8 @@ NAMED = """
 SELECT DISTINCT ON (k.number) k.number, s.id
 FROM asked_name k
 JOIN service s ON s.operator_id = k.operator_id AND s.name = k.name AND s.state <> 'terminated'
-     AND k.namespace = CASE s.access_method WHEN 'mac' THEN 'm' WHEN 'voucher' THEN 'v' ELSE 'n' END
+     AND k.namespace = CASE s.access_method
+         WHEN 'mac' THEN 'm' WHEN 'voucher' THEN 'v' WHEN 'line' THEN 'l' ELSE 'n' END
 ORDER BY k.number, k.rank
 """
 

@@ -75,7 +75,7 @@ class Service(Tenanted, Base):
         Index("ix_service_plan_id", "plan_id"),
         Index("ix_service_state", "operator_id", "state", "id"),
         Index("ix_service_paid_until", "paid_until", postgresql_where=text("management = 'automatic'")),
-        CheckConstraint("access_method IN ('pppoe', 'mac', 'hotspot', 'voucher', 'queue')", "access_method"),
+        CheckConstraint("access_method IN ('pppoe', 'mac', 'line', 'hotspot', 'voucher', 'queue')", "access_method"),
         CheckConstraint("state IN ('pending', 'active', 'suspended', 'paused', 'terminated')", "state"),
         CheckConstraint("state <> 'suspended' OR suspended_at IS NOT NULL", "suspended_since"),
         CheckConstraint("management IN ('automatic', 'manual')", "management"),

@@ -342,3 +342,43 @@ def _accepted(client: Client, name: str) -> bool:
         return client.login(name, "x", timeout=0.3).code == 2
     except (NoAnswer, AssertionError):
         return False
+
+
+@pytest.mark.parametrize(
+    ("name", "remote", "circuit"),
+    [
+        pytest.param("dslam-7/eth0/1/4:35", b"dslam-7", b"eth0/1/4:35", id="text"),
+        pytest.param("/ether5", None, b"ether5", id="circuit id alone"),
+        pytest.param("olt/0x0004000a0102", b"olt", bytes.fromhex("0004000a0102"), id="octets"),
+        pytest.param("olt/0xff00e9", b"olt", bytes.fromhex("ff00e9"), id="octets that are no UTF-8"),
+        pytest.param("olt/0x7065f161", b"olt", "peña".encode("latin-1"), id="another code page"),
+        pytest.param("olt/a\\b", b"olt", b"a\\b", id="a backslash"),
+    ],
+)
+def test_a_line_is_told_by_option_82_whatever_device_is_on_it(
+    controller: Controller, name: str, remote: bytes | None, circuit: bytes
+):
+    controller.isp.service(name, None, access_method="line", session_limit=0)
+    controller.settle()
+    for mac in ("02:00:00:00:01:01", "02:00:00:00:01:02"):
+        answer = controller.client.login(
+            mac, "", mac=f"1:{mac}", Agent_Remote_Id=remote, Agent_Circuit_Id=circuit, **DHCP
+        )
+        assert (answer.code, answer["Mikrotik-Rate-Limit"]) == (2, "5M/20M")
+
+
+def test_a_line_is_no_credential_over_pppoe_and_another_line_is_not_let_in(controller: Controller):
+    controller.isp.service("dslam-9/eth0", None, access_method="line")
+    controller.settle()
+    line = {"Agent_Remote_Id": b"dslam-9", "Agent_Circuit_Id": b"eth0"}
+    assert controller.client.login("dslam-9/eth0", "", **line).code == 3
+    other = {"Agent_Remote_Id": b"dslam-9", "Agent_Circuit_Id": b"eth1"}
+    mac = "02:00:00:00:01:09"
+    assert controller.client.login(mac, "", mac=mac, **other, **DHCP).code == 3
+    records = [
+        record
+        for segment in segments(controller.settings.journal_dir)
+        for _, record in read_records(segment, 0, 10_000)
+        if record[0] == AUTHENTICATION and record[6] == mac
+    ]
+    assert records[-1][-1] == "dslam-9/eth1", "a technician reads the line's name from the list of unknown devices"
