@@ -17,12 +17,14 @@ from typing import Any, Self, TypeVar
 from lab.attributes import TerminateCause
 from lab.dynamic import DynamicListener
 from lab.nas import Nas, NasProfile, Refused
+from lab.routeros.live import LiveRouter, RouterProfile
 from lab.session import Session
 from lab.subscriber import Demand, Profile, Subscriber, share_of_demand
 
 Result = TypeVar("Result")
 
 _TICK = 5.0
+_BOOT_SPREAD = 3.0
 _HOURS = 24
 _FIRST_HOUR = 18.0  # a short look at a fresh network falls into the evening, when there is something to see
 
@@ -122,6 +124,7 @@ class Network:
     def __init__(self, *, day_seconds: float | None = None, restlessness: float = 0.0, seed: int | None = None) -> None:
         self.nas: dict[str, Nas] = {}
         self.listeners: dict[str, DynamicListener] = {}
+        self.routers: dict[str, LiveRouter] = {}  # by the name of the NAS
         self.cpes: dict[tuple[str, str], Cpe] = {}
         self._day_seconds = day_seconds
         self._restlessness = restlessness
@@ -143,6 +146,8 @@ class Network:
     ) -> None:
         for cpe in self.cpes.values():
             cpe.forget()
+        for router in self.routers.values():
+            await router.close()
         for listener in self.listeners.values():
             listener.close()
         for nas in self.nas.values():
@@ -159,6 +164,21 @@ class Network:
         self.nas[profile.name] = nas
         self._behind[profile.name] = []
         return nas
+
+    async def add_router(self, nas: str, profile: RouterProfile) -> LiveRouter:
+        """Make a NAS a router as well, with an API. Raises UnknownName, and OSError when its address cannot be had."""
+        (found,) = self.some_nas(nas)
+        router = LiveRouter(profile, found, self.listeners[nas])
+        router.on_up = partial(self._power_on, found, _BOOT_SPREAD)
+        self.routers[nas] = router
+        await router.start()
+        return router
+
+    def router(self, name: str) -> LiveRouter:
+        """Return the router of a NAS. Raises UnknownName where it has none."""
+        if name not in self.routers:
+            raise UnknownName(name)
+        return self.routers[name]
 
     def add_subscriber(self, subscriber: Subscriber, nas: str) -> Cpe:
         """Put a subscriber behind a NAS; it does not dial yet. Raises UnknownName."""
@@ -297,6 +317,11 @@ class BlockingNetwork:
 
     def add_nas(self, profile: NasProfile, *, reboots: int = 0) -> Nas:
         return self.call(lambda network: network.add_nas(profile, reboots=reboots))
+
+    def add_router(self, nas: str, profile: RouterProfile | None = None) -> LiveRouter:
+        """Make a NAS a router as well; its API is at a free port unless the profile names one."""
+        wanted = profile or RouterProfile(api_port=0, boot_seconds=0.1)
+        return self.wait_for(self._network.add_router(nas, wanted))
 
     def add_subscriber(self, subscriber: Subscriber, nas: str) -> Cpe:
         return self.call(lambda network: network.add_subscriber(subscriber, nas))
