@@ -15,6 +15,8 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "suspend who is overdue": _every(MINUTE, "radius.tasks.suspend_overdue_services"),
+    "issue invoices": _every(5 * MINUTE, "billing.tasks.issue_invoices"),
+    "end broken promises": _every(HOUR, "billing.tasks.end_broken_promises"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),

@@ -1,0 +1,52 @@
+"""Celery tasks of billing: each opens sessions, calls one function for each operator, and commits."""
+
+from functools import cache
+
+import structlog
+from celery import shared_task
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from billing.promises import break_promises
+from billing.rules import rules_of
+from billing.run import billing_operators, run_billing
+from core.clock import utc_now
+from core.settings import read_settings
+from db.session import make_engine, make_sessions
+
+log = structlog.get_logger()
+
+
+@shared_task
+def issue_invoices() -> None:
+    """Bill every operator. What fails for one is tried again at the next turn and does not hold up the others."""
+    sessions = _sessions()
+    with sessions() as session:
+        operators = billing_operators(session)
+    for operator_id in operators:
+        try:
+            done = run_billing(sessions, operator_id, utc_now())
+        except OperationalError as failed:  # a deadlock, or the database is going away
+            log.warning("billing_interrupted", operator_id=operator_id, error=type(failed.orig).__name__)
+            continue
+        if done.invoices or done.followed:
+            log.info("billed", operator_id=operator_id, invoices=done.invoices, followed=done.followed)
+
+
+@shared_task
+def end_broken_promises() -> None:
+    """Mark the promises whose day is over without money."""
+    now = utc_now()
+    with _sessions()() as session:
+        for operator_id in billing_operators(session):
+            count = break_promises(session, operator_id, rules_of(session, operator_id).today(now), now)
+            session.commit()
+            if count:
+                log.info("promises_broken", operator_id=operator_id, count=count)
+
+
+@cache
+def _sessions() -> sessionmaker[Session]:
+    settings = read_settings()
+    assert settings.database_url is not None
+    return make_sessions(make_engine(settings.database_url.get_secret_value()))

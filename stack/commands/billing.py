@@ -1,0 +1,113 @@
+"""`portico billing`: the billing run, its preview, and a simulation of months to come."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from stack.installation import installed_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from billing.rules import BillingRules
+
+
+@click.group()
+def command() -> None:
+    """Bill by hand, see what would be billed, and try rules on months to come."""
+
+
+@command.command()
+@click.argument("slug")
+def run(slug: str) -> None:
+    """Issue now all that is due of the operator SLUG, as the timer does. Harmless when nothing is."""
+    from billing.run import run_billing
+    from core.clock import utc_now
+
+    with _rules(slug) as (_session, rules, sessions):
+        done = run_billing(sessions, rules.operator_id, utc_now())
+    click.echo(f"{done.invoices} invoices issued, {done.followed} services followed.")
+
+
+@command.command()
+@click.argument("slug")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="The day of the run; today by default.")
+def preview(slug: str, day: object) -> None:
+    """Show what the run would issue for the operator SLUG, issuing nothing."""
+    from datetime import datetime
+    from decimal import Decimal
+
+    from billing.run import preview_run
+    from core.clock import utc_now
+    from core.money import format_money
+
+    with _rules(slug) as (session, rules, _sessions):
+        chosen = day.date() if isinstance(day, datetime) else rules.today(utc_now())
+        drafts = list(preview_run(session, rules, chosen))
+        for each in drafts:
+            period = f"{each.period.first} – {each.period.last}" if each.period else ""
+            total = format_money(each.total, rules.currency, rules.locale)
+            click.echo(f"service {each.service_id:>8}  {period}  due {each.due_on}  {total:>16}")
+        if not drafts:
+            click.echo("Nothing is due.")
+            return
+        total = format_money(sum((each.total for each in drafts), Decimal(0)), rules.currency, rules.locale)
+        click.echo(f"{len(drafts)} invoices, {total}")
+
+
+@command.command()
+@click.argument("slug")
+@click.option("--months", default=12, show_default=True, type=click.IntRange(1, 60))
+@click.option("--price", type=float, default=None, help="Compare with every price changed by so many percent.")
+@click.option("--cut-off-day", type=click.IntRange(1, 31), help="Compare with another cut-off day.")
+@click.option("--cut-off", type=click.Choice(["operator", "anchor"]), help="Compare with the other cut-off rule.")
+def simulate(slug: str, months: int, price: float | None, cut_off_day: int | None, cut_off: str | None) -> None:
+    """Show what the operator SLUG will bill in the months to come, on a clock of its own. Changes nothing.
+
+    With a proposal (--price, --cut-off-day, --cut-off) it is shown beside what will be billed as things are.
+    """
+    from decimal import Decimal
+
+    from billing.preview import NOTHING, Proposal
+    from billing.simulation import simulate as simulated
+    from core.clock import utc_now
+    from core.money import format_money
+
+    percent = None if price is None else Decimal(str(price))
+    proposal = Proposal(price_percent=percent, cut_off_day=cut_off_day, cut_off=cut_off)
+    with _rules(slug) as (session, rules, _sessions):
+        today = rules.today(utc_now())
+        now = simulated(session, rules, months, today)
+        then = simulated(session, rules, months, today, proposal) if proposal != NOTHING else None
+    click.echo("month    invoices              total" + ("        proposed         difference" if then else ""))
+    for number, sums in enumerate(now):
+        line = f"{sums.month:%Y-%m}  {sums.invoices:>8}  {format_money(sums.total, rules.currency, rules.locale):>17}"
+        if then:
+            other, difference = then[number].total, then[number].total - sums.total
+            for amount in (other, difference):
+                line += f"  {format_money(amount, rules.currency, rules.locale):>17}"
+        click.echo(line)
+
+
+@contextmanager
+def _rules(slug: str) -> "Iterator[tuple[Session, BillingRules, sessionmaker[Session]]]":
+    from sqlalchemy import select
+
+    from billing.rules import BillingOff, rules_of
+    from db.models import Operator
+    from db.session import make_engine, make_sessions
+
+    settings = installed_settings()
+    assert settings.database_url is not None
+    sessions = make_sessions(make_engine(settings.database_url.get_secret_value()))
+    with sessions() as session:
+        operator = session.scalar(select(Operator).where(Operator.slug == slug))
+        if operator is None:
+            raise click.ClickException(f"There is no operator {slug}.")
+        try:
+            rules = rules_of(session, operator.id)
+        except BillingOff:
+            raise click.ClickException(f"{slug} does not bill: switch it on in the portal, under Billing.") from None
+        yield session, rules, sessions

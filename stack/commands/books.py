@@ -1,0 +1,47 @@
+"""`portico books`: the ledger."""
+
+import click
+
+from stack.installation import installed_settings
+
+
+@click.group()
+def command() -> None:
+    """Look after the books."""
+
+
+@command.command()
+@click.option("--operator", "slug", help="Short name of one operator; all of them by default.")
+def verify(slug: str | None) -> None:
+    """Follow the ledger from its first entry to its last, and compare it with invoices and payments.
+
+    Says which entries were altered, removed or do not balance, and ends with status 1 when there are any.
+    """
+    from sqlalchemy import select
+
+    from billing.ledger import broken_entries, discrepancies, entry_count
+    from db.models import Operator
+    from db.session import make_engine, make_sessions
+
+    settings = installed_settings()
+    assert settings.database_url is not None
+    sound = True
+    with make_sessions(make_engine(settings.database_url.get_secret_value()))() as session:
+        query = select(Operator).order_by(Operator.slug)
+        operators = session.scalars(query if slug is None else query.where(Operator.slug == slug)).all()
+        if not operators:
+            raise click.ClickException("There is no such operator.")
+        for operator in operators:
+            broken, differing = broken_entries(session, operator.id), discrepancies(session, operator.id)
+            for number in broken:
+                click.echo(f"{operator.slug}: entry {number} was altered, removed, or does not balance")
+            for each in differing:
+                click.echo(
+                    f"{operator.slug}: {each.what} is {each.documents} by the documents, {each.ledger} in the books"
+                )
+            if broken or differing:
+                sound = False
+            else:
+                click.echo(f"{operator.slug}: {entry_count(session, operator.id)} entries, sound")
+    if not sound:
+        raise SystemExit(1)
