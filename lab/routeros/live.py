@@ -153,7 +153,6 @@ class LiveRouter:
         if not on:
             self.server.drop_connections()
             return
-        self.traffic.reset()
         if not self._reboots_itself:
             self._reboots_itself = True
             self.box.reboot()
@@ -258,6 +257,7 @@ class LiveRouter:
 
     def _rebooted(self) -> None:
         """End the sessions as an orderly reboot does, and stay away while the router boots."""
+        self.traffic.reset()
         if self._reboots_itself:
             return
         self._reboots_itself = True
