@@ -9,17 +9,22 @@ it is sent again, under the same Message-ID, by which mail programs know a copy.
 Addresses are sealed, because the URL of an apprise channel holds its password; `shown_address` is for people.
 """
 
+import importlib
 import io
 import logging
 import smtplib
 import ssl
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from functools import cache
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
@@ -86,7 +91,7 @@ def checked_address(channel: str, address: str) -> str:
     if channel == EMAIL:
         try:
             parsed = Address(addr_spec=address)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, MessageError):
             parsed = None
         if parsed is None or not parsed.username or "." not in parsed.domain or not address.isascii():
             raise Invalid(FieldProblem("address", Problem.NOT_AN_EMAIL))
@@ -101,9 +106,7 @@ def shown_address(channel: str, address: str) -> str:
     """Return an address as people may read it: of an apprise URL, the service and the host without any password."""
     if channel == EMAIL:
         return address
-    import apprise
-
-    plugin = apprise.Apprise.instantiate(address)
+    plugin = _apprise().Apprise.instantiate(address)
     if plugin is None:
         return address.partition("://")[0] + "://"
     host = getattr(plugin, "host", None)
@@ -213,8 +216,7 @@ def _refused(code: int, answer: bytes | str) -> None:
 
 
 def _send_apprise(_settings: Settings, notification: Notification, address: str) -> None:
-    import apprise
-
+    apprise = _apprise()
     asset = apprise.AppriseAsset(app_id="Portico", app_desc="Portico", app_url="", async_mode=False)
     channel = apprise.Apprise(asset=asset)
     if not channel.add(address):
@@ -225,11 +227,19 @@ def _send_apprise(_settings: Settings, notification: Notification, address: str)
         raise _TryAgain(_first_line(said.getvalue()).replace(address, "…") or "the channel did not take the message")
 
 
-def _apprise_understands(address: str) -> bool:
-    import apprise
+@cache
+def _apprise() -> Any:
+    """Return apprise, which takes a second to import: only who sends by it pays for it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
+        apprise = importlib.import_module("apprise")
+        apprise.Apprise.instantiate("json://localhost")  # its channels are read at the first use
+    return apprise
 
+
+def _apprise_understands(address: str) -> bool:
     with _apprise_log():
-        return apprise.Apprise.instantiate(address, suppress_exceptions=True) is not None
+        return _apprise().Apprise.instantiate(address, suppress_exceptions=True) is not None
 
 
 @contextmanager
