@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from crm.jobs import JobFunction
 from network import shadow
 from network.importing import jobs as importing
+from network.provisioning import jobs as provisioning
 
 JOBS: Mapping[str, JobFunction] = {
     importing.READ: importing.read_router,
@@ -13,4 +14,5 @@ JOBS: Mapping[str, JobFunction] = {
     shadow.LOOK: shadow.run_look,
     shadow.TAKE_OVER: shadow.run_take_over,
     shadow.GIVE_BACK: shadow.run_give_back,
+    provisioning.SYNC: provisioning.sync_router,
 }

@@ -48,11 +48,16 @@ def router_page(template: str, router: Router, **values: Any) -> str:
 
     The template gets `router`, `nas`, `state` (None until the router was looked at) and `values`.
     """
+    return render_template(template, **frame_values(router), **values)
+
+
+def frame_values(router: Router) -> dict[str, Any]:
+    """Return what the frame needs, for pages that are rendered by others (lists)."""
     state = context.db().get(RouterState, router.nas_id)
-    return render_template(template, router=router, nas=router.nas, state=state, tabs=_tabs(router.nas_id), **values)
+    return {"router": router, "nas": router.nas, "state": state, "tabs": tabs_of(router.nas_id)}
 
 
-def _tabs(nas_id: int) -> list[tuple[str, str, str, bool]]:
+def tabs_of(nas_id: int) -> list[tuple[str, str, str, bool]]:
     """Return the tabs as the macro draws them. On a page without a tab, that of its blueprint is current."""
     shown = [tab for tab in TABS if tab.endpoint in current_app.view_functions and may_open(tab.endpoint)]
     exact = any(tab.endpoint == request.endpoint for tab in shown)
