@@ -93,7 +93,7 @@ FINDINGS: Mapping[str, Words] = {
     Finding.REACHED: Words(N_("Reached at %(address)s, port %(port)s"), ""),
     Finding.TLS_FIRST: Words(
         N_("TLS works; the certificate is seen for the first time"),
-        N_("It is remembered when you save, and from then on only this one is taken. SHA-256: %(fingerprint)s"),
+        N_("Once the router is saved, it is remembered, and then only this one is taken. SHA-256: %(fingerprint)s"),
     ),
     Finding.TLS_PINNED: Words(N_("TLS works, with the certificate that is remembered"), ""),
     Finding.CERTIFICATE_CHANGED: Words(

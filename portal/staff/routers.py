@@ -154,8 +154,8 @@ class DeleteForm(forms.Form):
     what = RadioField(
         _l("What to delete"),
         choices=[
-            ("all", _l("The router: it may no longer ask over RADIUS either")),
-            ("api", _l("Only the access to its API: it stays a NAS, and its subscribers connect as before")),
+            Option("all", _l("The router: it may no longer ask over RADIUS either")),
+            Option("api", _l("Only the access to its API: it stays a NAS, and its subscribers connect as before")),
         ],
         default="all",
     )
