@@ -210,10 +210,14 @@ async def _live(scenario: Scenario, seconds: float | None, control: Path | None)
     async with AsyncExitStack() as stack:
         network = await stack.enter_async_context(scenario.network())
         scenario.build(network)
+        await scenario.build_routers(network)
         if control is not None:
             await stack.enter_async_context(control_socket(network, control))
         network.dial_all(spread=scenario.spread)
         click.echo(f"lab: {len(network.nas)} NAS, {len(network.cpes)} subscribers", err=True)
+        for router in network.routers.values():
+            served = f"{router.server.address}:{router.server.port}"
+            click.echo(f"lab: the API of {router.nas.profile.name} is at {served}", err=True)
         timeline = loop.create_task(_follow(network, scenario))
         if seconds is None:
             await stopped.wait()

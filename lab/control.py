@@ -8,12 +8,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from lab.faults import Faults
 from lab.nas import Refused
 from lab.network import Network, UnknownName
+from lab.routeros.faults import Faults as ApiFaults
+from lab.routeros.live_traffic import StaticClient
 from lab.session import Session
 from lab.subscriber import Demand
 
@@ -58,6 +61,16 @@ async def _status(network: Network) -> dict[str, Any]:
                 "coa_bad_requests": network.listeners[name].counters.bad_requests,
             }
             for name, nas in network.nas.items()
+        },
+        "routers": {
+            name: {
+                "api": f"{router.server.address}:{router.server.port}",
+                "version": str(router.box.version),
+                "connections": len(router.server.connections),
+                "download": round(8 * router.traffic.throughput[1]),
+                "upload": round(8 * router.traffic.throughput[0]),
+            }
+            for name, router in network.routers.items()
         },
     }
 
@@ -174,11 +187,88 @@ async def _faults(network: Network, nas: str | None = None, **wanted: float | bo
 async def _local_secret(network: Network, nas: str, name: str, password: str | None = None) -> dict[str, Any]:
     """Add a local secret to a NAS, or take it away when there is no password."""
     for each in network.some_nas(nas):
-        if password is None:
+        if nas in network.routers:
+            secrets = network.routers[nas].box.table("/ppp/secret")
+            for row in secrets.find(name=name):
+                secrets.drop(row)
+            if password is not None:
+                network.routers[nas].box.fill("/ppp/secret", {"name": name, "password": password})
+        elif password is None:
             each.terms.local_secrets.pop(name, None)
         else:
             each.terms.local_secrets[name] = password
     return {}
+
+
+async def _reboot(network: Network, router: str) -> dict[str, Any]:
+    network.router(router).box.reboot()
+    return {}
+
+
+async def _api_faults(network: Network, router: str, **wanted: Any) -> dict[str, Any]:
+    """Let the API of a router misbehave: any field of `lab.routeros.faults`."""
+    faults = network.router(router).box.faults
+    for name, value in wanted.items():
+        if name not in ApiFaults.__dataclass_fields__ or name == "traps":
+            raise BadOrder(f"{name!r} is no fault of an API")
+        setattr(faults, name, value.encode() if name == "garbage" else value)
+    return {}
+
+
+async def _api(network: Network, router: str, on: bool = True) -> dict[str, Any]:
+    """Switch the API service of a router off or on; connections that are open end."""
+    found = network.router(router)
+    services = found.box.table("/ip/service")
+    for name in ("api", "api-ssl"):
+        row = services.first(name=name)
+        if row is not None:
+            services.change(row, {"disabled": "false" if on else "true"})
+    if not on:
+        found.server.drop_connections()
+    return {}
+
+
+async def _password(network: Network, router: str, password: str, user: str | None = None) -> dict[str, Any]:
+    """Change the password of a user of a router: the first of its profile by default."""
+    found = network.router(router)
+    wanted = user or next(iter(found.profile.users))
+    row = found.box.table("/user").first(name=wanted)
+    if row is None:
+        raise BadOrder(f"{router} has no user {wanted!r}")
+    found.box.table("/user").change(row, {"password": password})
+    found.server.drop_connections()
+    return {}
+
+
+async def _slow(network: Network, router: str, seconds: float = 0.0) -> dict[str, Any]:
+    """Let each answer of a router's API begin so many seconds late; 0 ends it."""
+    network.router(router).box.faults.reply_delay = float(seconds)
+    return {}
+
+
+async def _congest(network: Network, router: str, download: int = 0, upload: int = 0) -> dict[str, Any]:
+    """Load a router's WAN with so many bit/s of others; 0 and 0 end it."""
+    network.router(router).congest(int(download), int(upload))
+    return {}
+
+
+async def _client(network: Network, router: str, address: str, download: int = 0, upload: int = 0) -> dict[str, Any]:
+    """Put a static client behind a router, or let the one that is there want more or less."""
+    try:
+        IPv4Address(address)
+    except ValueError:
+        raise BadOrder(f"{address!r} is no address") from None
+    found, demand = network.router(router), Demand(int(download), int(upload))
+    if address in found.traffic.clients:
+        found.traffic.set_demand(address, demand)
+    else:
+        found.add_client(StaticClient(address, demand))
+    return {}
+
+
+async def _http(network: Network, router: str, address: str, destination: str = "198.51.100.80") -> dict[str, Any]:
+    """Tell where a GET of somebody behind a router arrives: at its destination, at the captive page, or nowhere."""
+    return {"reaches": network.router(router).http_from(address, destination)}
 
 
 _ORDERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
@@ -195,6 +285,14 @@ _ORDERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "power-on": _power_on,
     "faults": _faults,
     "local-secret": _local_secret,
+    "reboot": _reboot,
+    "api": _api,
+    "api-faults": _api_faults,
+    "password": _password,
+    "slow": _slow,
+    "congest": _congest,
+    "client": _client,
+    "http": _http,
 }
 
 

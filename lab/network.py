@@ -251,6 +251,8 @@ class Network:
         while True:
             await asyncio.sleep(_TICK)
             restart = self._restlessness * _TICK / day_seconds
+            for router in self.routers.values():
+                router.traffic.share_out(self._share_now)
             for cpe in tuple(self.cpes.values()):
                 if cpe.session is None:
                     continue
@@ -268,8 +270,13 @@ class Network:
         return (_FIRST_HOUR + passed * _HOURS) % _HOURS
 
     def _demand_now(self, subscriber: Subscriber) -> Demand:
-        share = share_of_demand(subscriber.profile, self.hour) * self._random.uniform(0.3, 1.0)
+        share = self._share_now(subscriber.profile)
         return Demand(int(subscriber.demand.download * share), int(subscriber.demand.upload * share))
+
+    def _share_now(self, profile: Profile) -> float:
+        if profile is Profile.STEADY:
+            return 1.0
+        return share_of_demand(profile, self.hour) * self._random.uniform(0.3, 1.0)
 
     def _keep(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)

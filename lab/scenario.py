@@ -8,6 +8,7 @@ import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from core.mac import NotAMac, parse_mac
 from lab.faults import Faults
 from lab.nas import NasProfile, Server
 from lab.network import Network
+from lab.routeros.live import SCENARIOS, RouterProfile
+from lab.routeros.live_traffic import StaticClient
 from lab.subscriber import Demand, Method, Profile, Subscriber
 
 
@@ -44,6 +47,8 @@ class Scenario:
     restlessness: float = 0.0
     seed: int | None = None
     control: Path | None = None
+    routers: Mapping[str, RouterProfile] = field(default_factory=dict)  # by the name of the NAS
+    clients: tuple[tuple[str, StaticClient], ...] = ()  # the NAS's name, and who is behind it without a session
 
     def network(self) -> Network:
         """Return the network, without anything in it yet."""
@@ -61,6 +66,15 @@ class Scenario:
                 setattr(nas.faults, name, value)
         for nas_name, subscriber in self.subscribers:
             network.add_subscriber(subscriber, nas_name)
+
+    async def build_routers(self, network: Network) -> None:
+        """Make routers of those NAS that are, with what is behind them. Raises OSError like `build`."""
+        for nas_name, profile in self.routers.items():
+            router = await network.add_router(nas_name, profile)
+            for subscriber in router.own_subscribers():
+                network.add_subscriber(subscriber, nas_name)
+        for nas_name, client in self.clients:
+            network.router(nas_name).add_client(replace(client))
 
 
 def read_scenario(path: Path, server: Mapping[str, Any] | None = None) -> Scenario:
@@ -82,9 +96,13 @@ def parse_scenario(written: Mapping[str, Any]) -> Scenario:
     tables = dict(written)
     server = _read(Server, tables.pop("server", {}), "[server]")
     options = tables.pop("lab", {})
-    profiles, faults = [], {}
+    profiles, faults, routers = [], {}, {}
     for position, table in enumerate(_list(tables, "nas"), 1):
-        profile, faulty = _read_nas(dict(table), server, f"[[nas]] {position}")
+        described = dict(table)
+        router = described.pop("router", None)
+        profile, faulty = _read_nas(described, server, f"[[nas]] {position}")
+        if router is not None:
+            routers[profile.name] = _read_router(dict(router), f"[[nas]] {position} router")
         if profile.name in faults:
             raise BadScenario(f"[[nas]] {position}: the name {profile.name!r} stands twice")
         profiles.append(profile)
@@ -96,6 +114,13 @@ def parse_scenario(written: Mapping[str, Any]) -> Scenario:
             if nas_name not in faults:
                 raise BadScenario(f"{where}: there is no NAS {nas_name!r}")
             subscribers.append((nas_name, subscriber))
+    clients = []
+    for position, table in enumerate(_list(tables, "client"), 1):
+        where = f"[[client]] {position}"
+        nas_name, client = _read_client(dict(table), where)
+        if nas_name not in routers:
+            raise BadScenario(f"{where}: there is no router {nas_name!r}")
+        clients.append((nas_name, client))
     events = []
     for position, table in enumerate(_list(tables, "event"), 1):
         order = dict(table)
@@ -115,6 +140,8 @@ def parse_scenario(written: Mapping[str, Any]) -> Scenario:
         faults,
         tuple(events),
         control=None if control is None else Path(control),
+        routers=routers,
+        clients=tuple(clients),
         **options,
     )
 
@@ -140,6 +167,32 @@ def _read_nas(table: dict[str, Any], server: Server, where: str) -> tuple[NasPro
             table[name] = tuple(table[name].items())
     profile: NasProfile = _read(NasProfile, {**table, "server": server, "version": (major, minor)}, where)
     return profile, faults
+
+
+def _read_router(table: dict[str, Any], where: str) -> RouterProfile:
+    users = table.get("users", {})
+    if not isinstance(users, Mapping) or not all(isinstance(password, str) for password in users.values()):
+        raise BadScenario(f"{where}: users is a table of names and passwords")
+    if table.get("scenario", "") not in ("", *SCENARIOS):
+        raise BadScenario(f"{where}: there is no scenario {table['scenario']!r}; there are {', '.join(SCENARIOS)}")
+    if "packages" in table:
+        table["packages"] = tuple(table["packages"])
+    profile: RouterProfile = _read(RouterProfile, table, where)
+    return profile
+
+
+def _read_client(table: dict[str, Any], where: str) -> tuple[str, StaticClient]:
+    nas = str(table.pop("nas", ""))
+    demand = Demand(table.pop("download", 0), table.pop("upload", 0))
+    try:
+        IPv4Address(table.get("address", ""))
+        if "profile" in table:
+            table["profile"] = Profile(table["profile"])
+    except ValueError as problem:
+        raise BadScenario(f"{where}: {problem}") from None
+    if unknown := set(table) - {"address", "mac", "profile"}:
+        raise BadScenario(f"{where}: {min(unknown)!r} is not known here")
+    return nas, StaticClient(demand=demand, **table)
 
 
 def _read_subscribers(table: dict[str, Any], where: str) -> list[tuple[str, Subscriber]]:

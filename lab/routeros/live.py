@@ -32,13 +32,15 @@ from lab.routeros.live_sessions import SessionRows
 from lab.routeros.live_terms import MenuTerms
 from lab.routeros.live_traffic import StaticClient, Traffic
 from lab.routeros.policy import User
-from lab.routeros.scenarios import LARGE, SMALL, fill
+from lab.routeros.scenarios import LARGE, SMALL, Size, fill
 from lab.routeros.server import ApiServer
 from lab.routeros.table import Change, Row
+from lab.routeros.tls import self_signed
 from lab.session import Session
-from lab.subscriber import Demand, Subscriber
+from lab.subscriber import Demand, Profile, Subscriber
 
-SCENARIOS = {"small": SMALL, "large": LARGE}
+FEW = Size(queues=6, secrets=5, leases=4)
+SCENARIOS = {"few": FEW, "small": SMALL, "large": LARGE}
 _BOOT_SECONDS = 5.0
 _TEMPERATURE = 38.0
 
@@ -48,12 +50,15 @@ class RouterProfile:
     """The router's side of a NAS.
 
     The API is served at `api_address` (the NAS's own if empty) and `api_port`; `users` are names and passwords, with
-    all rights. `scenario` names what else the router holds, `""` for nothing. A router that `asks_radius` has been set
-    up for it; one that does not is as an ISP brings it, with nothing but its own records.
+    all rights; with `api_tls_port` it is served by TLS as well. `scenario` names what else the router holds, `""` for
+    nothing; so many of its queues (`busy_queues`) have a client behind them, and so many of its secrets
+    (`dialling_secrets`) somebody who dials. A router that `asks_radius` has been set up for it; one that does not is
+    as an ISP brings it, with nothing but its own records. `wan_demand` is what others take of the WAN, in bit/s.
     """
 
     api_port: int = 8728
     api_address: str = ""
+    api_tls_port: int = 0
     users: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"}, repr=False)
     identity: str = ""
     board: str = "RB5009UG+S+"
@@ -61,8 +66,10 @@ class RouterProfile:
     packages: tuple[str, ...] = ()
     scenario: str = ""
     scenario_seed: int = 1
+    busy_queues: int = 0
+    dialling_secrets: int = 0
     asks_radius: bool = True
-    wan_demand: int = 0  # bit/s of others on the WAN, down; a tenth of it up
+    wan_demand: int = 0  # down; a tenth of it up
     boot_seconds: float = _BOOT_SECONDS
 
 
@@ -86,7 +93,12 @@ class LiveRouter:
             hardware=Hardware(board=profile.board, serial=profile.serial),
             packages=profile.packages,
         )
-        self.server = ApiServer(self.box, profile.api_address or nas.profile.address, profile.api_port)
+        address = profile.api_address or nas.profile.address
+        self.server = ApiServer(self.box, address, profile.api_port)
+        self.tls_server: ApiServer | None = None
+        if profile.api_tls_port:
+            certificate = self_signed(profile.identity or nas.profile.name)
+            self.tls_server = ApiServer(self.box, address, profile.api_tls_port, tls=certificate.context())
         if box is None:
             self._set_up()
         terms = nas.terms = MenuTerms(nas.profile, self.box)
@@ -94,16 +106,21 @@ class LiveRouter:
         self.traffic = Traffic(self.box, nas, self.sessions, self.in_loop, seed=profile.scenario_seed)
         if profile.wan_demand:
             self.congest(profile.wan_demand, profile.wan_demand // 10)
+        self._add_busy_queues(profile.busy_queues)
         nas.observers.append(self)
         self._follow()
 
     async def start(self) -> None:
         """Serve the API. Raises OSError when the address cannot be had."""
         await self.server.start()
+        if self.tls_server is not None:
+            await self.tls_server.start()
 
     async def close(self) -> None:
         """Stop serving the API."""
         await self.server.close()
+        if self.tls_server is not None:
+            await self.tls_server.close()
 
     def in_loop(self, work: Callable[[], None]) -> None:
         """Do something in the router's loop: at once when already there, else soon."""
@@ -130,6 +147,21 @@ class LiveRouter:
         """Return where a GET of a subscriber arrives, as `host:port`; None if the firewall stops it."""
         return http_from(self.box, address, destination, port)
 
+    def own_subscribers(self) -> list[Subscriber]:
+        """Return those who dial with the router's own secrets, as its profile says."""
+        subscribers = []
+        for row in self.box.table("/ppp/secret"):
+            if len(subscribers) == self.profile.dialling_secrets:
+                break
+            if row.is_true("disabled") or row.get("caller-id") or "=" in row["name"]:
+                continue
+            number = len(subscribers) + 1
+            demand = Demand(self._random.randint(2, 12) * 1_000_000, 800_000)
+            mac = f"60:e3:27:00:{self.profile.scenario_seed & 255:02x}:{number:02x}"
+            dialling = Subscriber(row["name"], row.get("password"), mac=mac, demand=demand, profile=Profile.HOME)
+            subscribers.append(dialling)
+        return subscribers
+
     # What the NAS half tells.
 
     def began(self, session: Session) -> None:
@@ -151,7 +183,8 @@ class LiveRouter:
         self.box.faults.silent = not on
         self.box.faults.refuse_connections = False
         if not on:
-            self.server.drop_connections()
+            for server in filter(None, (self.server, self.tls_server)):
+                server.drop_connections()
             return
         if not self._reboots_itself:
             self._reboots_itself = True
@@ -209,6 +242,20 @@ class LiveRouter:
                 box.table("/interface/wireless/security-profiles").change(
                     security, {"radius-mac-authentication": "true"}
                 )
+
+    def _add_busy_queues(self, count: int) -> None:
+        """Put clients behind the first queues that are somebody's own."""
+        for row in self.box.table("/queue/simple"):
+            target = row.get("target")
+            if len(self.traffic.clients) == count:
+                return
+            if row.is_true("disabled") or not target.endswith("/32") or "," in target:
+                continue
+            number = len(self.traffic.clients)
+            down = self._random.randint(2, 18) * 1_000_000
+            demand = Demand(down, down // 6)
+            mac = f"B8:69:F4:77:{number >> 8:02X}:{number & 255:02X}"
+            self.add_client(StaticClient(target.removesuffix("/32"), demand, mac, profile=Profile.HOME))
 
     def _set(self, path: str, fields: dict[str, str]) -> None:
         table = self.box.table(path)

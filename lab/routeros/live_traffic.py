@@ -21,7 +21,7 @@ from lab.routeros.live_firewall import address_lists, passes
 from lab.routeros.live_sessions import SessionRows
 from lab.routeros.table import Change, Row
 from lab.session import Session, packets
-from lab.subscriber import Demand
+from lab.subscriber import Demand, Profile
 
 WAN = "ether1"
 _LAN = "bridge-lan"
@@ -33,11 +33,16 @@ _FULL = 1_000_000_000  # bit/s at which the processor is busy
 
 @dataclass(slots=True, eq=False)
 class StaticClient:
-    """Somebody with a fixed address and no session: the client of a simple queue."""
+    """Somebody with a fixed address and no session: the client of a simple queue.
+
+    `share` is the part of its demand that it has at this hour, by its `profile`.
+    """
 
     address: str
     demand: Demand
     mac: str = "02:00:5E:00:00:01"
+    profile: Profile = Profile.STEADY
+    share: float = 1.0
     uploaded: float = 0.0
     downloaded: float = 0.0
     rate: tuple[float, float] = (0.0, 0.0)  # octets a second, upload and download
@@ -93,6 +98,14 @@ class Traffic:
                 row = {"address": client.address, "mac-address": client.mac.upper(), "interface": _LAN}
                 self._box.fill("/ip/arp", row | {"dynamic": "true", "complete": "true"})
         return client
+
+    def share_out(self, share: Callable[[Profile], float]) -> None:
+        """Give the clients the part of their demand that they have at this hour, by their profiles."""
+        with self._box.lock:
+            self.look()
+            for client in self.clients.values():
+                client.share = share(client.profile)
+            self.stale()
 
     def set_demand(self, address: str, demand: Demand) -> None:
         """Let a static client want more or less from now on. Raises KeyError."""
@@ -175,7 +188,7 @@ class Traffic:
         lists = address_lists(self._box)
         for client in self.clients.values():
             client.queue = queues(client.address)
-            up, down = client.demand.upload, client.demand.download
+            up, down = client.demand.upload * client.share, client.demand.download * client.share
             if client.queue is not None:
                 limits = [int(part) for part in client.queue.get("max-limit", "0/0").split("/")]
                 up, down = min(up, limits[0] or up), min(down, limits[-1] or down)
