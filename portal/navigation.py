@@ -42,6 +42,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("enforcement.index", N_("Orders to routers"), "send", Permission.ORDERS_VIEW),
             Entry("routers.index", N_("Routers"), "router", Permission.ROUTERS_VIEW),
             Entry("nas.index", N_("NAS"), "server", Permission.NAS_VIEW),
+            Entry("vpn.index", N_("VPN"), "shield-lock", Permission.ROUTERS_VIEW),
             Entry("addresses.index", N_("Address lookup"), "map-search", Permission.ADDRESSES_LOOKUP),
         ),
     ),

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     NAS_SECRET = "nas.secret"  # noqa: S105 - reveal a RADIUS secret
     ROUTERS_VIEW = "routers.view"
     ROUTERS_EDIT = "routers.edit"  # enter, test, edit and delete routers
+    VPN_EDIT = "vpn.edit"  # tunnels of routers, and the scripts with their secrets
     SESSIONS_VIEW = "sessions.view"
     SESSIONS_ACT = "sessions.act"  # disconnect, change the rate, close a zombie
     AUTH_EVENTS_VIEW = "auth_events.view"
@@ -94,6 +95,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.ROUTERS_VIEW,
             Permission.IMPORTS,
             Permission.ROUTERS_EDIT,
+            Permission.VPN_EDIT,
             Permission.SESSIONS_ACT,
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,

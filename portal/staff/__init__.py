@@ -13,6 +13,8 @@ AREAS = (
     "sessions",
     "nas",
     "routers",
+    "provisioning",
+    "vpn",
     "explain",
     "imports",
     "shadow",
