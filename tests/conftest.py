@@ -41,6 +41,7 @@ from stack.pieces import RunningPiece
 from stack.postgres import Cluster
 from stack.radiusd import radiusd_piece
 from stack.redis import redis_piece
+from tests.lab.routeros import emulated_router, router_loop  # noqa: F401 - fixtures for all
 
 # An example is slow when the machine is busy, which says nothing about the code.
 hypothesis.settings.register_profile("portico", deadline=None, print_blob=True)

@@ -1,7 +1,7 @@
 """Emulated routers for tests: a server thread with a loop of its own, and the box to look into.
 
-`emulated_router(…)` is a fixture; import it where it is used, or name this module in `pytest_plugins`. What is given
-goes to `Box`; `tls` may be an SSL context. The box may be read and changed from the test, see `lab.routeros.box`.
+`emulated_router(…)` is a fixture that all tests have. What is given goes to `Box`; `tls` may be an SSL context. The box
+may be read and changed from the test, see `lab.routeros.box`.
 """
 
 import asyncio
