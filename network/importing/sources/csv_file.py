@@ -127,6 +127,7 @@ def decoded(octets: bytes) -> str:
 
 def take_apart(text: str) -> CsvFile:
     """Read a file. An empty one has no titles."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:4].lower() == "sep=":  # Excel's own way to name the separator
         first, _, rest = text.partition("\n")
         separator = first[4:5] or ","
@@ -176,7 +177,7 @@ def candidates(file: CsvFile, columns: Columns) -> list[Candidate]:
 
 def _read(text: str, separator: str) -> CsvFile:
     with _long_fields():
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        reader = csv.reader(io.StringIO(text), delimiter=separator)
         titles: tuple[str, ...] = ()
         rows: list[tuple[int, tuple[str, ...]]] = []
         before = 0

@@ -348,11 +348,13 @@ def _bandwidth(row: Mapping[str, str]) -> RateLimit | None:
 def renumbered(found: Sequence[Candidate]) -> list[Candidate]:
     """Return candidates whose lines differ, as rows of one import must. A dump may hold thousands on one line."""
     used: set[int] = set()
+    free: dict[int, int] = {}  # behind a line, the first that may still be free
     kept = []
     for candidate in found:
-        line = candidate.line
+        line = free.get(candidate.line, candidate.line)
         while line in used:
             line += 1
         used.add(line)
+        free[candidate.line] = line + 1
         kept.append(candidate if line == candidate.line else replace(candidate, line=line))
     return kept
