@@ -67,9 +67,8 @@ class BillingIsp:
         number = self.session.execute(text("SELECT nextval('operator_id_seq')")).scalar_one()
         if "subscriber_id" not in values:
             values["subscriber_id"] = add_subscriber(self.session, self.operator_id)
-        service_id = add_service(
-            self.session, self.operator_id, self.plan(price), f"line-{number}", activated_at=noon(activated), **values
-        )
+        values = {"activated_at": noon(activated), **values}
+        service_id = add_service(self.session, self.operator_id, self.plan(price), f"line-{number}", **values)
         return self.session.get_one(Service, service_id)
 
     def run(self, day: date) -> int:

@@ -1,0 +1,285 @@
+"""Reports of finance, as queries: each returns rows for a page, a chart or a file.
+
+They run under the portal's role for one operator, or under the system's; either way they name the operator. Amounts
+are the operator's currency; days are inclusive.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class AgingRow:
+    """What a subscriber owes, by how many days it is overdue."""
+
+    subscriber_id: int
+    name: str
+    not_due: Decimal
+    to_30: Decimal
+    to_60: Decimal
+    to_90: Decimal
+    over_90: Decimal
+    total: Decimal
+    oldest_due_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class IncomeRow:
+    """An amount under a heading: a plan, a way to pay, a cashier, a month."""
+
+    label: str
+    count: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRow:
+    """A tax of a span of days: of invoices, less credit notes."""
+
+    name: str
+    rate: Decimal
+    base: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRow:
+    """A calendar month: what was to come in and what came, services, and who came and left."""
+
+    month: date
+    invoiced: Decimal
+    credited: Decimal
+    collected: Decimal
+    services: int
+    started: int
+    ended: int
+
+    @property
+    def arpu(self) -> Decimal | None:
+        """Net billed for each service."""
+        return (self.invoiced - self.credited) / self.services if self.services else None
+
+    @property
+    def churn(self) -> Decimal | None:
+        """Share of the services that ended in the month."""
+        return Decimal(self.ended) / self.services if self.services else None
+
+
+@dataclass(frozen=True, slots=True)
+class OddService:
+    """A service whose state is not what its money says."""
+
+    service_id: int
+    name: str
+    subscriber_id: int
+    subscriber: str
+    state: str
+    cause: str | None
+    paid_until: date | None
+
+
+_AGING = """
+SELECT i.subscriber_id, b.name,
+       coalesce(sum(i.open) FILTER (WHERE i.due_on >= :today), 0) AS not_due,
+       coalesce(sum(i.open) FILTER (WHERE :today - i.due_on BETWEEN 1 AND 30), 0) AS to_30,
+       coalesce(sum(i.open) FILTER (WHERE :today - i.due_on BETWEEN 31 AND 60), 0) AS to_60,
+       coalesce(sum(i.open) FILTER (WHERE :today - i.due_on BETWEEN 61 AND 90), 0) AS to_90,
+       coalesce(sum(i.open) FILTER (WHERE :today - i.due_on > 90), 0) AS over_90,
+       sum(i.open) AS total, min(i.due_on) AS oldest_due_on
+FROM invoice i JOIN subscriber b ON b.id = i.subscriber_id
+WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total
+GROUP BY i.subscriber_id, b.name ORDER BY total DESC, i.subscriber_id LIMIT :most
+"""
+
+_INCOME = {
+    "plan": """
+SELECT coalesce(p.name, l.description) AS label, count(DISTINCT l.invoice_id) AS count, sum(l.net) AS amount
+FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id LEFT JOIN rate_plan p ON p.id = l.plan_id
+WHERE i.operator_id = :operator_id AND i.issued_on BETWEEN :first AND :last
+GROUP BY 1 ORDER BY amount DESC
+""",
+    "method": """
+SELECT m.name AS label, count(*) AS count, sum(p.amount - p.refunded) AS amount
+FROM payment p JOIN payment_method m ON m.id = p.method_id
+WHERE p.operator_id = :operator_id AND p.voided_at IS NULL AND p.paid_on BETWEEN :first AND :last
+GROUP BY 1 ORDER BY amount DESC
+""",
+    "cashier": """
+SELECT coalesce(c.name, s.name, '') AS label, count(*) AS count, sum(p.amount - p.refunded) AS amount
+FROM payment p LEFT JOIN staff s ON s.id = p.staff_id LEFT JOIN collector c ON c.id = p.collector_id
+WHERE p.operator_id = :operator_id AND p.voided_at IS NULL AND p.paid_on BETWEEN :first AND :last
+GROUP BY 1 ORDER BY amount DESC
+""",
+    "month": """
+SELECT to_char(p.paid_on, 'YYYY-MM') AS label, count(*) AS count, sum(p.amount - p.refunded) AS amount
+FROM payment p
+WHERE p.operator_id = :operator_id AND p.voided_at IS NULL AND p.paid_on BETWEEN :first AND :last
+GROUP BY 1 ORDER BY 1
+""",
+}
+
+_TAXES = """
+SELECT name, rate, sum(base) AS base, sum(amount) AS amount FROM (
+    SELECT t.name, t.rate, t.base, t.amount FROM invoice i JOIN invoice_tax t ON t.invoice_id = i.id
+    WHERE i.operator_id = :operator_id AND i.issued_on BETWEEN :first AND :last
+    UNION ALL
+    SELECT t.name, t.rate, -t.base, -t.amount
+    FROM credit_note n, jsonb_to_recordset(n.taxes) AS t (name text, rate numeric, base numeric, amount numeric)
+    WHERE n.operator_id = :operator_id AND n.issued_on BETWEEN :first AND :last
+) AS taxes GROUP BY name, rate ORDER BY name, rate
+"""
+
+_MONTHS = """
+SELECT m.month::date AS month,
+       (SELECT coalesce(sum(net), 0) FROM invoice i WHERE i.operator_id = :operator_id
+        AND i.issued_on >= m.month AND i.issued_on < m.month + interval '1 month') AS invoiced,
+       (SELECT coalesce(sum(net), 0) FROM credit_note n WHERE n.operator_id = :operator_id
+        AND n.issued_on >= m.month AND n.issued_on < m.month + interval '1 month') AS credited,
+       (SELECT coalesce(sum(amount - refunded), 0) FROM payment p WHERE p.operator_id = :operator_id
+        AND p.voided_at IS NULL AND p.paid_on >= m.month AND p.paid_on < m.month + interval '1 month') AS collected,
+       (SELECT count(*) FROM service s WHERE s.operator_id = :operator_id AND s.access_method <> 'voucher'
+        AND s.activated_at < (m.month + interval '1 month') AT TIME ZONE :zone
+        AND (s.terminated_at IS NULL OR s.terminated_at >= m.month AT TIME ZONE :zone)) AS services,
+       (SELECT count(*) FROM service s WHERE s.operator_id = :operator_id AND s.access_method <> 'voucher'
+        AND s.activated_at >= m.month AT TIME ZONE :zone
+        AND s.activated_at < (m.month + interval '1 month') AT TIME ZONE :zone) AS started,
+       (SELECT count(*) FROM service s WHERE s.operator_id = :operator_id AND s.access_method <> 'voucher'
+        AND s.terminated_at >= m.month AT TIME ZONE :zone
+        AND s.terminated_at < (m.month + interval '1 month') AT TIME ZONE :zone) AS ended
+FROM generate_series(date_trunc('month', CAST(:first AS timestamp)), CAST(:last AS timestamp), interval '1 month')
+     AS m (month)
+ORDER BY 1
+"""
+
+_RECURRING = """
+SELECT coalesce(sum(coalesce(b.price, p.price)), 0) + (
+    SELECT coalesce(sum(c.amount), 0) FROM charge c
+    WHERE c.operator_id = :operator_id AND c.kind = 'recurring' AND c.cancelled_at IS NULL
+      AND c.starts_on <= :today AND (c.ends_on IS NULL OR c.ends_on >= :today))
+FROM service_billing b JOIN rate_plan p ON p.id = b.plan_id
+WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL
+"""
+
+_EXPECTED = """
+SELECT coalesce(sum(total - credited), 0) AS expected, coalesce(sum(paid), 0) AS collected
+FROM invoice WHERE operator_id = :operator_id AND due_on BETWEEN :first AND :last
+"""
+
+_PAID_BUT_OFF = """
+SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.state, s.suspension_cause AS cause,
+       s.paid_until
+FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
+WHERE s.operator_id = :operator_id AND s.state = 'suspended' AND s.suspension_cause = 'overdue'
+  AND (s.paid_until IS NULL OR s.paid_until + :grace >= :today OR s.promised_until >= :today)
+ORDER BY s.id LIMIT :most
+"""
+
+_UNPAID_BUT_ON = """
+SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.state, s.suspension_cause AS cause,
+       s.paid_until
+FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
+WHERE s.operator_id = :operator_id AND s.state = 'active' AND s.management = 'automatic'
+  AND s.paid_until + :grace < :today AND (s.promised_until IS NULL OR s.promised_until < :today)
+ORDER BY s.id LIMIT :most
+"""
+
+
+def aging(session: Session, operator_id: int, today: date, most: int = 10_000) -> list[AgingRow]:
+    """Return who owes what for how long, the largest sums first."""
+    rows = session.execute(text(_AGING), {"operator_id": operator_id, "today": today, "most": most})
+    return [AgingRow(**row._asdict()) for row in rows]
+
+
+def income(session: Session, operator_id: int, by: str, first: date, last: date) -> list[IncomeRow]:
+    """Return income by `plan` (net, as invoiced), or by `method`, `cashier` or `month` (as paid).
+
+    Raises KeyError for another heading.
+    """
+    where = {"operator_id": operator_id, "first": first, "last": last}
+    return [IncomeRow(**row._asdict()) for row in session.execute(text(_INCOME[by]), where)]
+
+
+def taxes(session: Session, operator_id: int, first: date, last: date) -> list[TaxRow]:
+    """Return each tax of the invoices issued in these days, less what credit notes of these days took back."""
+    where = {"operator_id": operator_id, "first": first, "last": last}
+    return [TaxRow(**row._asdict()) for row in session.execute(text(_TAXES), where)]
+
+
+def months(session: Session, operator_id: int, zone: str, first: date, last: date) -> list[MonthRow]:
+    """Return each calendar month from the one of `first` to the one of `last`."""
+    where = {"operator_id": operator_id, "zone": zone, "first": first, "last": last}
+    return [MonthRow(**row._asdict()) for row in session.execute(text(_MONTHS), where)]
+
+
+def monthly_recurring(session: Session, operator_id: int, today: date) -> Decimal:
+    """Return the price of a month of all services that are billed, with recurring charges, before discounts and taxes."""
+    amount = session.execute(text(_RECURRING), {"operator_id": operator_id, "today": today}).scalar_one()
+    assert isinstance(amount, Decimal)
+    return amount
+
+
+def expected_and_collected(session: Session, operator_id: int, first: date, last: date) -> tuple[Decimal, Decimal]:
+    """Return what fell due in these days, and how much of that is paid by now."""
+    row = session.execute(text(_EXPECTED), {"operator_id": operator_id, "first": first, "last": last}).one()
+    return row.expected, row.collected
+
+
+def paid_but_off(
+    session: Session, operator_id: int, today: date, grace_days: int, most: int = 1000
+) -> list[OddService]:
+    """Return services that are suspended for being overdue and are not overdue: none when all is well."""
+    return _odd(session, _PAID_BUT_OFF, operator_id, today, grace_days, most)
+
+
+def unpaid_but_on(
+    session: Session, operator_id: int, today: date, grace_days: int, most: int = 1000
+) -> list[OddService]:
+    """Return services that are overdue and active: none when all is well, but for the minute after midnight."""
+    return _odd(session, _UNPAID_BUT_ON, operator_id, today, grace_days, most)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """A line of the ledger as accounting software takes it; debit and credit are not below zero."""
+
+    entry: int
+    booked_on: date
+    kind: str
+    document: str
+    account: str
+    account_name: str
+    subscriber: str
+    debit: Decimal
+    credit: Decimal
+    reason: str
+
+
+_JOURNAL = """
+SELECT e.number AS entry, e.booked_on, e.kind, e.source || ' ' || e.source_id AS document,
+       coalesce(a.code, l.account) AS account, coalesce(a.name, '') AS account_name, coalesce(b.name, '') AS subscriber,
+       greatest(l.amount, 0) AS debit, greatest(-l.amount, 0) AS credit, e.reason
+FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id
+LEFT JOIN ledger_account a ON a.operator_id = e.operator_id AND a.account = l.account
+LEFT JOIN subscriber b ON b.id = l.subscriber_id
+WHERE e.operator_id = :operator_id AND e.booked_on BETWEEN :first AND :last AND e.number > :after
+ORDER BY e.number, l.position LIMIT :most
+"""
+
+
+def journal(
+    session: Session, operator_id: int, first: date, last: date, after: int = 0, most: int = 5000
+) -> Sequence[JournalLine]:
+    """Return the ledger's lines of these days beyond entry `after`, in the order of entries, `most` of them."""
+    where: dict[str, Any] = {"operator_id": operator_id, "first": first, "last": last, "after": after, "most": most}
+    return [JournalLine(**row._asdict()) for row in session.execute(text(_JOURNAL), where)]
+
+
+def _odd(session: Session, query: str, operator_id: int, today: date, grace_days: int, most: int) -> list[OddService]:
+    where = {"operator_id": operator_id, "today": today, "grace": grace_days, "most": most}
+    return [OddService(**row._asdict()) for row in session.execute(text(query), where)]
