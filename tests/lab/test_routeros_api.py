@@ -344,9 +344,12 @@ def test_answers_to_tagged_commands_interleave(emulated_router: Start, talk: Cal
     for number in range(500):
         router.box.table("/ppp/secret").put({"name": f"s{number}"})
     client = talk(router).log_in()
-    client.say("/ping", "=address=10.0.0.1", "=count=2", "=interval=1", ".tag=ping")
-    client.say("/ppp/secret/print", ".tag=long", "=.proplist=name")
-    client.say("/system/identity/print", ".tag=short")
+    commands = (
+        (b"/ping", b"=address=10.0.0.1", b"=count=2", b"=interval=1", b".tag=ping"),
+        (b"/ppp/secret/print", b".tag=long", b"=.proplist=name"),
+        (b"/system/identity/print", b".tag=short"),
+    )
+    client.socket.sendall(b"".join(encode_sentence(words) for words in commands))
     heard: list[list[str]] = []
     while sum(sentence[0] == "!done" for sentence in heard) < 3:
         heard.append(client.hear())
