@@ -170,6 +170,12 @@ class Settings(BaseSettings):
         20.0, gt=0, le=300, description="Seconds that the mail server may take for each answer."
     )
 
+    local_routers: bool = Field(
+        False,
+        description="Whether the API of a router may be at an address of this machine itself or of its link"
+        " (127.0.0.0/8, 169.254.0.0/16, ::1, fe80::/10), as emulated routers are. Staff could otherwise look through it"
+        " at what only this machine may reach. The demo implies it.",
+    )
     demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
     lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
     lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")

@@ -20,6 +20,7 @@ class Problem(StrEnum):
     NOT_A_MAC = "not_a_mac"
     MAC_TAKEN = "mac_taken"  # detail: subscriber, subscriber_id
     NOT_AN_ADDRESS = "not_an_address"
+    OWN_ADDRESS = "own_address"  # of the machine that Portico runs on
     NOT_IPV4 = "not_ipv4"
     ADDRESS_TAKEN = "address_taken"  # detail: subscriber, subscriber_id
     NOT_A_PREFIX = "not_a_prefix"

@@ -199,6 +199,19 @@ def entered_access(
     return RouterAccess(address, port, tls, fingerprint, terms.api_user, SecretStr(password), timeout)
 
 
+def refuse_own_address(nas_address: str, terms: RouterTerms) -> None:
+    """Raise Invalid where the API would be asked at this machine itself or on its link.
+
+    Whoever enters routers could else look at what listens there for this machine alone.
+    """
+    address = _destination(nas_address, terms)[0]
+    with suppress(ValueError):
+        host = ipaddress.ip_address(address)
+        mapped = getattr(host, "ipv4_mapped", None) or host
+        if mapped.is_loopback or mapped.is_link_local:
+            raise Invalid(FieldProblem("api_address" if terms.api_address else "address", Problem.OWN_ADDRESS))
+
+
 def _destination(nas_address: str, terms: RouterTerms) -> tuple[str, int, bool]:
     text = (terms.api_address or nas_address).strip()
     with suppress(ValueError):  # said beside its field

@@ -30,6 +30,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.NOT_A_MAC: N_("This is not a MAC address. Twelve digits 0–9, a–f are needed, such as 4c:5e:0c:12:34:56."),
     Problem.MAC_TAKEN: N_("This MAC address belongs to %(subscriber)s already."),
     Problem.NOT_AN_ADDRESS: N_("This is not an IP address, such as 10.20.0.15."),
+    Problem.OWN_ADDRESS: N_("This is an address of the server itself, where no router can be."),
     Problem.NOT_IPV4: N_("An IPv4 address is needed here, such as 10.20.0.15."),
     Problem.ADDRESS_TAKEN: N_("This address belongs to %(subscriber)s already."),
     Problem.NOT_A_PREFIX: N_("This is not an IPv6 prefix, such as 2001:db8:12::/56."),

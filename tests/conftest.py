@@ -78,6 +78,7 @@ def fresh_settings(directory: Path) -> Settings:
             portal_port=free_port(socket.SOCK_STREAM),
             lab_coa_port=free_port(),
             demo=False,
+            local_routers=True,  # emulated ones
             vpn="off",
         )
     finally:

@@ -26,7 +26,7 @@ from crm.nas import (
     terms_of_nas,
 )
 from crm.problems import Invalid
-from db.models import AccountingSession, Nas, NasHeard
+from db.models import AccountingSession, Nas, NasHeard, Router
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.fields import Option
@@ -236,6 +236,7 @@ def _show_page(nas: Nas, secret: str | None, *, created: bool = False, replaced:
         "staff/nas/page.html",
         nas=nas,
         heard=heard,
+        has_api=session.get(Router, nas.id) is not None,
         quiet=QUIET,
         hanging=dependents(session, nas),
         secret=secret,

@@ -33,6 +33,7 @@ from network.routers import (
     entered_access,
     forget_certificate,
     note_check,
+    refuse_own_address,
     terms_of_router,
     would_move,
 )
@@ -201,6 +202,7 @@ def create() -> ResponseReturnValue:
     session, actor, keyring = context.db(), context.actor(), context.keyring()
     password = form.api_password.data or ""
     try:
+        _check_place(form.address.data or "" if isinstance(form, RouterForm) else str(nas.address if nas else ""), form)
         if isinstance(form, RouterForm):
             secret = form.secret.data or new_secret()
             terms = form.nas_terms(NasTerms(name="", address=""))
@@ -290,6 +292,7 @@ def edit(nas_id: int) -> ResponseReturnValue:
     form = RouterForm()
     if form.validate_on_submit():
         try:
+            _check_place(form.address.data or "", form)
             change_router(
                 context.db(),
                 context.actor(),
@@ -355,9 +358,17 @@ def _asked_nas() -> Nas | None:
     return nas
 
 
+def _check_place(nas_address: str, form: ApiForm) -> None:
+    """Raise Invalid where the API would be asked at this machine itself, unless routers are emulated there."""
+    settings = context.portal().settings
+    if not (settings.local_routers or settings.demo):
+        refuse_own_address(nas_address, form.router_terms())
+
+
 def _check_entered(form: ApiForm, router: Router | None, nas: Nas | None) -> Check:
     """Test what is typed. A stored password goes only to where it was entered for."""
     address = form.address.data or "" if isinstance(form, RouterForm) else str(nas.address if nas else "")
+    _check_place(address, form)
     terms = form.router_terms()
     password = form.api_password.data or ""
     fingerprint = None

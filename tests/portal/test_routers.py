@@ -206,6 +206,30 @@ def test_a_stored_password_is_not_sent_to_where_somebody_points_it(technician, e
     assert not trap.asked
 
 
+@pytest.fixture
+def guarded(app):
+    """The portal as it is where no routers are emulated."""
+    shared = app.extensions["portico"]
+    app.extensions["portico"] = replace(shared, settings=shared.settings.model_copy(update={"local_routers": False}))
+    yield
+    app.extensions["portico"] = shared
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1"])
+def test_nobody_looks_through_the_form_at_the_server_itself(technician, emulated, isp, system, guarded, address):
+    typed = at(emulated, isp) | {"api_address": address}
+    for url in ("/routers/test", "/routers/new"):
+        answer = post(technician, url, **typed)
+        assert answer.status_code == 422
+        assert "This is an address of the server itself" in answer.text
+    assert routers_of(system, isp) == []
+    assert not emulated.server.connections
+    moved = form(isp, api_address="192.0.2.9")
+    assert post(technician, "/routers/new", **moved).status_code == 302
+    nas_id = routers_of(system, isp)[0].nas_id
+    assert post(technician, f"/routers/{nas_id}/edit", **typed).status_code == 422
+
+
 def test_a_hostile_router_changes_nothing_but_text(technician, emulated, isp, stored):
     emulated.box.settings("/system/identity").fields["name"] = HOSTILE
     emulated.box.faults.traps["/radius/print"] = HOSTILE
