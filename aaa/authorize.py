@@ -17,6 +17,8 @@ from aaa.facts import (
     AccessMethod,
     CapAction,
     Extra,
+    Garden,
+    GardenCause,
     MacBinding,
     OpenSession,
     Policy,
@@ -276,16 +278,29 @@ def _turned_away(question: Question, reason: Reason, detail: dict[str, str]) -> 
     policy, service = question.policy, question.service
     if policy.suspended_action is SuspendedAction.REJECT:
         return Reject(reason, detail)
-    fixed = None if policy.garden_pool else service.framed_ip
+    cause = _GARDEN_CAUSES.get(reason)
+    garden = policy.gardens.get(cause, Garden()) if cause is not None else Garden()
+    garden_pool = garden.pool or policy.garden_pool
+    fixed = None if garden_pool else service.framed_ip
     granted = Terms(
         rate=policy.garden_rate,
-        address_list=policy.garden_address_list,
+        address_list=garden.address_list or policy.garden_address_list,
         framed_ip=fixed,
-        pool=policy.garden_pool or (None if fixed else service.pool or service.plan.pool),
+        pool=garden_pool or (None if fixed else service.pool or service.plan.pool),
         session_timeout=policy.garden_timeout,
         interim_interval=service.plan.interim_interval,
     )
     return WalledGarden(reason, granted, lease=_lease(question), detail=detail)
+
+
+_GARDEN_CAUSES = {
+    Reason.SUSPENDED_OVERDUE: GardenCause.OVERDUE,
+    Reason.OVERDUE: GardenCause.OVERDUE,
+    Reason.SUSPENDED_BY_STAFF: GardenCause.STAFF,
+    Reason.PAUSED: GardenCause.PAUSED,
+    Reason.CAP_REACHED: GardenCause.USED_UP,
+    Reason.VOLUME_USED_UP: GardenCause.USED_UP,
+}
 
 
 def _lease(question: Question) -> timedelta | None:

@@ -4,7 +4,8 @@ Plain values, gathered by the edges from the database or the image, and from the
 datetimes, volumes octets, rates bit/s.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -157,6 +158,23 @@ class Service:
     extra: tuple[Extra, ...] = ()
 
 
+class GardenCause(StrEnum):
+    """What brings somebody into the walled garden, as far as gardens may differ by it."""
+
+    OVERDUE = "overdue"
+    STAFF = "staff"
+    PAUSED = "paused"
+    USED_UP = "used_up"  # the data cap or the volume bought
+
+
+@dataclass(frozen=True, slots=True)
+class Garden:
+    """Where those wait whom one cause brings there; None is what the operator uses for all causes."""
+
+    address_list: str | None = None
+    pool: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What an operator decided for all of its subscribers."""
@@ -170,6 +188,7 @@ class Policy:
     garden_address_list: str = "portico-suspended"
     active_address_list: str = "portico-active"
     garden_pool: str | None = None
+    gardens: Mapping[GardenCause, Garden] = field(default_factory=dict)
     garden_timeout: timedelta = timedelta(minutes=10)
     dhcp_timeout: timedelta = timedelta(minutes=10)
 

@@ -151,6 +151,16 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "learn": N_("The first devices seen, then no others"),
         "fixed": N_("Only the devices listed"),
     },
+    "suspended_action": {
+        "garden": N_("Let in, but only as far as the walled garden"),
+        "reject": N_("Refuse them"),
+    },
+    "garden_cause": {
+        "overdue": N_("Not paid"),
+        "staff": N_("Suspended by staff"),
+        "paused": N_("Paused at their wish"),
+        "used_up": N_("Data used up"),
+    },
     "suspension_cause": {
         "overdue": N_("Overdue"),
         "staff": N_("By staff"),
@@ -216,6 +226,7 @@ ACTIONS: Mapping[str, str] = {
     "session.close": N_("Stale session closed"),
     "address.lookup": N_("Address looked up"),
     "order.hurry": N_("Order sent again at once"),
+    "operator.policy": N_("Cut-off and walled garden changed"),
     "job.start": N_("Job started"),
     "job.cancel": N_("Job cancelled"),
 }
@@ -274,6 +285,17 @@ FIELDS: Mapping[str, str] = {
     "idle_timeout": N_("Idle timeout"),
     "interim_interval": N_("Interim updates every"),
     "archived": N_("Archived"),
+    "suspended_action": N_("Who may not go on line"),
+    "cut_off_day": N_("Cut-off day"),
+    "grace_days": N_("Days of grace"),
+    "garden_download": N_("Download in the garden"),
+    "garden_upload": N_("Upload in the garden"),
+    "garden_address_list": N_("Address list of the garden"),
+    "active_address_list": N_("Address list of everybody else"),
+    "garden_pool": N_("Address pool of the garden"),
+    "garden_timeout": N_("Ask again after"),
+    "dhcp_timeout": N_("DHCP lease at most"),
+    "gardens": N_("Gardens of their own"),
     "secret": N_("Shared secret"),
     "coa_address": N_("CoA address"),
     "coa_port": N_("CoA port"),
@@ -317,6 +339,7 @@ KINDS: Mapping[str, str] = {
     "access_method": "access_method",
     "management": "management",
     "mac_binding": "mac_binding",
+    "suspended_action": "suspended_action",
 }
 
 

@@ -49,6 +49,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         N_("Settings"),
         (
+            Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),

@@ -38,6 +38,7 @@ class Permission(StrEnum):
     ORDERS_VIEW = "orders.view"
     ADDRESSES_LOOKUP = "addresses.lookup"
     AUDIT_VIEW = "audit.view"
+    SETTINGS_EDIT = "settings.edit"  # what the operator decides for all of its subscribers
     EXPORT = "export"
     IMPORTS = "imports"  # import subscribers, undo it, and take over their secrets
     JOBS_VIEW = "jobs.view"

@@ -17,6 +17,8 @@ from aaa.facts import (
     CapAction,
     DataCap,
     Extra,
+    Garden,
+    GardenCause,
     MacBinding,
     OpenSession,
     Plan,
@@ -65,7 +67,7 @@ FROM rate_plan
 
 _POLICIES = """
 SELECT id, name, timezone, active, suspended_action, garden_download, garden_upload, garden_address_list,
-       active_address_list, garden_pool, garden_timeout, dhcp_timeout, grace_days
+       active_address_list, garden_pool, garden_timeout, dhcp_timeout, grace_days, gardens
 FROM operator
 """
 
@@ -193,7 +195,7 @@ def cut_off(paid_until: date, grace_days: int, zone: ZoneInfo, promised_until: d
 def _policy(row: tuple[Any, ...]) -> tuple[Policy, int]:
     (
         operator_id, name, zone, active, action, garden_download, garden_upload, garden_list, active_list, garden_pool,
-        garden_timeout, dhcp_timeout, grace_days,
+        garden_timeout, dhcp_timeout, grace_days, gardens,
     ) = row  # fmt: skip
     policy = Policy(
         id=operator_id,
@@ -205,6 +207,7 @@ def _policy(row: tuple[Any, ...]) -> tuple[Policy, int]:
         garden_address_list=garden_list,
         active_address_list=active_list,
         garden_pool=garden_pool,
+        gardens={GardenCause(cause): Garden(**garden) for cause, garden in gardens.items()},
         garden_timeout=garden_timeout,
         dhcp_timeout=dhcp_timeout,
     )

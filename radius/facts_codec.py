@@ -9,6 +9,8 @@ from aaa.facts import (
     AccessMethod,
     CapAction,
     DataCap,
+    Garden,
+    GardenCause,
     MacBinding,
     OpenSession,
     Plan,
@@ -156,6 +158,7 @@ def plain_policy(policy: Policy, locale: str) -> Plain:
         policy.garden_address_list,
         policy.active_address_list,
         policy.garden_pool,
+        tuple((cause.value, garden.address_list, garden.pool) for cause, garden in sorted(policy.gardens.items())),
         _seconds(policy.garden_timeout),
         _seconds(policy.dhcp_timeout),
         locale,
@@ -164,8 +167,8 @@ def plain_policy(policy: Policy, locale: str) -> Plain:
 
 def read_policy(plain: Plain) -> tuple[Policy, str]:
     (
-        operator_id, name, zone, active, action, garden_rate, garden_list, active_list, garden_pool, garden_timeout,
-        dhcp_timeout, locale,
+        operator_id, name, zone, active, action, garden_rate, garden_list, active_list, garden_pool, gardens,
+        garden_timeout, dhcp_timeout, locale,
     ) = plain  # fmt: skip
     policy = Policy(
         id=operator_id,
@@ -177,6 +180,7 @@ def read_policy(plain: Plain) -> tuple[Policy, str]:
         garden_address_list=garden_list,
         active_address_list=active_list,
         garden_pool=garden_pool,
+        gardens={GardenCause(cause): Garden(address_list, pool) for cause, address_list, pool in gardens},
         garden_timeout=timedelta(seconds=garden_timeout),
         dhcp_timeout=timedelta(seconds=dhcp_timeout),
     )

@@ -31,7 +31,7 @@ from zlib import crc32
 
 import lmdb
 
-FORMAT = 3
+FORMAT = 4
 MAP_OCTETS = 16 << 30  # address space, not memory or disk
 CURRENT = "current"
 DAMAGED = "damaged"

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import CheckConstraint, Interval, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.types import Base, BigInt, Created, Id
+from db.types import Base, BigInt, Created, Id, Json
 
 
 class Operator(Base):
@@ -34,6 +34,7 @@ class Operator(Base):
     garden_address_list: Mapped[str] = mapped_column(server_default="portico-suspended")
     active_address_list: Mapped[str] = mapped_column(server_default="portico-active")
     garden_pool: Mapped[str | None]
+    gardens: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # by cause: {"address_list", "pool"}
     garden_timeout: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '10 minutes'"))
     dhcp_timeout: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '10 minutes'"))
     created_at: Mapped[Created]

@@ -21,6 +21,7 @@ AREAS = (
     "auth_events",
     "enforcement",
     "addresses",
+    "policy",
     "jobs",
     "audit",
     "account",

@@ -14,6 +14,7 @@ from wtforms.validators import InputRequired
 
 from core.mac import find_mac
 from core.rates import RateLimit, format_rate
+from crm.policy import garden_lists
 from db.models import (
     AccountingSession,
     EnforcementAttempt,
@@ -262,7 +263,7 @@ def line_state(terms: dict[str, Any] | None, ended: bool = False) -> Badge:
     """Return the badge of a session: offline, online, or led into the walled garden."""
     if ended:
         return badge("line", "offline")
-    garden = bool(terms) and (terms or {}).get("address_list") == context.operator().garden_address_list
+    garden = bool(terms) and (terms or {}).get("address_list") in garden_lists(context.operator())
     return badge("line", "garden" if garden else "online")
 
 

@@ -16,6 +16,8 @@ from aaa.facts import (
     AccessMethod,
     CapAction,
     DataCap,
+    Garden,
+    GardenCause,
     MacBinding,
     Nas,
     OpenSession,
@@ -241,3 +243,21 @@ def test_nobody_suspended_or_unpaid_is_ever_granted_the_plan(service):
     unpaid = service.paid_until is not None and service.paid_until <= NOW
     if service.state is not ServiceState.ACTIVE or unpaid:
         assert not isinstance(decision, Accept)
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "expected"),
+    [
+        pytest.param(ServiceState.SUSPENDED, "overdue", ("morosos", "jardin-pago"), id="overdue has both of its own"),
+        pytest.param(ServiceState.SUSPENDED, "staff", ("portico-suspended", "jardin"), id="others have the operator's"),
+        pytest.param(ServiceState.PAUSED, None, ("pausados", "jardin"), id="what is not named is the operator's"),
+    ],
+)
+def test_the_garden_differs_by_what_brought_somebody_there(
+    state: ServiceState, cause: str | None, expected: tuple[str, str]
+):
+    gardens = {GardenCause.OVERDUE: Garden("morosos", "jardin-pago"), GardenCause.PAUSED: Garden("pausados")}
+    service = replace(SERVICE, state=state, suspension=Suspension(NOW, cause, "") if cause else None)
+    decision = authorize(service, replace(POLICY, garden_pool="jardin", gardens=gardens), NOW)
+    assert isinstance(decision, WalledGarden)
+    assert (decision.terms.address_list, decision.terms.pool) == expected

@@ -9,6 +9,8 @@ from aaa.facts import (
     AccessMethod,
     CapAction,
     DataCap,
+    Garden,
+    GardenCause,
     MacBinding,
     Plan,
     Policy,
@@ -62,6 +64,9 @@ policies = st.builds(
     suspended_action=st.sampled_from(SuspendedAction),
     garden_rate=rates,
     garden_pool=st.none() | texts,
+    gardens=st.dictionaries(
+        st.sampled_from(GardenCause), st.builds(Garden, address_list=st.none() | texts, pool=st.none() | texts)
+    ),
     garden_timeout=lengths,
     dhcp_timeout=lengths,
 )
