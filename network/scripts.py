@@ -100,41 +100,43 @@ class Section:
 def script(server: ServerSide, router: RouterSide, choices: Choices, translate: Translate = str) -> str:
     """Return the script as text with a line break at its end."""
     title = N_("Connects this router to Portico. It may be run again.")
-    return _render(title, sections(server, router, choices), router, translate)
+    return _render(title, sections(server, router, choices, translate), router, translate)
 
 
 def undo_script(router: RouterSide, choices: Choices, translate: Translate = str) -> str:
     """Return the script that takes everything back, the tunnel last."""
-    return _render(N_("Takes back what Portico's script did."), _undo_sections(router, choices), router, translate)
+    return _render(
+        N_("Takes back what Portico's script did."), _undo_sections(router, choices, translate), router, translate
+    )
 
 
-def sections(server: ServerSide, router: RouterSide, choices: Choices) -> list[Section]:
+def sections(server: ServerSide, router: RouterSide, choices: Choices, _: Translate = str) -> list[Section]:
     """Return the parts of the script in their order."""
     made = [
         _tunnel(server, router),
-        _api(server, router, choices),
+        _api(server, router, choices, _),
         _firewall(server, router),
         _radius(server, router, choices),
     ]
     if RadiusService.PPP in choices.services:
         made.append(_ppp())
     if choices.hotspot_profile:
-        made.append(_hotspot(choices.hotspot_profile))
+        made.append(_hotspot(choices.hotspot_profile, _))
     if choices.dhcp_server:
-        made.append(_dhcp(choices.dhcp_server))
+        made.append(_dhcp(choices.dhcp_server, _))
     if choices.security_profile:
-        made.append(_wireless(choices.security_profile))
+        made.append(_wireless(choices.security_profile, _))
     if choices.walled_garden and choices.portal_host:
         made.append(_walled_garden(choices.portal_host))
     if choices.suspended_redirect and choices.portal_address:
         made.append(_suspended(choices.portal_address, choices.portal_port, choices.suspended_list))
     if choices.login_page:
-        made.append(_login_page(choices.login_page))
+        made.append(_login_page(choices.login_page, _))
     if choices.ntp:
         made.append(_ntp(choices.ntp, choices.version))
     if choices.staff_login:
         made.append(_staff_login())
-    made.append(_findings(server, router, choices))
+    made.append(_findings(server, router, choices, _))
     return made
 
 
@@ -192,7 +194,7 @@ def _tunnel(server: ServerSide, router: RouterSide) -> Section:
     )
 
 
-def _api(server: ServerSide, router: RouterSide, choices: Choices) -> Section:
+def _api(server: ServerSide, router: RouterSide, choices: Choices, _: Translate) -> Section:
     policy = ",".join(_POLICY)
     refused = (*_NOT_POLICY, "romon", "rest-api") if choices.version >= WIREGUARD else _NOT_POLICY
     user = {
@@ -216,7 +218,8 @@ def _api(server: ServerSide, router: RouterSide, choices: Choices) -> Section:
         lines.append(
             say_if(
                 f"[:len [:tostr [{service} get api address]]] > 0",
-                f"/ip service api has an address list of its own: add {server.address}/32 to it.",
+                _("/ip service api has an address list of its own: add %(address)s to it.")
+                % {"address": server.address},
             )
         )
     return Section(N_("API: a user of its own with the least rights, from the tunnel only"), lines)
@@ -280,7 +283,7 @@ def _ppp() -> Section:
 # --- What somebody has to choose --------------------------------------------------------------------------------------
 
 
-def _hotspot(profile: str) -> Section:
+def _hotspot(profile: str, _: Translate) -> Section:
     wanted = {
         "use-radius": "yes",
         "radius-accounting": "yes",
@@ -291,13 +294,14 @@ def _hotspot(profile: str) -> Section:
         "mac-auth-mode": "mac-as-username-and-password",
     }
     plain = tuple(name for name in wanted if name != "login-by")
-    return _of_a_row(N_("Hotspot asks RADIUS"), "hotspot", "/ip hotspot profile", profile, wanted, plain, "login-by")
+    title = N_("Hotspot asks RADIUS")
+    return _of_a_row(title, "hotspot", "/ip hotspot profile", profile, wanted, plain, _, "login-by")
 
 
-def _dhcp(server_name: str) -> Section:
+def _dhcp(server_name: str, _: Translate) -> Section:
     section = _of_a_row(
         N_("DHCP asks RADIUS: devices that are not registered get no address"),
-        "dhcp", "/ip dhcp-server", server_name, {"use-radius": "yes"}, ("use-radius",),
+        "dhcp", "/ip dhcp-server", server_name, {"use-radius": "yes"}, ("use-radius",), _,
     )  # fmt: skip
     config = "/ip dhcp-server config"
     section.lines.extend(
@@ -309,7 +313,7 @@ def _dhcp(server_name: str) -> Section:
     return section
 
 
-def _wireless(profile: str) -> Section:
+def _wireless(profile: str, _: Translate) -> Section:
     wanted = {
         "radius-mac-authentication": "yes",
         "radius-mac-accounting": "yes",
@@ -319,7 +323,7 @@ def _wireless(profile: str) -> Section:
     }
     return _of_a_row(
         N_("Wireless asks RADIUS: CPE that are not registered are turned away"),
-        "wireless", "/interface wireless security-profiles", profile, wanted, tuple(wanted),
+        "wireless", "/interface wireless security-profiles", profile, wanted, tuple(wanted), _,
     )  # fmt: skip
 
 
@@ -365,8 +369,8 @@ def _suspended(address: str, port: int, listed: str) -> Section:
     )
 
 
-def _login_page(url: str) -> Section:
-    failed = "The login page could not be fetched; the hotspot keeps the one that it has."
+def _login_page(url: str, _: Translate) -> Section:
+    failed = _("The login page could not be fetched; the hotspot keeps the one that it has.")
     return Section(
         N_("Hotspot's login page, from the portal"),
         [f":do {{/tool fetch url={quoted(url)} dst-path={quoted('hotspot/login.html')}}} on-error={{{say(failed)}}}"],
@@ -398,24 +402,24 @@ def _staff_login() -> Section:
 # --- What the script finds --------------------------------------------------------------------------------------------
 
 
-def _findings(server: ServerSide, router: RouterSide, choices: Choices) -> Section:
+def _findings(server: ServerSide, router: RouterSide, choices: Choices, _: Translate) -> Section:
     radius_of_others = find("/radius", f"!disabled and comment!={quoted('portico-radius')}")
     fasttrack = find("/ip firewall filter", "action=fasttrack-connection and !disabled")
     lines = [
         say_if(
             f"[:len {radius_of_others}] > 0",
-            "There are other /radius rows. Those above ours are asked first: disable them, or Portico is not asked.",
+            _("There are other /radius rows. Those above ours are asked first: disable them, or Portico is not asked."),
         ),
         say_if(
             f"[:len {fasttrack}] > 0",
-            "FastTrack is on: what it forwards passes by the queues, so rates do not hold. Disable that rule.",
+            _("FastTrack is on: what it forwards passes by the queues, so rates do not hold. Disable that rule."),
         ),
     ]
     if RadiusService.PPP in choices.services:
         lines.append(
             say_if(
                 f"[:len {find('/ppp secret', '!disabled')}] > 0",
-                "There are local PPP secrets. They win over RADIUS: import them into Portico and take them over.",
+                _("There are local PPP secrets. They win over RADIUS: import them into Portico and take them over."),
             )
         )
     if choices.version >= MESSAGE_AUTHENTICATOR:
@@ -427,26 +431,29 @@ def _findings(server: ServerSide, router: RouterSide, choices: Choices) -> Secti
         lines += [
             say_if(
                 f"[/system device-mode get {feature}] = false",
-                f"Device mode forbids {feature}: /system device-mode update {feature}=yes, then press the button.",
+                _("Device mode forbids %(feature)s: /system device-mode update %(feature)s=yes, then press the button.")
+                % {"feature": feature},
             )
             for feature in wanted
         ]
     if router.kind is Kind.WIREGUARD:
         key = f"[/interface wireguard get {find('/interface wireguard', f'name={quoted(INTERFACE)}')} public-key]"
-        lines.append(f':put ("The router\'s public key: " . {key})')
-    lines.append(say(f"Portico: done. The tunnel's other end is {server.address}."))
+        announced = quoted(_("The router's public key") + ": ")
+        lines.append(f":put ({announced} . {key})")
+    lines.append(say(_("Portico: done. The tunnel's other end is %(address)s.") % {"address": server.address}))
     return Section(N_("What the script found"), lines)
 
 
 # --- Undo -------------------------------------------------------------------------------------------------------------
 
 
-def _undo_sections(router: RouterSide, choices: Choices) -> list[Section]:
+def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[Section]:
     scripts = "/system script"
     saved = f"comment={quoted(_BEFORE)}"
+    unrestored = _("One setting could not be put back; see /system script.")
     restore = [
         f":foreach one in={find(scripts, saved)} do={{:do {{{scripts} run [{scripts} get $one name]}}"
-        f" on-error={{{say('One setting could not be put back; see /system script.')}}}}}",
+        f" on-error={{{say(unrestored)}}}}}",
         remove(scripts, saved),
     ]
     rows = [
@@ -461,7 +468,7 @@ def _undo_sections(router: RouterSide, choices: Choices) -> list[Section]:
             remove("/ip hotspot walled-garden ip", f"comment={quoted('portico-garden')}"),
         ]
     if choices.login_page:
-        rows.append(say("The hotspot's login page is left as it is; /ip hotspot profile says where it is."))
+        rows.append(say(_("The hotspot's login page is left as it is; /ip hotspot profile says where it is.")))
     last = [
         remove("/user", f"name={quoted(API_USER)} and comment={quoted('portico-api')}"),
         remove("/user group", f"name={quoted(GROUP)}"),
@@ -492,11 +499,12 @@ def _of_a_row(
     row: str,
     wanted: Mapping[str, str],
     plain: Iterable[str],
+    _: Translate,
     listed: str = "",
 ) -> Section:
     """Return the section that changes one row of the operator's own, told by its name."""
     there = find(path, f"name={quoted(row)}")
-    missing = f"There is no {path} with the name {row}: that step was left out."
+    missing = _("There is no %(menu)s with the name %(name)s: that step was left out.") % {"menu": path, "name": row}
     label = f"{name}-{zlib.crc32(row.encode()):08x}"
     saved = _save(label, f"{path} set [find name={quoted(row)}]", path, plain, item=there, listed=listed)
     return Section(
