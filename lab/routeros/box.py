@@ -258,6 +258,8 @@ class Box:
         self, path: str, arguments: Mapping[str, str], queries: Iterable[str] = (), caller: Caller = SYSTEM
     ) -> Answer:
         """Carry out one command, named with its menu (`/ppp/secret/print`). Raises Trap."""
+        if not path.startswith("/"):
+            raise Trap("no such command", MISSING)
         if path in self.faults.traps:
             raise Trap(self.faults.traps[path], GENERAL)
         menu, _, name = path.rpartition("/")
@@ -341,7 +343,7 @@ class Box:
             self.log("system,info", "router rebooted")
 
     def _no_such(self, path: str) -> Trap:
-        first = path.split("/")[1] if path else ""
+        first = path.partition("/")[2].partition("/")[0]
         if self.version.major >= 7 and not any(known.split("/")[1] == first for known in MENUS):
             return Trap(f"no such command or directory ({first})", MISSING)
         return Trap("no such command prefix", MISSING)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Container, Iterator
 from typing import TYPE_CHECKING
 
 from lab.routeros import interfaces, rules
-from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Ret, Trap
+from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Ret, Trap, unknown_parameter
 from lab.routeros.export import export
 from lab.routeros.menus.kinds import seconds_of, time_text
 from lab.routeros.policy import FULL, READ, WRITE, policy_text
@@ -35,6 +35,20 @@ def install(box: "Box") -> None:
         box.command("/file/read", read_file, "read")
 
 
+_PING = {
+    "address",
+    "count",
+    "interval",
+    "size",
+    "src-address",
+    "interface",
+    "arp-ping",
+    "do-not-fragment",
+    "dscp",
+    "ttl",
+}
+_PING_6 = _PING | {"routing-table", ".proplist"}
+_PING_7 = _PING | {"vrf", ".proplist"}
 _CHUNK = 32_768
 _CONTENTS_6 = 4_095
 _CONTENTS_7 = 61_440
@@ -109,8 +123,11 @@ def _system(box: "Box") -> None:
 
 def ping(call: Call) -> AsyncIterator[dict[str, str]]:
     """`/ping`: packets that all come back; what plays the network replaces `Box.pinged`."""
+    known = _PING_7 if call.box.version.major >= 7 else _PING_6
+    for name in call.arguments.keys() - known:
+        raise unknown_parameter(call.box, name)
     address = call.argument("address")
-    count = int(call.argument("count", default="0") or 0)
+    count = _number(call, "count", 0)
     interval = 1.0 if "interval" not in call.arguments else _seconds(call.argument("interval"))
     size = call.argument("size", default="56")
     return _pings(call.box.pinged, address, count, interval, size)
@@ -230,7 +247,7 @@ def execute(call: Call) -> Ret:
 def read_file(call: Call) -> list[dict[str, str]]:
     """`/file/read`: a piece of a file."""
     row = call.box.row_named(call.table, call.argument("file"))
-    start, length = int(call.argument("offset", default="0")), int(call.argument("chunk-size", default="32768"))
+    start, length = _number(call, "offset", 0), _number(call, "chunk-size", _CHUNK)
     contents = octets(row.get("contents"))
     return [{"data": text(contents[start : start + min(length, _CHUNK)])}]
 
@@ -242,6 +259,13 @@ def _contents(limit: int) -> Callable[[Row], str | None]:
         return row.get("contents") if len(octets(row.get("contents"))) <= limit else None
 
     return shown
+
+
+def _number(call: Call, name: str, default: int) -> int:
+    try:
+        return int(call.argument(name, default="") or default)
+    except ValueError:
+        raise Trap(f"invalid value for argument {name}", BAD_VALUE) from None
 
 
 def _seconds(value: str) -> float:

@@ -310,6 +310,9 @@ class Connection:
             await self._trap(Trap("interrupted", INTERRUPTED), tag)
         except ConnectionError:
             return
+        except Exception:
+            self.abort()  # a mistake of the emulator's own: seen at both ends, and told by asyncio
+            raise
         with contextlib.suppress(ConnectionError):
             await self._say(["!done"], tag)
 

@@ -558,6 +558,42 @@ def test_librouteros_meets_each_fault_as_an_error(
     assert tuple(libre(router).path("system/identity")) == ({"name": "MikroTik"},)
 
 
+@pytest.mark.parametrize(
+    "command", ["ppp/secret/print", "/", "//", "/ppp", "", "/ppp/secret", "/ppp/secret/fly", "!re"]
+)
+def test_what_is_no_command_is_trapped_and_the_next_one_answered(
+    emulated_router: Start, talk: Callable[..., Talk], command: str
+) -> None:
+    client = talk(emulated_router()).log_in()
+    heard = client.ask(command, "=x=y") if command else client.ask("=x=y")
+    assert (heard[0][:2], heard[-1]) == (["!trap", "=category=0"], ["!done"])
+    assert client.ask("/system/identity/print")[-1] == ["!done"]
+
+
+@pytest.mark.parametrize(
+    ("version", "argument", "taken"),
+    [
+        ("6.49.10", "vrf", False),
+        ("6.49.10", "routing-table", True),
+        ("7.16", "vrf", True),
+        ("7.16", "count=many", False),
+    ],
+)
+def test_ping_takes_the_arguments_of_its_version(
+    emulated_router: Start, talk: Callable[..., Talk], version: str, argument: str, taken: bool
+) -> None:
+    client = talk(emulated_router(version=version)).log_in()
+    words = f"={argument}" if "=" in argument else f"={argument}=main"
+    assert client.ask("/ping", "=address=10.0.0.1", "=count=1", words)[0][0] == ("!re" if taken else "!trap")
+
+
+def test_a_limit_of_sessions_may_be_played_in_any_version(emulated_router: Start, talk: Callable[..., Talk]) -> None:
+    router = emulated_router(version="6.49.10")
+    router.box.faults.max_sessions = 1
+    talk(router).log_in()
+    assert talk(router).hear() == []
+
+
 def test_a_slow_router_answers_late_and_tagged_commands_wait_together(
     emulated_router: Start, talk: Callable[..., Talk]
 ) -> None:

@@ -130,7 +130,7 @@ QUEUE = Menu(
         value("name"),
         value("target", several(either(long_prefix, lambda word: word)), ""),
         value("dst"),
-        value("parent", default="none"),
+        reference("parent", "/queue/simple /interface", "none", words="none"),
         value("packet-marks", default=""),
         value("priority", pair, "8/8"),
         value("queue", pair, "default-small/default-small"),

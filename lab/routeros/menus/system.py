@@ -101,7 +101,7 @@ DEVICE_MODE = Menu(
     ),
     single=True,
     sets=False,
-    since=(7, 13),
+    since=(6, 49, 8),
     first=({"mode": "advanced", "flagged": "false", "flagging-enabled": "true", "attempt-count": "0"},),
 )
 LOG = Menu("/log", told("time topics message extra-info"), adds=False, removes=False, sets=False, comments=False)
