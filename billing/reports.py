@@ -218,7 +218,7 @@ def months(session: Session, operator_id: int, zone: str, first: date, last: dat
 
 
 def monthly_recurring(session: Session, operator_id: int, today: date) -> Decimal:
-    """Return the price of a month of all services that are billed, with recurring charges, before discounts and taxes."""
+    """Return what a month of all billed services costs, with recurring charges, before discounts and taxes."""
     amount = session.execute(text(_RECURRING), {"operator_id": operator_id, "today": today}).scalar_one()
     assert isinstance(amount, Decimal)
     return amount
