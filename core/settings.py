@@ -179,6 +179,10 @@ class Settings(BaseSettings):
     demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
     lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
     lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")
+    lab_api_port: Port = Field(
+        8728,
+        description="TCP port of the RouterOS API of the demo's emulated routers, each at its own address.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level logged.")
 
     @property

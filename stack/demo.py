@@ -3,7 +3,8 @@
 What stands here is the people and what they bought; every password and secret is made at the first start, kept in
 `demo.toml` (staff, and the line that shows how to authenticate) and in the database (services, NAS). The lab's file
 is written anew at each start from what the database says by then, so a password changed in the portal is one that
-the subscriber, too, has changed.
+the subscriber, too, has changed. The NAS are emulated routers, too, whose API the portal knows; one router more,
+with clients of its own that nobody has imported yet, waits for somebody to add it.
 """
 
 import ipaddress
@@ -31,8 +32,10 @@ from core.settings import BadSettings, Settings
 from crm.nas import SECRET_PURPOSE, NasTerms, create_nas, new_secret
 from crm.plans import PlanTerms, Window, create_plan
 from db.audit import Actor, record
-from db.models import ROLES, Nas, Operator, RatePlan, Service, ServiceMac, Staff, Subscriber, UsagePeriod
+from db.models import ROLES, Nas, Operator, RatePlan, Router, Service, ServiceMac, Staff, Subscriber, UsagePeriod
 from db.session import make_engine
+from network.access import PASSWORD_PURPOSE
+from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 
 SLUG = "demo"
@@ -50,11 +53,12 @@ class Demo:
 
     logins: dict[str, tuple[str, str]]  # role: e-mail address, password
     try_it: str
+    new_router: str
 
     def lines(self) -> dict[str, str]:
         """Return what is printed when everything is up: a title and a text for each line."""
         staff = {role.capitalize(): f"{email}  {password}" for role, (email, password) in self.logins.items()}
-        return {**staff, "Try it": self.try_it}
+        return {**staff, "Try it": self.try_it, "Router to add": self.new_router}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,19 @@ NAS = (
     (SUR, "7.12", {"default": "10.65.0.0/18", "hogar": "10.65.64.0/18", "negocio": "10.65.128.0/20"}),
     (PLAZA, "6.49", {"default": "10.66.0.0/20"}),
 )
+
+# What each NAS is as a router, beside what makes it one: see lab.routeros.live.RouterProfile.
+ROUTERS: dict[str, dict[str, Any]] = {
+    NORTE: {"board": "CCR2004-1G-12S+2XS", "serial": "HEX0D3M0N0RT", "packages": ["wireless"], "scenario": "few",
+            "scenario_seed": 11, "busy_queues": 4, "dialling_secrets": 2, "wan_demand": 60 * M},
+    SUR: {"board": "RB5009UG+S+", "serial": "HEX0D3M0SUR0", "packages": ["wireless"], "scenario": "few",
+          "scenario_seed": 12, "busy_queues": 3, "wan_demand": 25 * M},
+    PLAZA: {"board": "hAP ac^2", "serial": "HEX0D3M0PLZA", "wan_demand": 8 * M},
+}  # fmt: skip
+WAN = {NORTE: (300 * M, 150 * M), SUR: (200 * M, 100 * M), PLAZA: (50 * M, 20 * M)}  # down and up
+API_USER = "portico"
+VIEJA = "Torre Vieja"  # the router that nobody has added yet
+VIEJA_USER = "admin"
 
 PLANS = (
     PlanTerms("Hogar 10", 10 * M, 3 * M, price=Decimal(249), pool="hogar"),
@@ -215,10 +232,13 @@ def seed(settings: Settings) -> Demo:
             operator = session.scalar(select(Operator).where(Operator.slug == SLUG))
             if operator is None:
                 operator = _make_operator(session, settings, keyring, utc_now())
+            _register_routers(session, operator.id, settings, keyring)
             logins = _logins(session, operator.id, settings)
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
-            return Demo(logins, _try_it(session, operator.id, settings, keyring))
+            at = f"{new_router_address(settings)}:{settings.lab_api_port}"
+            new_router = f"{VIEJA}  {at}  {VIEJA_USER}  {_vieja_password(settings)}"
+            return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router)
     finally:
         engine.dispose()
 
@@ -227,6 +247,26 @@ def nas_addresses(settings: Settings) -> list[str]:
     """Return the addresses of the demo's NAS: the lab's, and those that follow it."""
     first = ipaddress.ip_address(settings.lab_address)
     return [str(first + number) for number in range(len(NAS))]
+
+
+def new_router_address(settings: Settings) -> str:
+    """Return where the router is that nobody has added yet: after the NAS."""
+    return str(ipaddress.ip_address(settings.lab_address) + len(NAS))
+
+
+def _register_routers(session: Session, operator_id: int, settings: Settings, keyring: Keyring) -> None:
+    """Say how the API of each NAS of the lab is reached, where the portal does not know yet."""
+    actor = Actor(operator_id, "demo")
+    known = set(session.scalars(select(Router.nas_id).where(Router.operator_id == operator_id)))
+    places = dict(zip(nas_addresses(settings), NAS, strict=True))
+    for nas in session.scalars(select(Nas).where(Nas.operator_id == operator_id)):
+        place = places.get(str(nas.address))
+        if nas.id in known or place is None:
+            continue
+        down, up = WAN[place[0]]
+        terms = RouterTerms(API_USER, api_port=settings.lab_api_port, wan_interface="ether1", wan_download=down,
+                            wan_upload=up)  # fmt: skip
+        attach_router(session, actor, keyring, nas, terms, new_secret())
 
 
 def _make_operator(session: Session, settings: Settings, keyring: Keyring, now: datetime) -> Operator:
@@ -335,6 +375,18 @@ def _demo_file(settings: Settings) -> Path:
     return settings.data_dir / "demo.toml"
 
 
+def _vieja_password(settings: Settings) -> str:
+    """Return the password of the router that nobody has added yet, which is made at the first start."""
+    path = settings.data_dir / "demo-router.toml"
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8"))["password"])
+    except (FileNotFoundError, tomllib.TOMLDecodeError, KeyError):
+        password = new_password()
+        text = f"# The demo's router to add, {VIEJA}.\npassword = {json.dumps(password)}\n"
+        write_private_file(path, text, piece_account(settings))
+        return password
+
+
 def _logins(session: Session, operator_id: int, settings: Settings) -> dict[str, tuple[str, str]]:
     """Return a login for each role. Those that the file does not keep, or whose person is gone, are made anew."""
     kept = _read_logins(_demo_file(settings))
@@ -385,6 +437,8 @@ def _try_it(session: Session, operator_id: int, settings: Settings, keyring: Key
 def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: Keyring) -> None:
     """Write the lab's file: what docs/lab.md describes, from what the database says now."""
     routers = {nas.name: nas for nas in session.scalars(select(Nas).where(Nas.operator_id == operator_id))}
+    registered = session.scalars(select(Router).where(Router.operator_id == operator_id))
+    apis = {router.nas_id: router for router in registered}
     services = {
         service.name: service
         for service in session.scalars(
@@ -409,6 +463,12 @@ def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: 
         }
         text += _table("[[nas]]", profile)
         text += _table("[nas.pools]", pools)
+        router = apis.get(nas.id)
+        if router is not None:
+            text += _table("[nas.router]", {**ROUTERS[name], "api_port": router.api_port})
+            text += _table("[nas.router.users]", {router.api_user: keyring.open(PASSWORD_PURPOSE, router.api_password)})
+    added = next((nas for nas in routers.values() if str(nas.address) == new_router_address(settings)), None)
+    text += _new_router(settings, added, apis.get(added.id) if added is not None else None, keyring)
     for number, line in enumerate(LINES, 1):
         service = services.get(line.user)
         if service is not None and line.nas in routers:
@@ -417,6 +477,37 @@ def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: 
         if stranger["nas"] in routers:
             text += _table("[[subscriber]]", {**stranger, "retry_after": 60.0 + 25 * number})
     write_private_file(settings.data_dir / "lab.toml", "\n".join(text) + "\n", piece_account(settings))
+
+
+def _new_router(settings: Settings, added: Nas | None, api: Router | None, keyring: Keyring) -> list[str]:
+    """Describe a router as an ISP brings it: full of clients, and asking no RADIUS until somebody has `added` it."""
+    users = {VIEJA_USER: _vieja_password(settings)}
+    if api is not None:
+        users[api.api_user] = keyring.open(PASSWORD_PURPOSE, api.api_password)
+    nas = {
+        "name": VIEJA,
+        "address": new_router_address(settings),
+        "secret": "not-set-up" if added is None else keyring.open(SECRET_PURPOSE, added.secret),
+        "coa_port": settings.lab_coa_port if added is None else added.coa_port,
+        "version": "7.16",
+    }
+    router = {
+        "identity": VIEJA,
+        "api_port": settings.lab_api_port,
+        "serial": "HEX0D3M0V13J",
+        "asks_radius": added is not None,
+        "scenario": "small",
+        "scenario_seed": 4,
+        "busy_queues": 10,
+        "dialling_secrets": 8,
+        "wan_demand": 10 * M,
+    }
+    return [
+        *_table("[[nas]]", nas),
+        *_table("[nas.pools]", {"default": "10.67.0.0/20"}),
+        *_table("[nas.router]", router),
+        *_table("[nas.router.users]", users),
+    ]
 
 
 # Who is heard of in the help desk's list of refused requests.
@@ -450,4 +541,6 @@ def _subscriber(line: Line, service: Service, number: int, keyring: Keyring) -> 
 
 def _table(header: str, values: dict[str, Any]) -> list[str]:
     """Return a TOML table; JSON's strings and numbers are TOML's, too."""
-    return [header, *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()), ""]
+    keys = {key: key if key.replace("_", "").isalnum() and key.isascii() else json.dumps(key) for key in values}
+    written = (f"{keys[key]} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+    return [header, *written, ""]

@@ -77,6 +77,7 @@ def fresh_settings(directory: Path) -> Settings:
             acct_port=free_port(),
             portal_port=free_port(socket.SOCK_STREAM),
             lab_coa_port=free_port(),
+            lab_api_port=free_port(socket.SOCK_STREAM),
             demo=False,
             local_routers=True,  # emulated ones
             vpn="off",

@@ -61,6 +61,23 @@ def test_the_lab_reads_its_file_and_everybody_has_the_password_of_the_database(i
     assert {nas["coa_port"] for nas in written["nas"]} == {installation.lab_coa_port}
 
 
+def test_the_lab_knows_the_api_password_of_each_nas_and_one_router_is_left_to_add(installation, demo, system_dsn):
+    scenario = read_scenario(installation.data_dir / "lab.toml", {"address": "127.0.0.1"})
+    with psycopg.connect(system_dsn) as connection:
+        registered = connection.execute(
+            "SELECT nas.name, api_user, api_password, api_port FROM router JOIN nas ON nas.id = nas_id"
+        ).fetchall()
+    known = {
+        name: (port, {user: installation.keyring.open("router.password", bytes(sealed))})
+        for name, user, sealed, port in registered
+    }
+    described = {name: (profile.api_port, dict(profile.users)) for name, profile in scenario.routers.items()}
+    port, users = described.pop("Torre Vieja")
+    assert described == known
+    assert f":{port}  admin  {users['admin']}" in demo.new_router
+    assert not scenario.routers["Torre Vieja"].asks_radius
+
+
 def test_the_command_line_explains_in_both_languages(installation, demo):
     english = explanation_text(installation, "demo", "jp.itza", "en")
     assert "jp.itza: Would be let into the walled garden only" in english
