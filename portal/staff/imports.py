@@ -127,7 +127,7 @@ def from_file() -> ResponseReturnValue:
         if upload is None:
             form.form_errors.append(_("Choose a file. What you sent was empty."))
         else:
-            form.form_errors.append(_("No users were found in this file. The page of help says what it should hold."))
+            form.form_errors.append(_("No users were found in this file. Below stands what it should hold."))
         return _first_step(_router_form(), form), 422
     batch = _new_batch(upload.source, upload.title, "columns", form.nas_id.data, form.tie.data)
     if upload.candidates is None:
