@@ -28,6 +28,8 @@ def install(box: "Box") -> None:
     box.command("/tool/ping", ping, "test")
     box.command("/interface/monitor-traffic", monitor_traffic, "read")
     box.command("/ip/dhcp-server/lease/make-static", make_static, "write")
+    box.command("/radius/monitor", radius_monitor, "read")
+    box.command("/radius/incoming/monitor", incoming_monitor, "read")
     box.command("/system/reboot", reboot, "reboot")
     box.command("/export", export_all, "read")
     box.command("/execute", execute, "write")
@@ -195,6 +197,17 @@ def _traffic(box: "Box", row: Row) -> dict[str, str]:
 def no_traffic(_row: Row) -> dict[str, int]:
     """Return the rates of an interface on which nothing happens."""
     return {}
+
+
+def radius_monitor(call: Call) -> list[dict[str, str]]:
+    """`/radius/monitor`: what was asked of a RADIUS server; here nothing, until something plays the NAS."""
+    names = ("pending", "requests", "accepts", "rejects", "resends", "timeouts", "bad-replies")
+    return [dict.fromkeys(names, "0") | {"last-request-rtt": "0ms"} for _row in call.targets()]
+
+
+def incoming_monitor(call: Call) -> list[dict[str, str]]:
+    """`/radius/incoming/monitor`: what RADIUS servers asked of the router."""
+    return [dict.fromkeys(("requests", "bad-requests", "acks", "naks"), "0")]
 
 
 def make_static(call: Call) -> None:

@@ -186,6 +186,35 @@ DNS = Menu(
     single=True,
 )
 
+DNS_STATIC = Menu(
+    "/ip/dns/static",
+    (
+        value("name"),
+        value("regexp"),
+        choice("type", "A AAAA CNAME MX NS SRV TXT FWD NXDOMAIN", "A", since=(6, 47)),
+        value("address", address),
+        *values(
+            "cname forward-to mx-exchange mx-preference ns srv-port srv-priority srv-target srv-weight", since=(6, 47)
+        ),
+        *values("text match-subdomain address-list", since=(6, 47)),
+        value("ttl", duration, "1d"),
+    ),
+    unique=((("name", "type", "address", "cname", "text", "forward-to"), "failure: entry already exists"),),
+    clashes_disabled=False,
+    ordered=True,
+    disables=True,
+    dynamic=True,
+)
+ROUTING_TABLE = Menu(
+    "/routing/table",
+    (value("name", required=True), value("fib"), flag("invalid", readonly=True)),
+    unique=((("name",), "failure: already have such name"),),
+    disables=True,
+    dynamic=True,
+    since=(7,),
+    first=({".id": "*0", "name": "main", "dynamic": "true"},),
+)
+
 SERVICE = Menu(
     "/ip/service",
     (
@@ -226,6 +255,6 @@ CLOUD = Menu(
 )
 
 MENUS = (
-    *(ADDRESS, ROUTE, POOL, POOL6, POOL_USED, ARP, DHCP_SERVER, DHCP_CONFIG, DHCP_NETWORK, LEASE, DNS),
-    *(SERVICE, NEIGHBOR, CLOUD),
+    *(ADDRESS, ROUTE, POOL, POOL6, POOL_USED, ARP, DHCP_SERVER, DHCP_CONFIG, DHCP_NETWORK, LEASE, DNS, DNS_STATIC),
+    *(ROUTING_TABLE, SERVICE, NEIGHBOR, CLOUD),
 )

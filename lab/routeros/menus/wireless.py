@@ -73,6 +73,14 @@ WIRELESS_ACCESS = Menu(
     disables=True,
     package="wireless",
 )
+CAPSMAN_REGISTRATION = Menu(
+    "/caps-man/registration-table",
+    told("interface ssid mac-address uptime tx-rate rx-rate rx-signal bytes packets eap-identity"),
+    adds=False,
+    sets=False,
+    comments=False,
+    package="wireless",
+)
 
 _WIFI = (7, 13)
 WIFI = Menu(
@@ -170,6 +178,6 @@ WIFI_ACCESS = Menu(
 )
 
 MENUS = (
-    *(WIRELESS, REGISTRATION, SECURITY_PROFILE, WIRELESS_ACCESS),
+    *(WIRELESS, REGISTRATION, SECURITY_PROFILE, WIRELESS_ACCESS, CAPSMAN_REGISTRATION),
     *(WIFI, WIFI_REGISTRATION, WIFI_CONFIGURATION, WIFI_SECURITY, WIFI_AAA, WIFI_ACCESS),
 )
