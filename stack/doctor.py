@@ -26,8 +26,17 @@ from stack.postgres import LEAST_VERSION, program
 from stack.radiusd import PROGRAM as RADIUSD
 from stack.redis import PROGRAM as REDIS
 from stack.run import STATE_FILE, is_running, port_problem, wanted_ports
+from stack.vpn import OFF, left_out
 
 GIB = 1 << 30
+VPN_STATUS = {
+    "no_rights": "lacks CAP_NET_ADMIN",
+    "no_tun": "may not open /dev/net/tun",
+    "no_program": "lacks a program",
+    "port_taken": "finds its port taken",
+    "interface_taken": "finds its interface taken",
+    "failed": "could not be started",
+}
 Version = tuple[int, ...]
 
 
@@ -125,6 +134,21 @@ def check_redis(version: Version | None) -> Finding:
     if version < (6,):
         return Finding(Level.WARN, "Redis", f"{dotted(version)} is older than any we tried", "use 6 or newer")
     return Finding(Level.OK, "Redis", dotted(version))
+
+
+def check_vpn(problem: str | None, halves: Mapping[str, str] | None) -> Finding:
+    """`problem` is why it is not started here; `halves` what each half last said, None when nothing was heard of it."""
+    subject = "VPN"
+    if problem == OFF:
+        return Finding(Level.OK, subject, f"{OFF}: routers cannot dial in")
+    if problem is not None:
+        return Finding(Level.WARN, subject, problem, "or set PORTICO_VPN=off")
+    if halves is None:
+        return Finding(Level.WARN, subject, "does not run, so routers cannot dial in", "see what `portico vpn` says")
+    down = [f"{name} {VPN_STATUS.get(status, status)}" for name, status in halves.items() if status != "on"]
+    if down:
+        return Finding(Level.WARN, subject, "; ".join(down), "see docs/vpn.md, and what `portico vpn` says")
+    return Finding(Level.OK, subject, "WireGuard and OpenVPN wait for routers")
 
 
 # --- The machine ------------------------------------------------------------------------------------------------------
@@ -246,6 +270,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
         name = f"{wanted.protocol} port {wanted.port}"
         yield check_port(name, port_problem(wanted), ours=wanted.piece in running)
 
+    try:
+        problem = left_out(settings)
+    except BadSettings as refused:
+        problem = str(refused)
+    yield check_vpn(problem, _ask_vpn(settings))
+
     account = piece_account(settings)
     for path in (settings.data_dir, secrets_file(settings)):
         mode, owner = _mode_and_owner(path)
@@ -320,6 +350,22 @@ def _ask_database(settings: Settings) -> tuple[Version | None, int | None]:
             return version, int(row[0]) if row else None
     except psycopg.OperationalError:
         return None, None
+
+
+def _ask_vpn(settings: Settings) -> Mapping[str, str] | None:
+    """Return what the halves of the VPN server last said; None when it was not heard of for a minute."""
+    import psycopg
+
+    try:
+        url = complete(settings).database_url
+        assert url is not None
+        with psycopg.connect(url.get_secret_value(), connect_timeout=3) as connection:
+            row = connection.execute(
+                "SELECT wireguard_status, openvpn_status FROM vpn_server WHERE seen_at > now() - interval '1 minute'"
+            ).fetchone()
+    except (psycopg.Error, BadSettings):
+        return None
+    return {"WireGuard": row[0], "OpenVPN": row[1]} if row else None
 
 
 def _clock_is_synchronized() -> bool | None:

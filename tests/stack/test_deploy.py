@@ -97,6 +97,7 @@ def test_only_the_pieces_that_speak_to_the_network_have_one(compose):
     assert {name: mode for name, mode in networks.items() if mode != "none"} == {
         "radiusd": "host",
         "worker": "host",
+        "vpn": "host",
         "portal": "bridge",
     }
 
@@ -115,6 +116,14 @@ def test_containers_have_no_rights_they_do_not_need(compose):
         assert service["cap_drop"] == ["ALL"]
         assert service["read_only"] is True
         assert service["volumes"] == ["data:/var/lib/portico"]
+    privileged = {name for name, service in compose["services"].items() if "cap_add" in service or "user" in service}
+    assert privileged == {"vpn"}
+
+
+def test_the_vpn_unit_keeps_the_one_right_that_it_needs():
+    service = read_unit(PROJECT / "deploy" / "systemd" / "portico-vpn.service")["Service"]
+    assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"] == "CAP_NET_ADMIN"
+    assert service["DeviceAllow"] == "/dev/net/tun rw"
 
 
 def test_the_image_is_set_up_by_the_script_that_sets_up_any_machine(compose):
