@@ -44,6 +44,10 @@ def publisher_piece(settings: Settings) -> Piece:
     return _portico(settings, "publisher", ready=(settings.image_dir / "current").exists)
 
 
+def monitor_piece(settings: Settings) -> Piece:
+    return _portico(settings, "monitor")
+
+
 def lab_piece(settings: Settings) -> Piece:
     return _portico(settings, "lab", ready=lambda: udp_port_is_bound(settings.lab_coa_port))
 
@@ -102,6 +106,7 @@ PROGRAMS: dict[str, Program] = {
     "radiusd": Program("radius.hooks", radiusd_piece),
     "loader": Program("radius.loader", loader_piece),
     "worker": Program("worker.app", worker_piece),
+    "monitor": Program("network.monitoring.service", monitor_piece),
     "portal": Program("portal.wsgi", portal_piece),
     "vpn": Program("network.vpn_server", vpn_piece, prepare_vpn, left_out),
     "lab": Program("lab.__main__", lab_piece),

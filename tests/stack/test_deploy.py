@@ -97,6 +97,7 @@ def test_only_the_pieces_that_speak_to_the_network_have_one(compose):
     assert {name: mode for name, mode in networks.items() if mode != "none"} == {
         "radiusd": "host",
         "worker": "host",
+        "monitor": "host",
         "vpn": "host",
         "portal": "bridge",
     }
