@@ -244,11 +244,12 @@ def _without(text: str, found: "re.Match[str]") -> str:
 def name_in(text: str) -> str:
     """Return what seems to be a person's or a company's name in a text; "" when there is no letter in it.
 
-    Of several parts between dashes, bars or semicolons, the first with two letters in a row is taken.
+    Of several parts between dashes, bars or semicolons, the first with two letters in a row is taken. Signs of markup,
+    formulas and scripts are in nobody's name.
     """
     for part in re.split(r"\s+[-–—|]+\s*|[|;\t]|\s*[–—]\s*|-\s|,\s*(?=\d)", _NOISE.sub(" ", one_line(text))):
         words = " ".join(part.split()).strip(_EDGES)
-        if re.search(r"[^\W\d_]{2}", words):
+        if re.search(r"[^\W\d_]{2}", words) and not re.search(r"[<>={}\[\]$@\\]|\w\(", words):
             return words[:200]
     return ""
 

@@ -114,6 +114,9 @@ class Plans:
         if rate is None:
             return None
         found = self._with_burst.get(rate) or self._by_rate.get((rate.download, rate.upload))
+        if found is None and rate.download % 1024 == 0 and rate.upload % 1024 == 0:
+            # 10240k is how some write ten megabits, though RouterOS's k is 1000.
+            found = self._by_rate.get((rate.download * 1000 // 1024, rate.upload * 1000 // 1024))
         if found is None and any(finding is Finding.RATE_FROM_TEXT for finding, _detail in candidate.findings):
             # A comment says `10M` and means the download; one plan with that is the one.
             same = self._by_download[rate.download]

@@ -141,22 +141,24 @@ def from_file() -> ResponseReturnValue:
 
 def _first_step(router: RouterSource, file: FileSource) -> str:
     session = context.db()
-    routers = session.execute(
-        select(Nas.id, Nas.name, RouterState.status, RouterState.cause, RouterState.checked_at)
-        .join(Router, Router.nas_id == Nas.id)
-        .outerjoin(RouterState, RouterState.nas_id == Nas.id)
-        .order_by(Nas.name)
-    ).all()
     return render_template(
-        "staff/imports/new.html", router=router, file=file, routers=routers, plans=_plans_on_sale(session),
+        "staff/imports/new.html", router=router, file=file, plans=_plans_on_sale(session),
         sources=ROUTER_SOURCES,
     )  # fmt: skip
 
 
 def _router_form() -> RouterSource:
     form = RouterSource()
-    names = context.db().execute(select(Nas.id, Nas.name).join(Router, Router.nas_id == Nas.id).order_by(Nas.name))
-    form.nas_id.choices = [Option(row.id, row.name) for row in names]
+    routers = context.db().execute(
+        select(Nas.id, Nas.name, RouterState.status)
+        .join(Router, Router.nas_id == Nas.id)
+        .outerjoin(RouterState, RouterState.nas_id == Nas.id)
+        .order_by(Nas.name)
+    )
+    form.nas_id.choices = [
+        Option(row.id, row.name if row.status == "online" else _("%(router)s (not seen online)", router=row.name))
+        for row in routers
+    ]
     form.source.choices = [Option(source, source_text(source)) for source in ROUTER_SOURCES]
     return form
 
@@ -205,6 +207,7 @@ def page(batch_id: int) -> ResponseReturnValue:
     batch = _batch(batch_id)
     session = context.db()
     job = session.get(Job, batch.job_id) if batch.job_id else None
+    _mark_as_told(job)
     if batch.state in ("columns", "found"):
         url = url_for("imports.columns_page" if batch.state == "columns" else "imports.found", batch_id=batch.id)
         if "HX-Request" in request.headers:  # what waited for the router goes on by itself
@@ -218,6 +221,13 @@ def page(batch_id: int) -> ResponseReturnValue:
         bad=_count(batch, ImportRow.state == "bad") if batch.state == "written" else 0,
         shadows=batch.source == "secrets" and batch.nas_id is not None,
     )  # fmt: skip
+
+
+def _mark_as_told(job: Job | None) -> None:
+    """Say that who is signed in knows how a job ended: its import is before them."""
+    if job is not None and job.state not in OPEN and job.staff_id == context.staff().id and not job.told:
+        context.db().execute(update(Job).where(Job.id == job.id).values(told=True))
+        context.db().commit()
 
 
 @blueprint.post("/<int:batch_id>/again")
@@ -352,7 +362,7 @@ ROWS = Table(
         Column("subscriber", _l("Subscriber"), lambda row: row.ImportRow.subscriber_name, ImportRow.subscriber_name),
         Column("name", _l("Service"), lambda row: row.ImportRow.name, ImportRow.name),
         Column("ip", _l("Address"), lambda row: row.ImportRow.framed_ip, ImportRow.framed_ip),
-        Column("mac", _l("MAC address"), lambda row: row.ImportRow.mac, ImportRow.mac, wide=True),
+        Column("mac", _l("MAC address"), lambda row: row.ImportRow.mac, exported_only=True),
         Column("download", _l("Rate"), lambda row: row.ImportRow.download, ImportRow.download),
         Column("upload", _l("Upload"), lambda row: row.ImportRow.upload, exported_only=True),
         Column("plan", _l("Rate plan"), lambda row: row.plan),
@@ -638,7 +648,7 @@ def _show_summary(batch: ImportBatch, checked: Sequence[Checked], form: SummaryF
         ignored=sum(one.action is Action.IGNORE for one in checked),
         bad=[one for one in checked if one.terms is None and one.action is not Action.IGNORE],
         suspended=sum(one.row.disabled and one.action is not Action.UPDATE for one in writable),
-        plans=sorted((names.get(plan_id or 0, "–"), count) for plan_id, count in per_plan.items()),
+        plans=sorted((names.get(plan_id or 0, _("as before")), count) for plan_id, count in per_plan.items()),
         changes=[(row, _changes(row)) for row in updates[:DIFFERENCES]],
         preflight=_preflight(session, batch),
     )  # fmt: skip

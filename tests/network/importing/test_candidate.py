@@ -148,6 +148,7 @@ def test_a_plan_is_told_by_its_name_then_by_its_rate():
     plans = Plans([PlanOffer(1, "Home 20", RateLimit(20 * M, 5 * M)), PlanOffer(2, "Básico", RateLimit(5 * M, M))])
     assert plans.guess(candidate(1, "a", profile="BASICO", rate=RateLimit(20 * M, 5 * M))) == 2
     assert plans.guess(candidate(1, "a", profile="other", rate=RateLimit(20 * M, 5 * M))) == 1
+    assert plans.guess(candidate(1, "a", rate=RateLimit(20_480_000, 5_120_000))) == 1  # 20480k/5120k
     assert plans.guess(candidate(1, "a", rate=RateLimit(30 * M, 5 * M))) is None
     assert plans.guess(candidate(1, "a")) is None
 

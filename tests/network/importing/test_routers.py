@@ -167,7 +167,7 @@ def test_hostile_and_foreign_texts_change_nothing_but_text(importer, emulated_ro
     assert rows["e"].comment == "Peña Nieto"
     assert Finding.FOREIGN_TEXT in findings(rows["e"])
     assert importer.write(batch).outcome["created"] == 5
-    assert "<script>alert(1)</script>" in subscribers(importer)[0]
+    assert subscribers(importer)[:2] == ["a", "b"]  # markup and formulas are nobody's name
 
 
 def test_a_router_that_fails_is_a_problem_of_the_import_with_its_cause(importer, emulated_router, monkeypatch):
