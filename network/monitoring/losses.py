@@ -56,10 +56,9 @@ class Losses:
         macs: dict[int, set[str]] = defaultdict(set)
         addresses: dict[int, set[str]] = defaultdict(set)
         with connection.transaction(), connection.cursor() as cursor:
-            for number, started_at, operator_id, nas_id, sector, service_id, user, mac, address in cursor.execute(
-                _OPEN
-            ):
-                up[number] = _Up(started_at, operator_id, nas_id, sector, service_id, user)
+            for number, mac, address, *rest in cursor.execute(_OPEN):
+                up[number] = _Up(*rest)
+                nas_id = up[number].nas_id
                 if mac:
                     macs[nas_id].add(mac)
                 if address:
