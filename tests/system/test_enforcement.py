@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from threading import Thread
 
 import pytest
 from pydantic import SecretStr
@@ -24,8 +26,10 @@ from db.audit import Actor
 from db.migrate import migrate
 from db.models import AccountingSession
 from db.session import Tenancy, make_engine, tenancy_key
+from lab.attributes import TerminateCause
 from lab.nas import Nas, NasProfile, Server
 from lab.network import BlockingNetwork, Cpe
+from lab.routeros.table import Change
 from lab.session import Session
 from lab.subscriber import Method, Subscriber
 from radius import by_hand
@@ -33,7 +37,10 @@ from stack.pieces import RunningPiece
 from stack.programs import loader_piece, worker_piece
 from tests.conftest import free_port
 from tests.factories import Isp
+from tests.lab.routeros import EmulatedRouter, emulated_router, router_loop
 from tests.system.conftest import Controller, start_controller, wait_until
+
+__all__ = ["emulated_router", "router_loop"]
 
 pytestmark = pytest.mark.system
 
@@ -434,6 +441,73 @@ def test_two_workers_send_each_order_once(site):
         assert counters.requests - requests == 10
     finally:
         second.stop()
+
+
+def api_of(site: Site, nas_id: int, nas: Nas, router: EmulatedRouter) -> None:
+    """Give a NAS the API of an emulated router, on which its PPP sessions are seen and removed."""
+    box = router.box
+    active = box.table("/ppp/active")
+    for session in nas.sessions.values():
+        active.put(
+            {
+                "name": session.subscriber.name,
+                "service": "pppoe",
+                "caller-id": session.subscriber.mac.upper(),
+                "address": session.address,
+                "session-id": f"0x{session.id.upper()}",
+            }
+        )
+
+    def removed(change: Change) -> None:
+        for session in list(nas.sessions.values()):
+            if change.kind == "remove" and change.row["session-id"] == f"0x{session.id.upper()}":
+                end = partial(nas.log_out, session, TerminateCause.ADMIN_RESET)
+                Thread(target=site.network.call, args=(lambda _, end=end: end(),)).start()  # a hook must not wait
+
+    box.on("/ppp/active", removed)
+    site.isp.insert(
+        "router", "nas_id", nas_id=nas_id, operator_id=site.isp.operator_id, api_address=router.address,
+        api_port=router.port, api_user=router.user,
+        api_password=site.settings.keyring.seal("router.password", router.password),
+    )  # fmt: skip
+
+
+def hurry(site: Site, name: str) -> None:
+    """Do not wait for the pause after an unanswered request."""
+    site.isp.connection.execute(
+        "UPDATE enforcement_order SET next_attempt_at = now() WHERE service_id = %s AND state = 'pending'",
+        (site.isp.services[name],),
+    )
+
+
+def test_a_session_that_obeys_neither_coa_nor_disconnect_is_removed_through_the_api(site, emulated_router):
+    nas_id, nas = site.nas(listens=False)
+    cpe = site.connect(nas, "deaf")
+    session = cpe.session
+    api_of(site, nas_id, nas, emulated_router())
+    site.update("deaf", **SUSPENDED)
+    seconds_until(lambda: hurry(site, "deaf") or cpe.session not in (None, session), "the CPE to be back", limit=30)
+    assert site.address_list(cpe) == "portico-suspended"
+    wait_until(lambda: site.order("deaf") == ("api", "verified", "ack"), 10, "the proof")
+    assert [attempt[:2] for attempt in site.attempts("deaf")][-2:] == [("coa", "unreachable"), ("api", "ack")]
+    assert len(site.attempts("deaf")) == 4
+    assert cpe.dials == 2
+
+
+def test_an_api_that_cannot_be_asked_leaves_the_session_open_and_the_order_waiting(site, emulated_router):
+    nas_id, nas = site.nas(listens=False)
+    cpe = site.connect(nas, "dark")
+    router = emulated_router()
+    api_of(site, nas_id, nas, router)
+    router.box.faults.refuse_connections = True
+    site.update("dark", **SUSPENDED)
+    seconds_until(
+        lambda: hurry(site, "dark") or ("api", "unreachable", None) in site.attempts("dark"), "the API", limit=30
+    )
+    assert site.order("dark")[:2] == ("coa", "pending")
+    assert site.sessions("dark", "ended_at") == [(None,)]
+    router.box.faults.refuse_connections = False
+    seconds_until(lambda: hurry(site, "dark") or site.address_list(cpe) == "portico-suspended", "the garden", limit=30)
 
 
 def test_a_worker_killed_in_the_middle_leaves_nothing_undone(site):
