@@ -13,9 +13,8 @@ from billing.following import different_services, follow_services
 from billing.payments import PaymentTerms, Registered, register_payment
 from billing.rules import BillingRules, rules_of
 from billing.run import issue_batch
-from core.clock import utc_now
 from db.audit import Actor
-from db.models import BillingSettings, Invoice, PaymentMethod, Service, TaxRate
+from db.models import BillingSettings, Invoice, PaymentMethod, Service, Staff, TaxRate
 from tests.rows import add_operator, add_plan, add_service, add_subscriber
 
 ZONE = ZoneInfo("America/Mexico_City")
@@ -71,6 +70,19 @@ class BillingIsp:
         service_id = add_service(self.session, self.operator_id, self.plan(price), f"line-{number}", **values)
         return self.session.get_one(Service, service_id)
 
+    def staff(self) -> int:
+        """Enter a staff member and return the id."""
+        member = Staff(
+            operator_id=self.operator_id,
+            email=f"c{self.operator_id}@isp.example",
+            name="Cashier",
+            password_hash="x",
+            roles=["finance"],
+        )
+        self.session.add(member)
+        self.session.flush()
+        return member.id
+
     def run(self, day: date) -> int:
         """Let the billing run of a day pass, at noon; return how many invoices it made."""
         rules, now, count = self.rules, noon(day), 0
@@ -99,6 +111,3 @@ class BillingIsp:
         self.session.flush()
         self.session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
         self.session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
-
-
-__all__ = ["BillingIsp", "noon", "utc_now"]

@@ -73,21 +73,21 @@ CREATE CONSTRAINT TRIGGER sum AFTER INSERT ON invoice DEFERRABLE INITIALLY DEFER
 
 LEDGER = """
 CREATE FUNCTION ledger_hash(previous bytea, entry ledger_entry) RETURNS bytea
-LANGUAGE sql STABLE SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
-    -- Over the entry, all of its lines, and the hash of the entry before it.
+LANGUAGE sql STABLE AS $$
+    -- Over the entry, all of its lines, and the hash of the entry before it. Names are qualified rather than found by
+    -- a search path of its own, which would cost as much as the rest.
     SELECT sha256(coalesce(previous, ''::bytea) || convert_to(jsonb_build_array(
         entry.id, entry.operator_id, entry.number, entry.booked_on, entry.kind, entry.source, entry.source_id,
         entry.currency, entry.reason, extract(epoch FROM entry.created_at),
         (SELECT jsonb_agg(jsonb_build_array(position, account, subscriber_id, amount::text) ORDER BY position)
-         FROM ledger_line WHERE entry_id = entry.id))::text, 'UTF8'))
+         FROM public.ledger_line WHERE entry_id = entry.id))::text, 'UTF8'))
 $$;
 
 CREATE FUNCTION seal_ledger_entry() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 -- Runs when the transaction commits. One operator's entries are sealed one after the other.
 DECLARE
-    entry ledger_entry;
-    previous ledger_entry;
+    previous record;
     balance numeric;
     lines integer;
 BEGIN
@@ -98,14 +98,11 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     PERFORM pg_advisory_xact_lock(7462, NEW.operator_id::integer);
-    SELECT * INTO previous FROM ledger_entry WHERE operator_id = NEW.operator_id AND number IS NOT NULL
+    SELECT number, hash INTO previous FROM ledger_entry WHERE operator_id = NEW.operator_id AND number IS NOT NULL
     ORDER BY number DESC LIMIT 1;
-    SELECT * INTO entry FROM ledger_entry WHERE id = NEW.id;
-    IF entry.hash IS NOT NULL THEN
-        RETURN NULL;
-    END IF;
-    entry.number := coalesce(previous.number, 0) + 1;
-    UPDATE ledger_entry SET number = entry.number, hash = ledger_hash(previous.hash, entry) WHERE id = NEW.id;
+    NEW.number := coalesce(previous.number, 0) + 1;
+    UPDATE ledger_entry SET number = NEW.number, hash = ledger_hash(previous.hash, NEW)
+    WHERE id = NEW.id AND hash IS NULL;
     RETURN NULL;
 END $$;
 
