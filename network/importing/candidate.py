@@ -195,6 +195,11 @@ _NOISE = re.compile(
     r"|enadas)?|tel|telf|telefono|teléfono|cel|celular|whatsapp|ip|mac)\b\.?\s*[:#=]?",
     re.IGNORECASE,
 )
+_REMARK = re.compile(
+    r"(?:no\s+)?(?:paga|pag[oó]|debe|moros[oa]|cortad[oa]|suspendid[oa]|instalad[oa]|instalaci[oó]n|revisar|duplicad[oa]|cambi"
+    r"ar|pendiente|baja|unpaid|paid|owes|installed|suspended|check|cut)\b",
+    re.IGNORECASE,
+)
 _EDGES = " \t-–—_|/,;:.#*=+@&"
 
 
@@ -244,12 +249,16 @@ def _without(text: str, found: "re.Match[str]") -> str:
 def name_in(text: str) -> str:
     """Return what seems to be a person's or a company's name in a text; "" when there is no letter in it.
 
-    Of several parts between dashes, bars or semicolons, the first with two letters in a row is taken. Signs of markup,
-    formulas and scripts are in nobody's name.
+    Of several parts between dashes, bars or semicolons, the first with two letters in a row is taken. Remarks
+    such as `debe 2 meses`, and signs of markup, formulas and scripts, are nobody's name.
     """
     for part in re.split(r"\s+[-–—|]+\s*|[|;\t]|\s*[–—]\s*|-\s|,\s*(?=\d)", _NOISE.sub(" ", one_line(text))):
         words = " ".join(part.split()).strip(_EDGES)
-        if re.search(r"[^\W\d_]{2}", words) and not re.search(r"[<>={}\[\]$@\\]|\w\(", words):
+        if (
+            re.search(r"[^\W\d_]{2}", words)
+            and not _REMARK.match(words)
+            and not re.search(r"[<>={}\[\]$@\\]|\w\(", words)
+        ):
             return words[:200]
     return ""
 
