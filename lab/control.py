@@ -17,6 +17,7 @@ from lab.nas import Refused
 from lab.network import Network, UnknownName
 from lab.routeros.faults import Faults as ApiFaults
 from lab.routeros.live_traffic import StaticClient
+from lab.routeros.script_device import terminal
 from lab.session import Session
 from lab.subscriber import Demand
 
@@ -266,6 +267,18 @@ async def _client(network: Network, router: str, address: str, download: int = 0
     return {}
 
 
+async def _paste(network: Network, router: str, file: str = "", text: str = "") -> dict[str, Any]:
+    """Paste a script into a router's terminal: what it prints, and what failed."""
+    if file:
+        try:
+            text = await asyncio.to_thread(Path(file).read_text, "utf-8", "surrogateescape")
+        except OSError as problem:
+            raise BadOrder(f"{file}: {problem.strerror}") from None
+    session = terminal(network.router(router).box)
+    failures = await asyncio.to_thread(session.paste, text)  # a script may fetch, and that takes time
+    return {"output": session.output, "failed": [str(each) for each in failures]}
+
+
 async def _http(network: Network, router: str, address: str, destination: str = "198.51.100.80") -> dict[str, Any]:
     """Tell where a GET of somebody behind a router arrives: at its destination, at the captive page, or nowhere."""
     return {"reaches": network.router(router).http_from(address, destination)}
@@ -292,6 +305,7 @@ _ORDERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "slow": _slow,
     "congest": _congest,
     "client": _client,
+    "paste": _paste,
     "http": _http,
 }
 

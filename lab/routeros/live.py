@@ -157,7 +157,7 @@ class LiveRouter:
                 continue
             number = len(subscribers) + 1
             demand = Demand(self._random.randint(2, 12) * 1_000_000, 800_000)
-            mac = f"60:e3:27:00:{self.profile.scenario_seed & 255:02x}:{number:02x}"
+            mac = f"60:e3:27:{self.profile.scenario_seed & 255:02x}:{number >> 8:02x}:{number & 255:02x}"
             dialling = Subscriber(row["name"], row.get("password"), mac=mac, demand=demand, profile=Profile.HOME)
             subscribers.append(dialling)
         return subscribers
