@@ -174,23 +174,40 @@ class RouterApi(_Shared):
 def open_router(access: RouterAccess) -> Iterator[RouterApi]:
     """Connect, log in, and close in the end. Raises RouterProblem, here and from every command."""
     deadline = time.monotonic() + access.timeout
+    with _reached(access, deadline) as router:
+        router._log_in(deadline)
+        yield router
+
+
+def shown_certificate(access: RouterAccess) -> str | None:
+    """Return the SHA-256 of the certificate that a router shows, None where no TLS is spoken.
+
+    Nothing is sent to it, so that a router's first certificate can be remembered before its password goes anywhere.
+    Raises RouterProblem.
+    """
+    with _reached(access, time.monotonic() + access.timeout) as router:
+        return router.fingerprint
+
+
+@contextmanager
+def _reached(access: RouterAccess, deadline: float) -> Iterator[RouterApi]:
+    """Connect to a router that has shown the certificate it must show, and close in the end. Raises RouterProblem."""
     with _as_problems("no answer to the connection", Stage.CONNECT):
         connection = socket.create_connection((access.address, access.port), timeout=access.timeout)
-    api: RouterApi | None = None
     try:
         if access.tls:
             with _as_problems("no TLS handshake in time", Stage.TLS):
                 connection.settimeout(_remaining(deadline))
                 connection = _tls_context().wrap_socket(connection)
-        api = RouterApi(access, connection)
+        router = RouterApi(access, connection)
         if isinstance(connection, ssl.SSLSocket):
-            api._check_certificate(connection.getpeercert(binary_form=True))
-        api._log_in(deadline)
-        yield api
+            router._check_certificate(connection.getpeercert(binary_form=True))
+        try:
+            yield router
+        finally:
+            router.close()
     finally:
         connection.close()
-        if api is not None:
-            api.close()
 
 
 class AsyncRouterApi(_Shared):

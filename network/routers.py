@@ -143,6 +143,13 @@ def delete_router(session: Session, actor: Actor, router: Router, move_to: Nas |
     delete_nas(session, actor, nas, move_to, now)
 
 
+def pin_certificate(session: Session, router: Router, fingerprint: str | None) -> None:
+    """Remember the certificate that a router showed first; one that is remembered stays until somebody forgets it."""
+    if router.api_tls and router.api_fingerprint is None and fingerprint is not None:
+        router.api_fingerprint = fingerprint
+        session.flush()
+
+
 def forget_certificate(session: Session, actor: Actor, router: Router) -> None:
     """Take the next certificate that the router shows: somebody knows that it was made anew."""
     before = {"api_fingerprint": router.api_fingerprint}
@@ -153,8 +160,8 @@ def forget_certificate(session: Session, actor: Actor, router: Router) -> None:
 
 def note_check(session: Session, router: Router, check: Check, now: datetime) -> RouterState:
     """Keep what a look at a stored router showed: online or why not, its version, the certificate first seen."""
-    if router.api_tls and router.api_fingerprint is None and check.logged_in:
-        router.api_fingerprint = check.fingerprint
+    if check.logged_in:
+        pin_certificate(session, router, check.fingerprint)
     state = session.get(RouterState, router.nas_id)
     if state is None:
         state = RouterState(nas_id=router.nas_id, operator_id=router.operator_id, status="unknown")

@@ -31,7 +31,7 @@ TABS = (
     Tab("monitoring.router", N_("Status and graphs"), "chart-line"),
     Tab("clients.router", N_("Clients"), "users"),
     Tab("provisioning.router", N_("Queues"), "adjustments-horizontal"),
-    Tab("imports.new", N_("Import"), "file-import"),
+    Tab("imports.new_page", N_("Import"), "file-import"),
     Tab("vpn.router", N_("VPN and script"), "shield-lock"),
     Tab("backups.router", N_("Backups"), "archive"),
 )
@@ -66,9 +66,7 @@ def tabs_of(nas_id: int) -> list[tuple[str, str, str, bool]]:
             _(tab.title),
             tab.icon,
             url_for(tab.endpoint, nas_id=nas_id),
-            tab.endpoint == request.endpoint
-            if exact
-            else tab.endpoint.partition(".")[0] == (request.blueprint or "") and request.blueprint != "routers",
+            tab.endpoint == request.endpoint if exact else tab.endpoint.partition(".")[0] == request.blueprint,
         )
         for tab in shown
     ]

@@ -4,6 +4,7 @@ A router is a NAS and its RouterOS API; the form enters both at once, or the API
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +22,9 @@ from crm.nas import NasTerms, dependents, new_secret, terms_of_nas
 from crm.problems import Invalid
 from db.models import Nas, NasHeard, Router, RouterState
 from network.access import PASSWORD_PURPOSE, access_of
-from network.api import PORT, TLS_PORT
+from network.api import PORT, TLS_PORT, shown_certificate
 from network.check import Check, check_router
+from network.problems import RouterProblem
 from network.routers import (
     RouterTerms,
     attach_router,
@@ -33,6 +35,7 @@ from network.routers import (
     entered_access,
     forget_certificate,
     note_check,
+    pin_certificate,
     refuse_own_address,
     terms_of_router,
     would_move,
@@ -53,6 +56,8 @@ blueprint = Blueprint("routers", __name__, url_prefix="/routers")
 
 PATIENCE = 8.0
 """Seconds that somebody in front of a form waits for a router to take the connection and the password."""
+
+HANDSHAKE_PATIENCE = 3.0
 
 
 def _states() -> Sequence[tuple[str, Any]]:
@@ -215,6 +220,7 @@ def create() -> ResponseReturnValue:
         return _show_form(form, nas=nas), 422
     session.commit()
     done(_("%(router)s is registered.", router=router.nas.name))
+    _remember_certificate(router)
     return redirect(url_for("routers.page", nas_id=router.nas_id))
 
 
@@ -307,6 +313,7 @@ def edit(nas_id: int) -> ResponseReturnValue:
         else:
             context.db().commit()
             done(_("%(router)s is saved.", router=router.nas.name))
+            _remember_certificate(router)
             return redirect(url_for("routers.page", nas_id=nas_id))
     return _show_form(form, router=router), 422
 
@@ -345,6 +352,19 @@ _FIELDS = frozenset(name for name in dir(RouterForm) if not name.startswith("_")
 
 def _values_of(terms: Any) -> dict[str, Any]:
     return {name: getattr(terms, name) for name in terms.__dataclass_fields__}
+
+
+def _remember_certificate(router: Router) -> None:
+    """Remember the first certificate of a router that was saved, if it can be reached now; else the first test does."""
+    if not router.api_tls or router.api_fingerprint is not None:
+        return
+    nas_id = router.nas_id
+    access = access_of(router, context.keyring(), HANDSHAKE_PATIENCE)
+    context.db().rollback()  # no transaction is held open while a router takes its time
+    with suppress(RouterProblem):
+        shown = shown_certificate(access)
+        pin_certificate(context.db(), router_or_404(nas_id), shown)
+        context.db().commit()
 
 
 def _asked_nas() -> Nas | None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lab.routeros import User
-from network.api import RouterAccess, open_router, open_router_async
+from network.api import RouterAccess, open_router, open_router_async, shown_certificate
 from network.problems import Cause, CertificateChanged, RouterProblem, Stage
 from network.version import Version
 from network.words import ForeignText, Reply, Sentences, is_foreign
@@ -434,6 +434,13 @@ def test_another_certificate_gets_no_password(play, ask, tmp_path):  # noqa: F81
     assert not server.asked
 
 
+def test_a_certificate_is_seen_without_a_word_to_who_shows_it(play, tmp_path):  # noqa: F811
+    context, fingerprint = router_certificate(tmp_path)
+    server = play(lambda server, connection: server.hear(connection) and None, context)
+    assert shown_certificate(access_to(server.port, tls=True)) == fingerprint
+    assert not server.asked
+
+
 @both
 def test_tls_to_a_port_without_it_is_no_tls(router, ask):
     problem = problem_of(ask, access_to(router.port, tls=True, timeout=2.0))
@@ -467,7 +474,7 @@ def test_the_password_is_in_no_log_problem_or_traceback(router, ask, fault, capl
     caplog.set_level(logging.DEBUG)
     access = access_to(router.port, timeout=QUICK)
     problem = problem_of(ask, access)
-    told = "".join(traceback.TracebackException.from_exception(problem, capture_locals=False).format())
+    told = "".join(traceback.TracebackException.from_exception(problem, capture_locals=True).format())
     assert problem.__cause__ is None
     for text in (repr(access), str(problem), repr(problem), told, caplog.text):
         assert PASSWORD not in text

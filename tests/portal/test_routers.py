@@ -318,7 +318,6 @@ def test_a_new_certificate_is_taken_when_somebody_says_so(technician, isp, syste
     router = emulated_router(users={"portico": User(PASSWORD)}, tls=context)
     post(technician, "/routers/new", **at(router, isp, api_tls="y"))
     nas_id = routers_of(system, isp)[0].nas_id
-    post(technician, f"/routers/{nas_id}/test")
     assert routers_of(system, isp)[0].api_fingerprint == fingerprint
     with Session(system) as session:
         session.get(Router, nas_id).api_fingerprint = "ab" * 32
