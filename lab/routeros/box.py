@@ -16,7 +16,8 @@
 - `box.compute(path, field, function)` gives a field when a row is shown: `function(row)` returns the text, None for
   absent.
 - `box.command("/ping", function, policy="test")` adds or replaces a command: `function(call)` returns rows (a list, a
-  generator, or an asynchronous generator for what takes time), `Ret(text)`, or None, and raises `Trap`.
+  generator, or an asynchronous generator for what takes time), `Ret(text)`, None, or an awaitable of the last two, and
+  raises `Trap`.
 - `box.pinged` and `box.traffic` say what `/ping` (seconds, None for no answer) and `monitor-traffic` find; replace
   them.
 - `box.run(path, arguments, …)` gives a command as a client would, without a connection: for scripts and tests.
@@ -28,7 +29,7 @@ API; they must not wait. Hold `box.lock` yourself to do several things at once.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -287,7 +288,7 @@ class Box:
         answer = self.perform(path, arguments or {}, queries, caller)
         if isinstance(answer, Ret):
             return Collected(ret=answer.value)
-        if isinstance(answer, AsyncIterator):
+        if isinstance(answer, AsyncIterator | Awaitable):
             raise TypeError(f"{path} takes time; use run_slowly")
         with self.lock:
             return Collected([dict(row) for row in answer or ()])
@@ -297,6 +298,8 @@ class Box:
     ) -> Collected:
         """Carry out any command and return all of its answer. Raises Trap."""
         answer = self.perform(path, arguments or {}, queries, caller)
+        if isinstance(answer, Awaitable):
+            answer = await answer
         if isinstance(answer, Ret):
             return Collected(ret=answer.value)
         if isinstance(answer, AsyncIterator):
@@ -314,6 +317,11 @@ class Box:
     def uptime(self) -> float:
         """Seconds since the router was started."""
         return max(0.0, self.clock() - self.booted_at)
+
+    def as_new(self) -> "Box":
+        """Return a box of the same make as it comes out of its carton, without users."""
+        made = {"hardware": self.hardware, "packages": self.packages, "clock": self.clock, "zone": self.zone.key}
+        return Box(version=str(self.version), users={}, **made)  # type: ignore[arg-type]
 
     @property
     def booting(self) -> bool:

@@ -4,7 +4,7 @@ A command is a function of a `Call`. It returns rows, one text (`Ret`), or nothi
 answers with `!trap`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ class Ret:
     value: str
 
 
-Answer = Iterable[Fields] | AsyncIterator[Fields] | Ret | None
+Answer = Iterable[Fields] | AsyncIterator[Fields] | Awaitable[Ret | None] | Ret | None
 Command = Callable[["Call"], Answer]
 
 

@@ -1,6 +1,7 @@
 """`/export`: the configuration of a box as a script that would make it again.
 
-Defaults, dynamic rows, what the router tells and never takes, users, files, certificates and the log are left out.
+What a new box has too, dynamic rows, what the router tells and never takes, users, files, certificates and the log are
+left out, and interfaces stand in the menus of their kinds.
 RouterOS 7 shows secrets on demand, RouterOS 6 unless told not to. The order is fixed, so two exports of the same
 configuration differ in their first line at most.
 """
@@ -16,13 +17,22 @@ from lab.routeros.table import Row
 if TYPE_CHECKING:
     from lab.routeros.box import Box
 
-_LEFT_OUT = ("/user", "/file", "/certificate", "/log", "/system/package", "/system/license", "/system/script/job")
-_GROUPS = ("read", "write", "full")
+_LEFT_OUT = (
+    "/interface",
+    "/user",
+    "/file",
+    "/certificate",
+    "/log",
+    "/system/package",
+    "/system/license",
+    "/system/script/job",
+)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,/*+@-]*")
 
 
 def export(box: "Box", *, sensitive: bool, under: str = "") -> str:
     """Return the script, of all menus or of those under one path."""
+    carton = box.as_new()
     lines = [
         f"# {box.version.instant(box.now)} by RouterOS {box.version}",
         f"# software id = {box.hardware.serial[:4]}-{box.hardware.serial[-4:]}",
@@ -33,7 +43,7 @@ def export(box: "Box", *, sensitive: bool, under: str = "") -> str:
     for path in sorted(MENUS, key=_place):
         if path in _LEFT_OUT or not path.startswith(under) or not box.has(path):
             continue
-        commands = list(_commands(box, MENUS[path], sensitive))
+        commands = list(_commands(box, carton, MENUS[path], sensitive))
         if commands:
             lines.append(path.replace("/", " ").replace(" ", "/", 1))
             lines += commands
@@ -47,45 +57,41 @@ def _place(path: str) -> tuple[int, str]:
     return (order + 1 if path.startswith("/system") else order, path)
 
 
-def _commands(box: "Box", menu: Menu, sensitive: bool) -> Iterator[str]:
+def _commands(box: "Box", carton: "Box", menu: Menu, sensitive: bool) -> Iterator[str]:
     known = box.fields(menu.path)
-    for position, row in enumerate(box.table(menu.path)):
-        if row.is_true("dynamic") or (menu.path == "/user/group" and row.get("name") in _GROUPS):
+    for row in box.table(menu.path):
+        if row.is_true("dynamic"):
             continue
-        made = menu.adds and not menu.single and not row.is_true("default") and not row.is_true("builtin")
-        words = list(_words(known, row, sensitive, {} if made else _carton(menu, row, position)))
-        if made:
-            yield " ".join(["add", *words])
-        elif words and menu.single:
-            yield " ".join(["set", *words])
-        elif words:
-            yield " ".join(["set", _which(row), *(word for word in words if not word.startswith("name="))])
+        usual = _usual(carton, menu, row)
+        if usual is None:
+            yield " ".join(["add", *_words(known, row, sensitive, {})])
+        elif words := list(_words(known, row, sensitive, usual)):
+            yield " ".join(["set", *([] if menu.single else [_which(row)]), *words])
 
 
-def _carton(menu: Menu, row: Row, position: int) -> dict[str, str]:
-    """Return what this row was when the box came out of its carton."""
-    if menu.single and not menu.first:
-        return {}
-    for first in menu.first:
-        if first.get(".id") == row.id or (menu.single and position == 0):
-            return dict(first)
-    return {"name": row.get("default-name") or row.get("name")}
+def _usual(carton: "Box", menu: Menu, row: Row) -> Mapping[str, str] | None:
+    """Return what this row was when the box came out of its carton, None for a row that was not there."""
+    name = "default-name" if row.get("default-name") else "name"
+    for other in carton.table(menu.path):
+        nameless = not row.get("name") and row.is_true("default") and other.is_true("default")
+        if menu.single or nameless or (other.get(name) and other.get(name) == row.get(name)):
+            return other.fields
+    return {} if not menu.adds else None
 
 
 def _which(row: Row) -> str:
     if row.is_true("default"):
-        return f"[ find default=yes name={quoted(row.get('name'))} ]"
+        return f"[ find name={quoted(row['name'])} ]" if row.get("name") else "[ find default=yes ]"
     if row.get("default-name"):
         return f"[ find default-name={row['default-name']} ]"
     return quoted(row.get("name"))
 
 
-def _words(known: Mapping[str, Field], row: Row, sensitive: bool, carton: dict[str, str]) -> Iterator[str]:
+def _words(known: Mapping[str, Field], row: Row, sensitive: bool, usual: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(known):
         spec = known[name]
         value = row.get(name)
-        usual = carton.get(name, spec.default or "")
-        if spec.readonly or value == usual or (spec.sensitive and not sensitive):
+        if spec.readonly or value == usual.get(name, spec.default or "") or (spec.sensitive and not sensitive):
             continue
         yield f"{name}={_written(value)}"
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Container, Iterator
 from typing import TYPE_CHECKING
 
 from lab.routeros import interfaces, rules
-from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Ret, Trap, unknown_parameter
+from lab.routeros.commands import BAD_VALUE, GENERAL, Call, Trap, unknown_parameter
 from lab.routeros.export import export
 from lab.routeros.menus.kinds import seconds_of, time_text
 from lab.routeros.policy import FULL, READ, WRITE, policy_text
@@ -32,7 +32,6 @@ def install(box: "Box") -> None:
     box.command("/radius/incoming/monitor", incoming_monitor, "read")
     box.command("/system/reboot", reboot, "reboot")
     box.command("/export", export_all, "read")
-    box.command("/execute", execute, "write")
     if box.version.within((7, 13), ()):
         box.command("/file/read", read_file, "read")
 
@@ -231,7 +230,7 @@ def export_all(call: Call) -> None:
     if not call.caller.may("ftp"):
         raise Trap("not enough permissions (9)")
     name = name if name.endswith(".rsc") else f"{name}.rsc"
-    contents = _exported(call, call.arguments)
+    contents = exported(call, call.arguments)
     files = call.box.table("/file")
     for old in files.find(name=name):
         files.drop(old)
@@ -242,19 +241,10 @@ def export_all(call: Call) -> None:
     files.put({"name": name, "type": "script", "size": size, "contents": contents, **moment}, user=call.caller.user)
 
 
-def _exported(call: Call, words: Container[str]) -> str:
+def exported(call: Call, words: Container[str]) -> str:
+    """Return the export asked for in these words, with secrets as the version and the policies have it."""
     shown = "show-sensitive" in words if call.box.version.major >= 7 else "hide-sensitive" not in words
     return export(call.box, sensitive=shown and call.caller.may("sensitive"))
-
-
-def execute(call: Call) -> Ret:
-    """`/execute`: here an export alone; with `as-string` (7.1 and later) what it prints comes back."""
-    words = call.argument("script").split()
-    if not words or words[0] != "/export":
-        raise Trap("failure: only /export is known here", GENERAL)
-    if "as-string" in call.arguments and call.box.version.major >= 7:
-        return Ret(_exported(call, words))
-    return Ret("*1")
 
 
 def read_file(call: Call) -> list[dict[str, str]]:

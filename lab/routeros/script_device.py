@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit
@@ -139,7 +139,9 @@ class BoxDevice:
             return Collected()
         if isinstance(answer, Ret):
             return Collected(ret=answer.value)
-        if hasattr(answer, "__aiter__"):  # takes time: on a thread of its own, since a loop may run on this one
+        if isinstance(
+            answer, AsyncIterator | Awaitable
+        ):  # takes time: on a thread of its own, since a loop may run on this one
             with ThreadPoolExecutor(1) as pool:
                 return pool.submit(lambda: asyncio.run(box.run_slowly(path, arguments, caller=self._caller))).result()
         with box.lock:

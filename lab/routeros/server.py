@@ -8,8 +8,9 @@ beside the others and its answer carries the tag; commands without one are answe
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 
+from lab.routeros import script_commands
 from lab.routeros.box import Box
 from lab.routeros.commands import API_ERROR, INTERRUPTED, Fatal, Ret, Trap, shown_fields
 from lab.routeros.login import answers, new_challenge
@@ -35,6 +36,7 @@ class ApiServer:
         self.address = address
         self.port = port
         self.connections: set[Connection] = set()
+        script_commands.install(box)
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._opening: asyncio.Future[None] | None = None
@@ -296,6 +298,8 @@ class Connection:
             if path.endswith("/listen"):
                 await self._tell_changes(path.removesuffix("/listen"), _arguments(words), queries, tag)
             answer = self.box.perform(path, _arguments(words), queries, self._caller)
+            if isinstance(answer, Awaitable):
+                answer = await answer
             if isinstance(answer, Ret):
                 await self._say(["!done", f"=ret={answer.value}"], tag)
                 return

@@ -336,6 +336,64 @@ def test_monitor_traffic_answers_once(emulated_router: Start, libre: Callable[..
     assert [row["rx-bits-per-second"] for row in rows] == [5_000_000, 0]
 
 
+# Scripts
+
+
+def test_a_script_runs_with_the_rights_of_who_gave_it_and_says_what_it_prints(
+    emulated_router: Start, libre: Callable[..., librouteros.api.Api], talk: Callable[..., Talk]
+) -> None:
+    router = emulated_router(users={"admin": User("secret"), "eve": User("x", "few", frozenset({"api", "write"}))})
+    script = ':foreach name in={"ana";"bob"} do={/ppp secret add name=$name}; :put "made two"'
+    answer = talk(router).log_in().ask("/execute", f"=script={script}", "=as-string=")
+    assert answer == [["!done", "=ret=made two"]]
+    assert [row["name"] for row in libre(router).path("ppp/secret")] == ["ana", "bob"]
+    [trap, _done] = talk(router).log_in("eve", "x").ask("/execute", "=script=/user remove admin", "=as-string=")
+    assert trap[:2] == ["!trap", "=category=3"]
+    assert "not enough permissions (9)" in trap[2]
+
+
+def test_the_export_of_one_router_makes_another_the_same(emulated_router: Start, talk: Callable[..., Talk]) -> None:
+    first, second = emulated_router(), emulated_router()
+    for path, fields in (
+        ("/ip/pool", {"name": "clients", "ranges": "10.0.0.2-10.0.0.254"}),
+        ("/ppp/profile", {"name": "gold $1", "rate-limit": "5M/20M", "remote-address": "clients"}),
+        ("/ppp/secret", {"name": "ana", "password": 'a"b\\c', "profile": "gold $1", "comment": "Peña ñandú\n2"}),
+        ("/ip/firewall/filter", {"chain": "forward", "action": "drop", "src-address-list": "garden"}),
+        ("/queue/simple", {"name": "ana", "target": "10.0.0.5", "max-limit": "5M/20M"}),
+        ("/interface/wireguard", {"name": "vpn", "listen-port": "13232"}),
+    ):
+        first.box.run(f"{path}/add", fields)
+    first.box.run("/radius/incoming/set", {"accept": "yes"})
+    first.box.run("/interface/set", {"numbers": "ether1", "name": "WAN"})
+    first.box.run("/ip/service/set", {"numbers": "winbox", "address": "10.200.0.1/32"})
+    [[_done, ret]] = talk(first).log_in().ask("/execute", "=script=/export show-sensitive", "=as-string=")
+    second.box.run("/file/add", {"name": "first.rsc", "contents": ret.removeprefix("=ret=")})
+    assert talk(second).log_in().ask("/import", "=file-name=first.rsc") == [["!done"]]
+    for path in (
+        "/ip/pool",
+        "/ppp/profile",
+        "/ppp/secret",
+        "/ip/firewall/filter",
+        "/queue/simple",
+        "/radius/incoming",
+        "/interface",
+    ):
+        assert second.box.rows(path) == first.box.rows(path)
+    assert (
+        second.box.rows("/interface/wireguard")[0]["public-key"]
+        == first.box.rows("/interface/wireguard")[0]["public-key"]
+    )
+
+
+def test_a_script_that_the_router_keeps_is_run_and_counted(emulated_router: Start, talk: Callable[..., Talk]) -> None:
+    router = emulated_router()
+    client = talk(router).log_in()
+    client.ask("/system/script/add", "=name=name-it", "=source=/system identity set name=tower")
+    assert client.ask("/system/script/run", "=number=name-it") == [["!done"]]
+    assert router.box.rows("/system/identity") == [{"name": "tower"}]
+    assert router.box.rows("/system/script")[0]["run-count"] == "1"
+
+
 # Several at once
 
 

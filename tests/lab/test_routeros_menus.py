@@ -10,6 +10,7 @@ import pytest
 
 from lab.routeros import Box, Caller, Hardware, Trap, User
 from lab.routeros.commands import BAD_VALUE, GENERAL, MISSING
+from lab.routeros.export import export
 from lab.routeros.menus import MENUS
 from lab.routeros.menus.kinds import seconds_of, time_text
 from lab.routeros.versions import Version
@@ -419,9 +420,9 @@ def test_an_export_is_the_same_twice_and_keeps_defaults_and_secrets_out() -> Non
     made.run("/ip/firewall/filter/add", {"chain": "input", "action": "drop", "disabled": "yes"})
     made.run("/system/identity/set", {"name": "Torre Norte"})
     made.table("/queue/simple").put({"name": "<pppoe-ana>", "dynamic": "true"})
-    full = made.run("/execute", {"script": "/export show-sensitive", "as-string": ""}).ret or ""
-    plain = made.run("/execute", {"script": "/export", "as-string": ""}).ret or ""
-    assert plain == made.run("/execute", {"script": "/export", "as-string": ""}).ret
+    full = export(made, sensitive=True)
+    plain = export(made, sensitive=False)
+    assert plain == export(made, sensitive=False)
     assert '/ppp secret\nadd comment="Pe\\C3\\B1a \\"la\\"\\n" name="ana \\$x"\n' in plain
     assert "password=topsecret" in full
     assert "topsecret" not in plain
