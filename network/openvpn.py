@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from network import vpn_verify
-from network.vpn import Half
+from network.vpn_plan import Half
 from network.vpn_verify import password_hash
 from network.wireguard import Seen
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 from core.i18n import N_
 from network.scripts_text import comment, ensure, fields, find, put_first, quoted, remove, say, say_if
 from network.version import MESSAGE_AUTHENTICATOR, WIREGUARD, Version
-from network.vpn import API_PORT, API_USER, Kind
+from network.vpn_plan import API_PORT, API_USER, Kind
 
 INTERFACE = "portico-vpn"
 GROUP = "portico"

@@ -2,19 +2,16 @@
 
 The server never dials. A router behind any NAT opens the tunnel and keeps it open, so nothing at the ISP has to be
 reachable from outside; RADIUS, CoA and the API all pass through it. RouterOS 7 brings WireGuard; RouterOS 6 has only
-OpenVPN over TCP, with a user name and a password. The network of the settings is halved: the lower half is
-WireGuard's, the upper OpenVPN's, and the server has the first address of each.
+OpenVPN over TCP, with a user name and a password.
 
 The rows are the truth; the server (network.vpn_server) makes itself equal to them within a second.
 """
 
 import base64
 import binascii
-import ipaddress
 import secrets
 import string
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from sqlalchemy import cast, func, literal, select
 from sqlalchemy.dialects.postgresql import CIDR
@@ -28,47 +25,12 @@ from crm.nas import SECRET_PURPOSE, change_nas, terms_of_nas
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import Nas, Router, VpnPeer, VpnPeerState
+from network.vpn_plan import API_PORT, API_PURPOSE, API_USER, PEER_PURPOSE, Kind, half
 from network.wireguard import new_key_pair
-
-PEER_PURPOSE, SERVER_PURPOSE = "vpn.peer", "vpn.server"
-API_PURPOSE = "router.password"
-API_USER = "portico"
-"""The user that the script makes on a router. It is never one that was there before."""
-API_PORT = 8728
-
-
-class Kind(StrEnum):
-    """What a tunnel is made of."""
-
-    WIREGUARD = "wireguard"
-    OPENVPN = "openvpn"
-
-
-class Status(StrEnum):
-    """How one half of the server is, in vpn_server; empty before it ever ran."""
-
-    ON = "on"
-    NO_RIGHTS = "no_rights"  # CAP_NET_ADMIN is missing
-    NO_TUN = "no_tun"  # /dev/net/tun is missing or closed
-    NO_PROGRAM = "no_program"
-    PORT_TAKEN = "port_taken"
-    INTERFACE_TAKEN = "interface_taken"  # another installation's, or somebody's own
-    FAILED = "failed"  # the log says more
 
 
 class NetworkFull(Exception):
     """Every address of one half of the VPN's network is given away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Half:
-    """One half of the VPN: its network, the server's address in it, where it listens and on which interface."""
-
-    kind: Kind
-    network: ipaddress.IPv4Network
-    server: ipaddress.IPv4Address
-    port: int
-    interface: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +40,6 @@ class PeerSecrets:
     vpn: str
     api_password: str
     radius: str
-
-
-def half(settings: Settings, kind: Kind) -> Half:
-    lower, upper = ipaddress.IPv4Network(settings.vpn_network).subnets()
-    if kind is Kind.WIREGUARD:
-        return Half(kind, lower, lower[1], settings.vpn_wireguard_port, f"{settings.vpn_interface}-wg")
-    return Half(kind, upper, upper[1], settings.vpn_openvpn_port, f"{settings.vpn_interface}-ovpn")
 
 
 def new_password() -> str:

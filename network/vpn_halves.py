@@ -19,8 +19,8 @@ import structlog
 
 from network import openvpn, vpn_links, wireguard
 from network.openvpn import Certificate, OpenVpnPeer
-from network.vpn import Half, Status
 from network.vpn_links import LinkProblem
+from network.vpn_plan import Half, Status
 from network.wireguard import Seen, WireGuardPeer
 
 MTU = {"wireguard": 1420, "openvpn": 1500}
@@ -117,12 +117,18 @@ class RunningHalf(ABC):
             self._up = False
             vpn_links.remove(self.half.interface)
 
-    def _spawn(self, *command: str, directory: Path | None = None, without_rights: bool = False) -> None:
-        """Start a program that ends with this process."""
+    def _spawn(
+        self, *command: str, directory: Path | None = None, without_rights: bool = False, quiet: bool = False
+    ) -> None:
+        """Start a program that ends with this process. What a `quiet` one says on standard error is dropped."""
         drop = ("--inh-caps=-all", "--ambient-caps=-all") if without_rights else ()
         wrapped = ("setpriv", *drop, "--pdeathsig", "TERM", "--", *command)
         self._process = subprocess.Popen(  # noqa: S603 - our own programs
-            wrapped, cwd=directory, stdin=subprocess.DEVNULL, env={**os.environ, "LOG_LEVEL": "error"}
+            wrapped,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if quiet else None,
+            env={**os.environ, "LOG_LEVEL": "error"},
         )
 
     def _wait_for(self, path: Path) -> None:
@@ -165,7 +171,8 @@ class WireGuardHalf(RunningHalf):
         if not by_kernel:
             socket_file = wireguard.SOCKETS / f"{interface}.sock"
             socket_file.unlink(missing_ok=True)  # of one that was killed
-            self._spawn("wireguard-go", "--foreground", interface)
+            # Its errors go to standard output; the other has a banner in praise of the kernel's module.
+            self._spawn("wireguard-go", "--foreground", interface, quiet=True)
             self._wait_for(socket_file)
         self.apply(peers)
         self._bring_up()

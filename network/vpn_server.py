@@ -17,9 +17,9 @@ from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from core.settings import Settings
 from network.openvpn import Certificate, new_certificate
-from network.vpn import PEER_PURPOSE, SERVER_PURPOSE, Kind, Status, half
 from network.vpn_halves import Observed, Obstacle, OpenVpnHalf, Peer, RunningHalf, WireGuardHalf
 from network.vpn_links import LinkProblem
+from network.vpn_plan import PEER_PURPOSE, SERVER_PURPOSE, Kind, Status, half
 from network.wireguard import new_key_pair
 
 SWEEP = 30.0

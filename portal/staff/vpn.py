@@ -23,14 +23,10 @@ from db.models import Nas, Router, RouterState, VpnPeer, VpnPeerState, VpnServer
 from network.scripts import Choices, RadiusService, RouterSide, ServerSide, script, undo_script
 from network.version import MESSAGE_AUTHENTICATOR, WIREGUARD, Version, parse_version
 from network.vpn import (
-    API_USER,
-    Kind,
     NetworkFull,
     PeerSecrets,
-    Status,
     change_keys,
     create_peer,
-    half,
     open_secrets,
     peer_of,
     remove_peer,
@@ -39,6 +35,7 @@ from network.vpn import (
     use_tunnel,
     uses_tunnel,
 )
+from network.vpn_plan import API_USER, Kind, Status, half
 from portal import context, forms
 from portal.errors import problem_text
 from portal.i18n import reader_language

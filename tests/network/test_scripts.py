@@ -17,7 +17,7 @@ from lab.routeros.script_device import paste, run_import, terminal
 from network.scripts import Choices, RadiusService, RouterSide, ServerSide, script, undo_script
 from network.scripts_text import quoted
 from network.version import Version
-from network.vpn import Kind
+from network.vpn_plan import Kind
 
 V6, V7, V7_15 = Version(6, 49, 10), Version(7, 12), Version(7, 20)
 SERVER = ServerSide("vpn.example.net", 51820, "10.200.0.1", "s" * 43 + "=", 1812, 1813)

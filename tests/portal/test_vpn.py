@@ -10,7 +10,7 @@ from core.clock import utc_now
 from db.models import AuditEntry, Nas, Router, VpnPeer, VpnPeerState, VpnServer
 from lab.routeros import Box
 from lab.routeros.script_device import run_import
-from network.vpn import API_PURPOSE, PEER_PURPOSE, SERVER_PURPOSE
+from network.vpn_plan import API_PURPOSE, PEER_PURPOSE, SERVER_PURPOSE
 from network.wireguard import new_key_pair
 from tests.portal.conftest import make_isp, post
 

@@ -20,7 +20,8 @@ from db.audit import Actor
 from db.migrate import migrate
 from db.models import Nas, VpnPeer, VpnServer
 from db.session import make_engine
-from network.vpn import PEER_PURPOSE, Kind, change_keys, create_peer, half, remove_peer, state_of
+from network.vpn import change_keys, create_peer, remove_peer, state_of
+from network.vpn_plan import PEER_PURPOSE, Kind, half
 from network.wireguard import new_key_pair
 from stack.vpn import prepare_vpn, vpn_piece
 from tests.factories import Isp
