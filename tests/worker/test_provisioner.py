@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from core.clock import utc_now
 from core.settings import Settings
+from crm.jobs import cancel_job, start_job
+from db.audit import Actor
+from db.models import Job, JobLine
+from db.session import make_engine
 from lab.routeros import Box, Trap
+from network.jobs import JOBS
 from network.provisioning import sweep
+from network.provisioning.jobs import SYNC
 from radius.reconcile import reconcile
 from tests.conftest import free_port
 from tests.factories import Isp
 from tests.lab.routeros import EmulatedRouter, LoopThread, emulated_router, router_loop, running_router
+from worker.jobs import JobRunner
 from worker.provisioner import Provisioner
 
 __all__ = ["emulated_router", "router_loop"]
@@ -286,3 +295,115 @@ def test_corrected_access_ends_the_waiting(site):
     sealed = site.settings.keyring.seal("router.password", router.password)
     site.isp.connection.execute("UPDATE router SET api_password = %s WHERE nas_id = %s", (sealed, nas_id))
     site.settled(nas_id, 2)
+
+
+# Jobs: what a person asks for at one router.
+
+
+def sync(site: Site, nas_id: int, *, until_said: str = "", **asked: object) -> tuple[Job, list[tuple[str, str, str]]]:
+    """Start a job and return it as it ended, with its log; cancel it once its log says `until_said`."""
+    assert site.settings.database_url is not None
+    engine = make_engine(site.settings.database_url.get_secret_value())
+    runner = JobRunner(site.settings, JOBS)
+    try:
+        with Session(engine, expire_on_commit=False) as session:
+            actor = Actor(site.isp.operator_id, "maria@valle.example")
+            job = start_job(session, actor, SYNC, {"nas_id": nas_id, **asked}, "torre")
+            session.commit()
+            runner.start()
+
+            def log() -> list[tuple[str, str, str]]:
+                columns = (JobLine.level, JobLine.item, JobLine.message)
+                lines = session.execute(select(*columns).where(JobLine.job_id == job.id).order_by(JobLine.id)).all()
+                session.rollback()
+                return [tuple(line) for line in lines]
+
+            if until_said:
+                until(lambda: any(item == until_said for _, item, _ in log()), "the log", 15)
+                cancel_job(session, actor, job)
+                session.commit()
+
+            def ended() -> bool:
+                session.rollback()
+                session.refresh(job)
+                return job.state in ("done", "failed", "cancelled")
+
+            until(ended, "the job to end", 15)
+            said = log()
+            session.refresh(job)
+            return job, said
+    finally:
+        runner.stop()
+        engine.dispose()
+
+
+@pytest.fixture
+def drifted(site) -> tuple[int, EmulatedRouter, int, int]:
+    """A router with two services, on both of which somebody changed the rate."""
+    nas_id, router = site.router()
+    ana, ben = site.service("ana", nas_id), site.service("ben", nas_id, "10.20.0.6")
+    site.settled(nas_id)
+    table = router.box.table(QUEUES)
+    for row in table:
+        table.change(row, {"max-limit": "9000000/9000000"})
+    site.look_again(nas_id)
+    assert [row[:2] for row in site.drift(nas_id)] == [(ana, "rate"), (ben, "rate")]
+    return nas_id, router, ana, ben
+
+
+def test_one_service_is_made_right_and_the_others_are_left(site, drifted):
+    nas_id, router, ana, ben = drifted
+    job, log = sync(site, nas_id, services=[ana])
+    assert (job.state, job.done, job.failed, job.total) == ("done", 1, 0, 1)
+    assert log == [("info", "ana", "Put right: %(what)s")]
+    assert [row[0] for row in site.drift(nas_id)] == [ben]
+    assert {name: rate for name, (_, rate) in queues(router.box).items()} == {
+        "ana": "5000000/20000000",
+        "ben": "9000000/9000000",
+    }
+
+
+def test_everything_is_made_right(site, drifted):
+    nas_id, router, _, _ = drifted
+    job, _ = sync(site, nas_id, everything=True)
+    assert (job.state, job.done) == ("done", 2)
+    assert {rate for _, rate in queues(router.box).values()} == {"5000000/20000000"}
+    assert site.drift(nas_id) == []
+
+
+def test_a_cancelled_job_stops_between_two_services(site):
+    nas_id, router = site.router()
+    for number in range(1, 41):
+        site.service(f"s{number:02}", nas_id, f"10.20.0.{number}")
+    site.settled(nas_id)
+    table = router.box.table(QUEUES)
+    for row in table:
+        table.change(row, {"max-limit": "9000000/9000000"})
+    router.box.faults.reply_delay = 0.1
+    job, _ = sync(site, nas_id, everything=True, until_said="s02")
+    assert job.state == "cancelled"
+    right = [name for name, (_, rate) in queues(router.box).items() if rate == "5000000/20000000"]
+    assert 2 <= len(right) < 40
+    assert len(site.drift(nas_id)) == 40 - len(right), "what was done until then is known to be done"
+
+
+def test_a_job_at_a_router_that_is_off_says_so(site):
+    nas_id = site.register(1, "127.0.0.1", free_port())
+    site.service("ana", nas_id)
+    job, log = sync(site, nas_id)
+    assert (job.failed, job.outcome["reached"]) == (1, False)
+    assert log[-1][0] == "error"
+    assert site.pending(nas_id)
+
+
+def test_a_job_of_one_operator_does_nothing_at_the_router_of_another(site):
+    nas_id, router = site.router()
+    ana = site.service("ana", nas_id)
+    site.settled(nas_id)
+    table = router.box.table(QUEUES)
+    table.change(next(iter(table)), {"max-limit": "9000000/9000000"})
+    others = Isp.create(site.settings, None)
+    job, _ = sync(Site(others, site.settings, site.routers), nas_id, services=[ana], everything=True)
+    others.connection.close()
+    assert job.outcome == {"reached": False}
+    assert queues(router.box)["ana"][1] == "9000000/9000000"
