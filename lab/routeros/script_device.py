@@ -139,11 +139,9 @@ class BoxDevice:
             return Collected()
         if isinstance(answer, Ret):
             return Collected(ret=answer.value)
-        if isinstance(
-            answer, AsyncIterator | Awaitable
-        ):  # takes time: on a thread of its own, since a loop may run on this one
+        if isinstance(answer, AsyncIterator | Awaitable):  # takes time: on a thread, since a loop may run on this one
             with ThreadPoolExecutor(1) as pool:
-                return pool.submit(lambda: asyncio.run(box.run_slowly(path, arguments, caller=self._caller))).result()
+                return pool.submit(asyncio.run, _whole(answer)).result()
         with box.lock:
             return Collected([dict(row) for row in answer])
 
@@ -225,6 +223,13 @@ class BoxDevice:
                 files.put(fields)
             else:
                 files.change(row, fields)
+
+
+async def _whole(answer: AsyncIterator[Mapping[str, str]] | Awaitable[Ret | None]) -> Collected:
+    if isinstance(answer, AsyncIterator):
+        return Collected([dict(row) async for row in answer])
+    ret = await answer
+    return Collected(ret=ret.value if ret is not None else None)
 
 
 def _port(url: SplitResult) -> int:
