@@ -108,13 +108,13 @@ def lived_in(version: Version) -> Box:
 
 
 def state(box: Box) -> dict[str, list[dict[str, str]]]:
-    """Return everything that is configured, in its order, without ids."""
-    left_out = {".id", "last-logged-in", "creation-time", "next-run", "run-count", "last-started"}
+    """Return everything that is configured, in its order: neither ids nor what the router counts and observes."""
     shown = {}
     for path in sorted(path for path in MENUS if box.has(path) and path not in ("/log", "/file")):
         if path.startswith("/system/") and path not in ("/system/ntp/client", "/system/script", "/system/identity"):
             continue
-        shown[path] = [{name: row[name] for name in row if name not in left_out} for row in box.rows(path)]
+        settable = {name for name, each in box.fields(path).items() if not each.readonly}
+        shown[path] = [{name: row[name] for name in row if name in settable} for row in box.rows(path)]
     return shown
 
 
