@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import lru_cache
 
 from core.rates import Burst, RateLimit
 
@@ -288,6 +289,7 @@ def folded(text: str) -> str:
     return "".join(character for character in split if not unicodedata.combining(character))
 
 
+@lru_cache(maxsize=20_000)
 def sound_of(name: str) -> str:
     """Return what two names have in common that a Spanish ear cannot tell apart, whatever the order of their words.
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import islice
 
 from aaa.facts import AccessMethod
 from core.rates import RateLimit, format_rate
@@ -193,6 +194,7 @@ class _Index:
         self._addresses: dict[str, list[Known]] = defaultdict(list)
         self._macs: dict[str, list[Known]] = defaultdict(list)
         self._sounds: dict[str, list[Known]] = defaultdict(list)
+        people: set[int] = set()
         for service in known:
             self._names[service.name].append(service)
             if service.framed_ip is not None:
@@ -200,8 +202,9 @@ class _Index:
             macs = {*service.macs, service.name} if service.access_method == AccessMethod.MAC else set(service.macs)
             for mac in macs:
                 self._macs[mac].append(service)
-            if sound := sound_of(service.subscriber):
+            if service.subscriber_id not in people and (sound := sound_of(service.subscriber)):
                 self._sounds[sound].append(service)
+            people.add(service.subscriber_id)
 
     def doubles(self, candidate: Candidate) -> list[tuple[Double, Known]]:
         found: list[tuple[Double, Known]] = []
@@ -219,14 +222,9 @@ class _Index:
                     continue
                 exact.add(service.subscriber_id)
                 found.append((_stored(likeness, value or "", service), service))
-        alike = {
-            service.subscriber_id: service
-            for service in self._sounds.get(sound_of(candidate.subscriber), [])
-            if service.subscriber_id not in exact
-        }
+        alike = (one for one in self._sounds.get(sound_of(candidate.subscriber), ()) if one.subscriber_id not in exact)
         found += [
-            (_stored(Likeness.SIMILAR, service.subscriber, service), service)
-            for service in list(alike.values())[:MOST_NAMED]
+            (_stored(Likeness.SIMILAR, service.subscriber, service), service) for service in islice(alike, MOST_NAMED)
         ]
         return found
 
@@ -244,8 +242,9 @@ class _Batch:
         found = []
         exact = set()
         for likeness, value in _keys(candidate):
-            others = [other for other in self._shared[likeness, value] if other.line != candidate.line]
-            for other in others[:MOST_NAMED]:
+            # Only the first few are looked at: thousands may be called "cliente nuevo".
+            others = (other for other in self._shared[likeness, value] if other.line != candidate.line)
+            for other in islice(others, MOST_NAMED):
                 if likeness is Likeness.SIMILAR and other.line in exact:
                     continue
                 exact.add(other.line)

@@ -1,5 +1,6 @@
 """What is read out of comments, rates and names, and what is left alone."""
 
+import time
 from datetime import date
 from decimal import Decimal
 
@@ -139,6 +140,16 @@ def test_a_similar_name_is_told_and_left_to_a_person():
     )
     assert proposal.action is Action.NEW
     assert [double.likeness for double in proposal.doubles] == [Likeness.SIMILAR]
+
+
+def test_thousands_of_one_name_are_compared_in_time():
+    found = [candidate(line, f"c{line}", subscriber="Cliente Nuevo") for line in range(1, 5001)]
+    began = time.monotonic()
+    proposals = propose(
+        found, [known(number, f"k{number}", subscriber="cliente nuevo") for number in range(5000)], None
+    )
+    assert time.monotonic() - began < 10
+    assert {len(proposal.doubles) for proposal in proposals} == {6}
 
 
 def test_an_address_behind_another_router_is_no_double_where_services_are_tied():
