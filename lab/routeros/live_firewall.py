@@ -16,6 +16,7 @@ _ENDING = frozenset({"accept", "drop", "reject", "tarpit", "return"})
 _SILENT = frozenset(
     {"passthrough", "log", "fasttrack-connection", "add-src-to-address-list", "add-dst-to-address-list"}
 )
+_HARMLESS = _SILENT | {"accept", "return"}
 _NOT_MATCHERS = frozenset(
     {
         "chain", "action", "to-addresses", "to-ports", "reject-with", "jump-target", "log", "log-prefix", "comment",
@@ -75,6 +76,14 @@ def forwarded(box: Box, packet: Packet, lists: Lists | None = None) -> Packet | 
 def passes(box: Box, address: str, in_interface: str, out_interface: str, lists: Lists | None = None) -> bool:
     """Return whether somebody at an address reaches the internet: a web server, by TLS."""
     return forwarded(box, Packet(address, "198.51.100.80", 443, "tcp", in_interface, out_interface), lists) is not None
+
+
+def may_stop(box: Box) -> bool:
+    """Return whether there is a rule that could stop anybody at all."""
+    return any(
+        row.get("chain") == "forward" and row.get("action", "accept") not in _HARMLESS and not row.is_true("disabled")
+        for row in box.table("/ip/firewall/filter")
+    )
 
 
 def http_from(box: Box, address: str, destination: str = "198.51.100.80", port: int = 80) -> str | None:

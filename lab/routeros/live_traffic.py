@@ -17,7 +17,7 @@ from functools import partial
 from lab.nas import Nas
 from lab.routeros.box import Box
 from lab.routeros.commands import Call
-from lab.routeros.live_firewall import address_lists, passes
+from lab.routeros.live_firewall import address_lists, may_stop, passes
 from lab.routeros.live_sessions import SessionRows
 from lab.routeros.table import Change, Row
 from lab.session import Session, packets
@@ -186,15 +186,20 @@ class Traffic:
         """Find out what each static client gets, and which sessions the firewall stops."""
         queues = _by_address(row for row in self._box.table("/queue/simple") if not row.is_true("disabled"))
         lists = address_lists(self._box)
+        firewall = may_stop(self._box)
+
+        def stopped(address: str, interface: str) -> bool:
+            return firewall and not passes(self._box, address, interface, WAN, lists)
+
         for client in self.clients.values():
             client.queue = queues(client.address)
             up, down = client.demand.upload * client.share, client.demand.download * client.share
             if client.queue is not None:
                 limits = [int(part) for part in client.queue.get("max-limit", "0/0").split("/")]
                 up, down = min(up, limits[0] or up), min(down, limits[-1] or down)
-            client.rate = (up / 8, down / 8) if passes(self._box, client.address, _LAN, WAN, lists) else (0.0, 0.0)
+            client.rate = (0.0, 0.0) if stopped(client.address, _LAN) else (up / 8, down / 8)
         for session in tuple(self._nas.sessions.values()):
-            blocked = session.address is not None and not passes(self._box, session.address, "", WAN, lists)
+            blocked = session.address is not None and stopped(session.address, "")
             if session.blocked is not blocked:
                 self._in_loop(partial(self._nas.block, session, blocked=blocked))
 

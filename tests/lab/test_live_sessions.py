@@ -229,6 +229,23 @@ def test_a_hotspot_guest_is_host_active_and_in_the_arp_table(network: BlockingNe
     assert not router.box.rows("/ip/hotspot/active")
 
 
+def test_a_local_hotspot_user_needs_no_radius(network: BlockingNetwork, router: LiveRouter) -> None:
+    box = router.box
+    box.run("/ip/hotspot/user/profile/add", {"name": "hora", "rate-limit": "512k/1M"})
+    added = box.run("/ip/hotspot/user/add", {"name": "ana", "password": "mine", "profile": "hora"}).ret
+    assert added is not None
+    guest = Subscriber("ana", "mine", AccessKind.HOTSPOT, mac="02:00:00:00:00:79", redial_after=None, retry_after=None)
+    cpe = network.add_subscriber(guest, "tower")
+    assert online(network.dial(cpe)).local
+    assert one(router, "/ip/hotspot/active")["radius"] == "false"
+    assert one(router, "/queue/simple")["max-limit"] == "512000/1000000"
+    network.hang_up(cpe)
+    box.run("/ip/hotspot/user/disable", {".id": added})
+    refused = network.dial(cpe)
+    assert isinstance(refused, Refused)
+    assert refused.cause is Refusal.REJECTED
+
+
 def test_a_dhcp_client_has_a_lease_of_radius_and_a_static_lease_needs_none(
     network: BlockingNetwork, router: LiveRouter
 ) -> None:
