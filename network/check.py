@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from network.api import RouterAccess, RouterApi, open_router
-from network.problems import Cause, RouterProblem, Stage
+from network.problems import Cause, CertificateChanged, RouterProblem, Stage
 from network.version import OLDEST, UNKNOWN, Version, parse_version
 from network.words import Row
 
@@ -189,10 +189,8 @@ def _note_failure(report: _Report, access: RouterAccess, problem: RouterProblem)
         return
     if step is not Step.REACH:
         report.add(Step.REACH, Mark.OK, Finding.REACHED, address=access.address, port=str(access.port), milliseconds="")
-    changed = getattr(problem, "shown", None)
-    if changed is not None:
-        values = {"pinned": getattr(problem, "pinned", ""), "shown": changed}
-        report.add(step, Mark.FAILED, Finding.CERTIFICATE_CHANGED, "", **values)
+    if isinstance(problem, CertificateChanged):
+        report.add(step, Mark.FAILED, Finding.CERTIFICATE_CHANGED, pinned=problem.pinned, shown=problem.shown)
         return
     report.add(step, Mark.FAILED, problem.cause, problem.detail)
 

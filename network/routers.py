@@ -174,7 +174,7 @@ def note_check(session: Session, router: Router, check: Check, now: datetime) ->
     state.detail = check.problem.detail if check.problem is not None and not check.logged_in else ""
     state.checked_at = now
     if check.logged_in:
-        state.identity = check.identity.replace("\0", "")
+        state.identity = check.identity
         state.version = check.version
         state.board = check.board
         state.serial = check.serial

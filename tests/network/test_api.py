@@ -73,6 +73,12 @@ def test_every_version_is_logged_in_to(emulated_router, ask, version):  # noqa: 
 
 
 @both
+def test_a_router_is_reached_over_ipv6(emulated_router, ask):  # noqa: F811
+    router = emulated_router(users={"portico": User(PASSWORD)}, address="::1")
+    assert ask(access_to(router.port, address="::1"), "rows", "/system/identity") == [{"name": "MikroTik"}]
+
+
+@both
 def test_text_that_looks_like_something_else_stays_text(router, ask):
     for name in ("123", "007", "no", "yes", "true", "1e5", "a=b", "=", "ñandú 🦙", "x\r\ny"):
         router.box.table("/ppp/secret").put({"name": name, "password": name})

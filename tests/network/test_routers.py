@@ -11,6 +11,7 @@ from crm.problems import Invalid, Problem
 from db.audit import Actor
 from db.models import AuditEntry, Nas, Router, RouterState
 from lab.routeros import User
+from lab.routeros.wire import text
 from network.access import access_of
 from network.check import check_router
 from network.routers import (
@@ -197,6 +198,15 @@ def test_a_look_at_a_router_is_kept(rows, actor, keyring, router, emulated_route
     assert (state.status, state.cause, state.status_since) == ("offline", "password", later)
     assert "password" in state.detail
     assert state.identity == "Torre Norte 2"
+
+
+def test_a_name_that_is_no_utf_8_is_kept_as_it_reads(rows, actor, keyring, router, emulated_router):  # noqa: F811
+    emulated = emulated_router(users={"portico": User(PASSWORD)}, identity=text("Peñón\0".encode("cp1252")))
+    terms = replace(API, api_address="127.0.0.1", api_port=emulated.port)
+    change_router(rows, actor, keyring, router, NAS, terms, PASSWORD)
+    note_check(rows, router, check_router(access_of(router, keyring)), utc_now())
+    rows.expire_all()
+    assert rows.get(RouterState, router.nas_id).identity == "Peñón�"
 
 
 def test_a_new_certificate_is_taken_only_when_somebody_says_so(
