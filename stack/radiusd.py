@@ -30,7 +30,9 @@ def radiusd_environment(settings: Settings) -> dict[str, str]:
         "PORTICO_IMAGE_DIR": str(settings.image_dir),
         "PORTICO_JOURNAL_SYNC": "true" if settings.journal_sync else "false",
         "PORTICO_RADSEC_DIR": str(settings.radsec_dir),
-        "PORTICO_RADSEC_SITE": str(CONFIGURATION / ("sites-available/radsec" if settings.radsec_port else "no-radsec")),
+        "PORTICO_RADSEC_SITE": str(
+            CONFIGURATION / "sites-available" / ("radsec" if settings.radsec_port else "no-radsec")
+        ),
         "PORTICO_HOME": str(PROJECT),
         "PORTICO_SITE_PACKAGES": sysconfig.get_path("purelib"),
     }
