@@ -149,7 +149,7 @@ class LiveRouter:
 
     def own_subscribers(self) -> list[Subscriber]:
         """Return those who dial with the router's own secrets, as its profile says."""
-        subscribers = []
+        subscribers: list[Subscriber] = []
         for row in self.box.table("/ppp/secret"):
             if len(subscribers) == self.profile.dialling_secrets:
                 break
