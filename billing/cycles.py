@@ -6,7 +6,8 @@ always counted from the anchor, never from the month before, so nothing drifts.
 
 A period begins where the one before ended. One that begins within a month ends with it; all others are `months` long.
 
-Dates here are days in the operator's zone. Nothing here reads a clock or a database.
+Dates here are days in the operator's zone. Nothing here reads a clock or a database. What was computed is remembered:
+of a hundred thousand services, most have the same period.
 """
 
 from calendar import monthrange
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 _DAY = timedelta(days=1)
 
@@ -48,18 +50,21 @@ class Cycle:
     first_due_days: int = 0
 
 
+@lru_cache(maxsize=4096)
 def month_start(day: date, anchor_day: int) -> date:
     """Return the first day of the month, as the anchor day cuts months, that `day` is in."""
     this = _anchored(day.year, day.month, anchor_day)
     return this if this <= day else _months_after(day, -1, anchor_day)
 
 
+@lru_cache(maxsize=4096)
 def next_month_start(day: date, anchor_day: int) -> date:
     """Return the first day of the month after the one that `day` is in."""
     this = _anchored(day.year, day.month, anchor_day)
     return this if this > day else _months_after(day, 1, anchor_day)
 
 
+@lru_cache(maxsize=4096)
 def period_from(first: date, cycle: Cycle) -> Period:
     """Return the period that begins on `first`."""
     if month_start(first, cycle.anchor_day) == first:
@@ -69,6 +74,7 @@ def period_from(first: date, cycle: Cycle) -> Period:
     return Period(first, end - _DAY)
 
 
+@lru_cache(maxsize=4096)
 def months_in(period: Period, anchor_day: int) -> Fraction:
     """Return how many months' price the days of a period cost: each day is its share of the month that it is in.
 
@@ -83,6 +89,7 @@ def months_in(period: Period, anchor_day: int) -> Fraction:
     return months
 
 
+@lru_cache(maxsize=4096)
 def due_on(period: Period, cycle: Cycle) -> date:
     """Return the last day on which the period's invoice is paid in time."""
     begin = period.first if cycle.timing is Timing.ADVANCE else period.last + _DAY
@@ -90,6 +97,7 @@ def due_on(period: Period, cycle: Cycle) -> date:
     return begin + timedelta(days=days)
 
 
+@lru_cache(maxsize=4096)
 def issue_on(period: Period, cycle: Cycle) -> date:
     """Return the day on which the invoice is made: some days before it is due, in arrears not before the period ended.
 

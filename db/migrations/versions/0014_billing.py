@@ -55,14 +55,12 @@ CREATE TRIGGER issued BEFORE INSERT ON invoice_tax FOR EACH ROW EXECUTE FUNCTION
 
 CREATE FUNCTION check_invoice_sum() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    net numeric;
-    tax numeric;
-    taxes numeric;
 BEGIN
-    SELECT sum(invoice_line.net), sum(invoice_line.tax) INTO net, tax FROM invoice_line WHERE invoice_id = NEW.id;
-    SELECT coalesce(sum(amount), 0) INTO taxes FROM invoice_tax WHERE invoice_id = NEW.id;
-    IF net IS DISTINCT FROM NEW.net OR tax IS DISTINCT FROM NEW.tax OR taxes <> NEW.tax THEN
+    IF NOT EXISTS (
+        SELECT FROM (SELECT sum(net) AS net, sum(tax) AS tax FROM invoice_line WHERE invoice_id = NEW.id) AS lines,
+                    (SELECT coalesce(sum(amount), 0) AS tax FROM invoice_tax WHERE invoice_id = NEW.id) AS taxes
+        WHERE lines.net = NEW.net AND lines.tax = NEW.tax AND taxes.tax = NEW.tax
+    ) THEN
         RAISE EXCEPTION 'the lines of invoice % are not its sum', NEW.id USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
@@ -72,37 +70,61 @@ CREATE CONSTRAINT TRIGGER sum AFTER INSERT ON invoice DEFERRABLE INITIALLY DEFER
 """
 
 LEDGER = """
-CREATE FUNCTION ledger_hash(previous bytea, entry ledger_entry) RETURNS bytea
+CREATE FUNCTION ledger_document(entry ledger_entry, number bigint) RETURNS bytea
 LANGUAGE sql STABLE AS $$
-    -- Over the entry, all of its lines, and the hash of the entry before it. Names are qualified rather than found by
-    -- a search path of its own, which would cost as much as the rest.
-    SELECT sha256(coalesce(previous, ''::bytea) || convert_to(jsonb_build_array(
-        entry.id, entry.operator_id, entry.number, entry.booked_on, entry.kind, entry.source, entry.source_id,
+    -- An entry and all of its lines, as they are hashed. Names are qualified rather than found by a search path of
+    -- its own, which would cost as much as the rest.
+    SELECT convert_to(jsonb_build_array(
+        entry.id, entry.operator_id, number, entry.booked_on, entry.kind, entry.source, entry.source_id,
         entry.currency, entry.reason, extract(epoch FROM entry.created_at),
         (SELECT jsonb_agg(jsonb_build_array(position, account, subscriber_id, amount::text) ORDER BY position)
-         FROM public.ledger_line WHERE entry_id = entry.id))::text, 'UTF8'))
+         FROM public.ledger_line WHERE entry_id = entry.id))::text, 'UTF8')
 $$;
 
-CREATE FUNCTION seal_ledger_entry() RETURNS trigger
+CREATE FUNCTION ledger_hash(previous bytea, entry ledger_entry) RETURNS bytea
+LANGUAGE sql STABLE AS $$
+    SELECT sha256(coalesce(previous, ''::bytea) || public.ledger_document(entry, entry.number))
+$$;
+
+CREATE FUNCTION seal_ledger_entries() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
--- Runs when the transaction commits. One operator's entries are sealed one after the other.
+-- Runs when the transaction commits, and seals all entries that it made for the operator at once: those that are not
+-- sealed and can be seen are its own. One operator's entries are sealed by one transaction after the other.
 DECLARE
-    previous record;
-    balance numeric;
-    lines integer;
+    entry record;
+    last_number bigint;
+    last_hash bytea;
+    ids bigint[] := '{}';
+    numbers bigint[] := '{}';
+    hashes bytea[] := '{}';
 BEGIN
-    SELECT sum(amount), count(*) INTO balance, lines FROM ledger_line
-    WHERE entry_id = NEW.id AND operator_id = NEW.operator_id;
-    IF lines < 2 OR balance <> 0 THEN
-        RAISE EXCEPTION 'entry % does not balance: % lines, sum %', NEW.id, lines, balance
+    IF (SELECT hash IS NOT NULL FROM ledger_entry WHERE id = NEW.id) THEN
+        RETURN NULL;
+    END IF;
+    SELECT e.id, count(l.amount) AS lines, sum(l.amount) AS balance INTO entry
+    FROM ledger_entry e LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.operator_id = e.operator_id
+    WHERE e.id >= NEW.id AND e.operator_id = NEW.operator_id AND e.hash IS NULL
+    GROUP BY e.id HAVING count(l.amount) < 2 OR sum(l.amount) <> 0 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entry % does not balance: % lines, sum %', entry.id, entry.lines, entry.balance
             USING ERRCODE = 'check_violation';
     END IF;
     PERFORM pg_advisory_xact_lock(7462, NEW.operator_id::integer);
-    SELECT number, hash INTO previous FROM ledger_entry WHERE operator_id = NEW.operator_id AND number IS NOT NULL
-    ORDER BY number DESC LIMIT 1;
-    NEW.number := coalesce(previous.number, 0) + 1;
-    UPDATE ledger_entry SET number = NEW.number, hash = ledger_hash(previous.hash, NEW)
-    WHERE id = NEW.id AND hash IS NULL;
+    SELECT number, hash INTO last_number, last_hash FROM ledger_entry
+    WHERE operator_id = NEW.operator_id AND number IS NOT NULL ORDER BY number DESC LIMIT 1;
+    last_number := coalesce(last_number, 0);
+    FOR entry IN
+        SELECT e.id, ledger_document(e, last_number + row_number() OVER (ORDER BY e.id)) AS document
+        FROM ledger_entry e WHERE e.id >= NEW.id AND e.operator_id = NEW.operator_id AND e.hash IS NULL ORDER BY e.id
+    LOOP
+        last_number := last_number + 1;
+        last_hash := sha256(coalesce(last_hash, ''::bytea) || entry.document);
+        ids := ids || entry.id;
+        numbers := numbers || last_number;
+        hashes := hashes || last_hash;
+    END LOOP;
+    UPDATE ledger_entry e SET number = s.number, hash = s.hash
+    FROM unnest(ids, numbers, hashes) AS s (id, number, hash) WHERE e.id = s.id;
     RETURN NULL;
 END $$;
 
@@ -126,7 +148,7 @@ END $$;
 
 CREATE TRIGGER begin BEFORE INSERT ON ledger_entry FOR EACH ROW EXECUTE FUNCTION begin_ledger_entry();
 CREATE CONSTRAINT TRIGGER seal AFTER INSERT ON ledger_entry DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION seal_ledger_entry();
+    FOR EACH ROW EXECUTE FUNCTION seal_ledger_entries();
 CREATE TRIGGER append_only_update BEFORE UPDATE ON ledger_entry
     FOR EACH ROW WHEN (OLD.hash IS NOT NULL) EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only BEFORE DELETE ON ledger_entry FOR EACH ROW EXECUTE FUNCTION refuse_change();
