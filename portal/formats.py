@@ -28,6 +28,18 @@ def rate(bits_per_second: int | None) -> str:
     return "–" if bits_per_second is None else format_rate(bits_per_second).replace(" ", "\u00a0")
 
 
+def short_rate(bits_per_second: int | float | None) -> str:
+    """Return a measured rate, with three digits that mean something: `12.3 Mbit/s`."""
+    if bits_per_second is None:
+        return "–"
+    size, unit = next(
+        ((size, unit) for size, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")) if bits_per_second >= size),
+        (1.0, "bit/s"),
+    )
+    scaled = bits_per_second / size
+    return f"{format_decimal(round(scaled, 0 if scaled >= 100 else 1 if scaled >= 10 else 2))}\u00a0{unit}"
+
+
 def number(count: int | float | None) -> str:
     return "–" if count is None else str(format_decimal(count))
 
@@ -82,7 +94,7 @@ def dialled(phone: str) -> str:
     return f"+{digits}" if phone.lstrip().startswith("+") else digits
 
 
-FILTERS = (octets, rate, number, local_time, local_day, ago, duration, money, dialled)
+FILTERS = (octets, rate, short_rate, number, local_time, local_day, ago, duration, money, dialled)
 
 
 def install(app: Flask) -> None:

@@ -36,6 +36,22 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "online": Badge(N_("Online"), "green", "plug-connected"),
         "offline": Badge(N_("Offline"), "red", "plug-connected-x"),
     },
+    "notification_state": {
+        "waiting": Badge(N_("Waiting"), "blue", "clock"),
+        "sent": Badge(N_("Sent"), "green", "check"),
+        "failed": Badge(N_("Failed"), "red", "alert-triangle"),
+    },
+    "alert_kind": {
+        "router_down": Badge(N_("Router offline"), "red", "plug-connected-x"),
+        "wan_congested": Badge(N_("WAN nearly full"), "orange", "gauge"),
+        "radius_silent": Badge(N_("No RADIUS"), "purple", "ear-off"),
+        "incident": Badge(N_("Outage"), "red", "urgent"),
+    },
+    "incident_scope": {
+        "network": Badge(N_("Several routers"), "red", "topology-star"),
+        "router": Badge(N_("A router"), "red", "router"),
+        "sector": Badge(N_("A sector"), "orange", "broadcast"),
+    },
     "outcome": {
         "accept": Badge(N_("Accepted"), "green", "check"),
         "garden": Badge(N_("Walled garden"), "orange", "fence"),
@@ -88,6 +104,13 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
 }
 
 LABELS: Mapping[str, Mapping[str, str]] = {
+    "notice_channel": {"email": N_("E-mail"), "apprise": N_("Other channel (Telegram, Slack, SMS …)")},
+    "live_problem": {
+        "not_online": N_("Not connected just now"),
+        "no_router": N_("The router's API is not registered, or it is not watched"),
+        "not_found": N_("The router has no counter for this line"),
+    },
+    "device_source": {"hotspot": N_("Hotspot"), "dhcp": N_("DHCP")},
     "import_column": {
         "name": N_("Name of the subscriber"),
         "first_name": N_("First name"),
@@ -178,6 +201,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
 # What the audit log says was done, `entity.verb`.
 ACTIONS: Mapping[str, str] = {
     "staff.sign_in": N_("Signed in"),
+    "recipient.create": N_("Recipient of alerts entered"),
+    "recipient.change": N_("Recipient of alerts changed"),
+    "recipient.delete": N_("Recipient of alerts removed"),
     "staff.create": N_("Staff member entered"),
     "staff.password": N_("Own password changed"),
     "operator.create": N_("Operator entered"),

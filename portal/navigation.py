@@ -40,6 +40,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("auth_events.index", N_("Access requests"), "key", Permission.AUTH_EVENTS_VIEW),
             Entry("auth_events.seen", N_("Unknown devices"), "device-unknown", Permission.DEVICES_VIEW),
             Entry("enforcement.index", N_("Orders to routers"), "send", Permission.ORDERS_VIEW),
+            Entry("monitoring.index", N_("Monitoring"), "chart-line", Permission.ROUTERS_VIEW),
             Entry("routers.index", N_("Routers"), "router", Permission.ROUTERS_VIEW),
             Entry("nas.index", N_("NAS"), "server", Permission.NAS_VIEW),
             Entry("vpn.index", N_("VPN"), "shield-lock", Permission.ROUTERS_VIEW),

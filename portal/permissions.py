@@ -28,6 +28,7 @@ class Permission(StrEnum):
     NAS_EDIT = "nas.edit"
     NAS_SECRET = "nas.secret"  # noqa: S105 - reveal a RADIUS secret
     ROUTERS_VIEW = "routers.view"
+    ALERTS_EDIT = "alerts.edit"  # who is told of alerts and incidents
     ROUTERS_EDIT = "routers.edit"  # enter, test, edit and delete routers
     VPN_EDIT = "vpn.edit"  # tunnels of routers, and the scripts with their secrets
     SESSIONS_VIEW = "sessions.view"

@@ -13,6 +13,8 @@ AREAS = (
     "sessions",
     "nas",
     "routers",
+    "monitoring",
+    "clients",
     "provisioning",
     "vpn",
     "explain",

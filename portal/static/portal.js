@@ -98,13 +98,36 @@
     var text = dark ? "#9aa8b3" : "#5f6f7c";
     var grid = { stroke: dark ? "rgba(255,255,255,.08)" : "rgba(20,40,60,.08)", width: 1 };
     var unit = place.dataset.unit || "";
+    // Levels marked across the graph: data-lines="value,colour,text;…". data-top fixes the upper end of the scale.
+    var levels = (place.dataset.lines || "").split(";").filter(Boolean).map(function (level) {
+      var parts = level.split(",");
+      return { value: Number(parts[0]), colour: parts[1], text: parts.slice(2).join(",") };
+    });
+    var least = levels.reduce(function (most, level) { return Math.max(most, level.value); }, 0);
+    function drawLevels(plot) {
+      levels.forEach(function (level) {
+        var y = Math.round(plot.valToPos(level.value, "y", true));
+        plot.ctx.save();
+        plot.ctx.strokeStyle = plot.ctx.fillStyle = level.colour;
+        plot.ctx.lineWidth = window.devicePixelRatio;
+        plot.ctx.setLineDash([6 * window.devicePixelRatio, 4 * window.devicePixelRatio]);
+        plot.ctx.beginPath();
+        plot.ctx.moveTo(plot.bbox.left, y);
+        plot.ctx.lineTo(plot.bbox.left + plot.bbox.width, y);
+        plot.ctx.stroke();
+        plot.ctx.textBaseline = "bottom";
+        plot.ctx.fillText(level.text, plot.bbox.left + 6, y - 2);
+        plot.ctx.restore();
+      });
+    }
     place.replaceChildren();
     place.drawn = new window.uPlot({
       width: place.clientWidth,
       height: Number(place.dataset.height || 200),
       tzDate: function (seconds) { return window.uPlot.tzDate(new Date(seconds * 1000), place.dataset.zone || "UTC"); },
       cursor: { drag: { x: true, y: false } },
-      scales: { y: { range: function (_plot, _low, high) { return [0, Math.max(high * 1.1, 1)]; } } },
+      scales: { y: { range: function (_plot, _low, high) { return [0, Number(place.dataset.top) || Math.max(high * 1.1, least * 1.1, 1)]; } } },
+      hooks: { draw: [drawLevels] },
       axes: [
         { stroke: text, grid: grid, ticks: grid, values: [
           [86400, "{DD}.{MM}.", null, null, null, null, null, null, 1],
