@@ -29,7 +29,7 @@ API; they must not wait. Hold `box.lock` yourself to do several things at once.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -288,6 +288,8 @@ class Box:
         answer = self.perform(path, arguments or {}, queries, caller)
         if isinstance(answer, Ret):
             return Collected(ret=answer.value)
+        if isinstance(answer, Coroutine):
+            answer.close()
         if isinstance(answer, AsyncIterator | Awaitable):
             raise TypeError(f"{path} takes time; use run_slowly")
         with self.lock:

@@ -20,6 +20,7 @@ from lab.routeros.table import Change, Row
 from lab.routeros.wire import Decoder, Malformed, encode_sentence, octets, text
 
 ROWS_AT_ONCE = 64
+_TURNS = 5  # of the event loop, from an accepted socket to a connection that is known
 READ_OCTETS = 65_536
 
 
@@ -39,7 +40,7 @@ class ApiServer:
         script_commands.install(box)
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._opening: asyncio.Future[None] | None = None
+        self._turning: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -54,8 +55,8 @@ class ApiServer:
 
     async def start(self) -> None:
         """Listen; with port 0, `port` says afterwards which one it is. Raises OSError."""
-        self._loop = asyncio.get_running_loop()
         await self._listen()
+        self._loop = asyncio.get_running_loop()
         self.box.on_reboot.append(self.drop_connections)
         self.box.watch("/ip/service", self._service_changed)
 
@@ -71,15 +72,23 @@ class ApiServer:
             return
         self.box.on_reboot.remove(self.drop_connections)
         self.box.unwatch("/ip/service", self._service_changed)
-        if self._server is not None:
-            self._server.close()
+        await self._stop_listening()
         connections = list(self.connections)
         for connection in connections:
             connection.abort()
         await asyncio.gather(*(each.ended.wait() for each in connections))
-        if self._server is not None:
-            await self._server.wait_closed()
-        self._server = self._loop = None
+        self._loop = None
+
+    async def _stop_listening(self) -> None:
+        """Close the port, once what was already accepted is a connection: asyncio would lose its socket otherwise."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        server.close()
 
     def _service_changed(self, change: Change) -> None:
         """Close the port with the service, and open it with it."""
@@ -87,11 +96,15 @@ class ApiServer:
             self._loop.call_soon_threadsafe(self._follow_service)
 
     def _follow_service(self) -> None:
-        if self.service.is_true("disabled") and self._server is not None:
-            self._server.close()
-            self._server = None
-        elif not self.service.is_true("disabled") and self._server is None:
-            self._opening = asyncio.ensure_future(self._listen())
+        self._turning = asyncio.ensure_future(self._turn(self._turning))
+
+    async def _turn(self, before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        if self.service.is_true("disabled"):
+            await self._stop_listening()
+        elif self._server is None and self._loop is not None:
+            await self._listen()
 
     def drop_connections(self) -> None:
         """End all connections at once, as a reboot does. May be called from any thread."""

@@ -5,6 +5,7 @@ the login of before 6.43. What no client can do (several commands at once, half 
 """
 
 import contextlib
+import gc
 import socket
 import ssl
 import threading
@@ -24,7 +25,7 @@ from lab.routeros import Box, User
 from lab.routeros.login import challenge_answer
 from lab.routeros.tls import anonymous, self_signed
 from lab.routeros.wire import Decoder, encode_sentence, octets, text
-from tests.lab.routeros import EmulatedRouter
+from tests.lab.routeros import EmulatedRouter, LoopThread, running_router
 
 Start = Callable[..., EmulatedRouter]
 
@@ -497,6 +498,24 @@ def test_a_service_that_is_switched_off_refuses_connections_until_it_is_back(
     router.box.run("/ip/service/enable", {"numbers": "api"})
     wait_until(lambda: not refuses(router))
     talk(router).log_in()
+
+
+def test_a_service_may_be_switched_off_and_on_at_once(emulated_router: Start, talk: Callable[..., Talk]) -> None:
+    router = emulated_router()
+    for _ in range(5):
+        router.box.run("/ip/service/disable", {"numbers": "api"})
+        router.box.run("/ip/service/enable", {"numbers": "api"})
+    wait_until(lambda: not refuses(router))
+    talk(router).log_in()
+
+
+def test_who_connects_while_a_router_goes_is_not_forgotten(router_loop: LoopThread) -> None:
+    for _ in range(20):
+        with running_router(router_loop) as router:
+            client = socket.create_connection((router.address, router.port), timeout=5)
+        with client, contextlib.suppress(ConnectionError):
+            assert client.recv(1) == b""
+    gc.collect()  # a socket that nobody closed would be reported here
 
 
 def test_sessions_beyond_the_limit_are_closed_at_once(emulated_router: Start, talk: Callable[..., Talk]) -> None:
