@@ -36,6 +36,7 @@ class Counters:
     accounting_acknowledged: int = 0
     accounting_forgotten: int = 0
     stops_lost: int = 0
+    last_seconds: float = 0.0  # how long the last answer took
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class RadiusClient:
         if unsigned or not is_answer(packet, pending.authenticator, self.secret):
             self.counters.bad_replies += 1
             return
-        seconds = asyncio.get_running_loop().time() - pending.first_sent
+        seconds = self.counters.last_seconds = asyncio.get_running_loop().time() - pending.first_sent
         self._finish(pending, Answer(packet, seconds, pending.attempts))
 
     def _finish(self, pending: _Pending, answer: Answer | None) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lab.attributes import TerminateCause
+from lab.client import Counters
 from lab.dynamic import DynamicListener
 from lab.nas import Nas, Refused
 from lab.routeros.box import Box, Hardware
@@ -334,8 +335,12 @@ class LiveRouter:
             known = known or any(row.get(name).partition("/")[0] == address for row in self.box.table(path))
         return self._random.uniform(0.001, 0.020) if known else None
 
-    def _radius_monitor(self, _call: Call) -> list[dict[str, str]]:
-        counters = self.nas.counters
+    def _radius_monitor(self, call: Call) -> list[dict[str, str]]:
+        """Count what the NAS half has asked, at the row that it asks by: the first that is enabled."""
+        table = self.box.table("/radius")
+        asked = next((row for row in table if not row.is_true("disabled")), None)
+        named = call.arguments.get(".id") or call.arguments.get("numbers")
+        counters = self.nas.counters if not named or (asked is not None and asked.id == named) else Counters()
         told = {
             "pending": 0,
             "requests": counters.requests + counters.accounting_sent,
@@ -345,7 +350,8 @@ class LiveRouter:
             "timeouts": counters.timeouts,
             "bad-replies": counters.bad_replies,
         }
-        return [{name: str(value) for name, value in told.items()} | {"last-request-rtt": "10ms"}]
+        rtt = f"{round(counters.last_seconds * 1000)}ms"
+        return [{name: str(value) for name, value in told.items()} | {"last-request-rtt": rtt}]
 
     def _incoming_monitor(self, _call: Call) -> list[dict[str, str]]:
         counters = self._listener.counters
