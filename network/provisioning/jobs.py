@@ -43,7 +43,17 @@ def sync_router(job: RunningJob) -> Mapping[str, object]:
         )
         job.advance(0, failed=max(len(visit.outstanding), 1))
     elif not visit.todo:
-        job.log("info", job.subject, N_("Nothing to do: the router has what it should."))
+        job.log("info", job.subject, N_("Nothing was to be done at once."))
+    left = len(visit.differences) - len(visit.applied.done)
+    if left:
+        job.log(
+            "warning",
+            job.subject,
+            N_("Differences that wait for somebody to decide: %(count)s. They are on the page of its queues."),
+            count=left,
+        )
+    elif visit.looked:
+        job.log("info", job.subject, N_("The router has what it should."))
     return {
         "reached": visit.problem is None,
         "queues": visit.queues,

@@ -64,12 +64,18 @@ TABLE = Table(
 
 
 def in_words(field: str, value: str) -> str:
-    """Return a value of RouterOS as people read it: rates with their unit, the rest as it stands."""
-    rates = read_rates(value) if field == Field.RATE else None
-    if rates is None:
-        return value
-    upload, download = (rate(each) if each else _("unlimited") for each in rates)
-    return f"↓ {download} ↑ {upload}"
+    """Return a value of RouterOS as people read it: rates with their unit, an address without its mask."""
+    match field:
+        case Field.RATE:
+            rates = read_rates(value)
+            if rates is not None:
+                upload, download = (rate(each) if each else _("unlimited") for each in rates)
+                return f"↓\N{NO-BREAK SPACE}{download} ↑\N{NO-BREAK SPACE}{upload}"
+        case Field.ADDRESS:
+            return value.removesuffix("/32")
+        case Field.SWITCHED_OFF:
+            return str(_("switched off") if value else _("in force"))
+    return value
 
 
 @blueprint.get("/<int:nas_id>/queues")

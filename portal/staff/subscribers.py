@@ -24,7 +24,7 @@ from crm.subscribers import (
     details_of,
     namesakes,
 )
-from db.models import AccountingSession, AuditEntry, Service, Subscriber, UsageHour
+from db.models import AccountingSession, AuditEntry, RouterQueue, RouterSync, Service, Subscriber, UsageHour
 from portal import context
 from portal.errors import put_on_form
 from portal.forms import Form, choice, long_text, number, seen_version, text
@@ -212,6 +212,19 @@ def live_sessions(services: list[Service]) -> dict[int, list[AccountingSession]]
     return live
 
 
+def waiting_for_router(services: list[Service]) -> dict[int, tuple[RouterQueue, str]]:
+    """Return what of static addresses is not on its router yet, with the cause where that cannot be reached."""
+    rows = context.db().execute(
+        select(RouterQueue, func.coalesce(RouterSync.cause, ""))
+        .outerjoin(RouterSync, RouterSync.nas_id == RouterQueue.nas_id)
+        .where(
+            RouterQueue.service_id.in_([service.id for service in services if service.access_method == "queue"]),
+            RouterQueue.pending_since.is_not(None),
+        )
+    )
+    return {queue.service_id: (queue, cause) for queue, cause in rows}
+
+
 @blueprint.get("/<int:subscriber_id>")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def page(subscriber_id: int) -> ResponseReturnValue:
@@ -222,6 +235,7 @@ def page(subscriber_id: int) -> ResponseReturnValue:
         subscriber=subscriber,
         services=services,
         live=live_sessions(services),
+        waiting=waiting_for_router(services),
         today=context.now().astimezone(context.zone()).date(),
     )
 

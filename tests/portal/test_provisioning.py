@@ -69,6 +69,18 @@ def test_what_waits_is_shown_with_since_when_and_why(system, isp, sign_in, line)
     assert "No answer: VPN down, router off, or a firewall in between" in page
     assert "failure: &lt;already&gt; have" in page
     assert "casa-ana" in page
+    subscriber = sign_in("support").get(f"/subscribers/{stored(system, line).subscriber_id}").text
+    assert "Waits for its router" in subscriber
+    assert "No answer: VPN down" in subscriber
+
+
+def test_a_static_address_that_is_on_its_router_waits_for_nothing(system, isp, sign_in, line):
+    with Session(system) as session:
+        session.get_one(RouterQueue, (isp.nas_id, line)).pending_since = None
+        session.commit()
+    page = sign_in("support").get(f"/subscribers/{stored(system, line).subscriber_id}").text
+    assert "Waits for its router" not in page
+    assert "Offline" not in page
 
 
 def test_the_routers_rate_becomes_the_services_own(system, isp, sign_in, line):
