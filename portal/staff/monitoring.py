@@ -63,8 +63,8 @@ GATEWAYS = Table(
         Column("wan_upload", _l("WAN up"), _value("wan_upload"), _fact("wan_upload"), numeric=True, wide=True),
         Column("authenticated", _l("Authenticated"), _value("authenticated"), _fact("authenticated"), numeric=True),
         Column("waiting", _l("Waiting"), _value("waiting"), _fact("waiting"), numeric=True, wide=True),
-        Column("cpu", _l("CPU %%"), _value("cpu"), _fact("cpu"), numeric=True, wide=True),
-        Column("memory", _l("Memory %%"), _value("memory"), _fact("memory"), numeric=True, wide=True),
+        Column("cpu", _l("CPU"), _value("cpu"), _fact("cpu"), numeric=True, wide=True),
+        Column("memory", _l("Memory"), _value("memory"), _fact("memory"), numeric=True, wide=True),
         Column("temperature", _l("°C"), _value("temperature"), _fact("temperature"), numeric=True, wide=True),
     ),
     order="name",
@@ -234,10 +234,9 @@ def _lines(found: Router) -> str:
     capacity = max(found.wan_download or 0, found.wan_upload or 0) / 1e6
     if not capacity:
         return ""
-    return (
-        f"{capacity:g},#626976,{_('Capacity')};"
-        f"{capacity * CONGESTED:g},#f76707,{_('Nearly full (%(percent)s %%)', percent=round(CONGESTED * 100))}"
-    )
+    full = _("Capacity")
+    nearly = _("Nearly full (%(percent)s %%)", percent=round(CONGESTED * 100))
+    return f"{capacity:g},#626976,{full};{capacity * CONGESTED:g},#f76707,{nearly}"
 
 
 _BACK = (
