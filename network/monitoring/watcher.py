@@ -6,6 +6,7 @@ for the next poll; where it turns out to be gone, the poll is made over a new on
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -105,10 +106,25 @@ class Watcher:
                     )
                     before, waiting = reading, seen.waiting
                 self._done(polled)
-                pause = pause_after(standing, self._interval).total_seconds()
-                await asyncio.sleep(max(due + pause - loop.time(), 1.0))
+                pause = pause_after(standing, self._interval)
+                if pause == self._interval:
+                    await asyncio.sleep(until_turn(watched.nas_id, pause.total_seconds(), time.time()))
+                else:
+                    await asyncio.sleep(max(due + pause.total_seconds() - loop.time(), 0.5))
         finally:
             await router.close()
+
+
+def until_turn(nas_id: int, interval: float, now: float) -> float:
+    """Return the seconds until a router's next turn.
+
+    Its turn is at the same second of every interval, away from the ends: a router whose turn drifted over the end of a
+    minute would have two samples in one minute and none in the next.
+    """
+    margin = interval / 30
+    offset = margin + nas_id * 0.6180339887 % 1 * (interval - 3 * margin)  # the golden ratio spreads them evenly
+    wait = (offset - now) % interval
+    return wait if wait > margin / 2 else wait + interval  # it had its turn just now
 
 
 class _Line:

@@ -4,12 +4,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from network.api import RouterAccess, open_router_async
 from network.monitoring.poll import Device, Known, look, waiting_devices
 from network.monitoring.states import Standing
-from network.monitoring.watcher import Watched, Watcher
+from network.monitoring.watcher import Watched, Watcher, until_turn
 from network.problems import Cause, RouterProblem
 
 
@@ -129,6 +131,14 @@ def watching(routers, seconds, interval=1.0, meanwhile=None):
 
     asyncio.run(run())
     return outcomes
+
+
+@given(st.integers(1, 10**9), st.sampled_from((60.0, 300.0)), st.floats(1.6e9, 2e9))
+def test_a_routers_turn_is_at_the_same_second_of_every_interval_and_away_from_its_ends(nas_id, interval, now):
+    first = now + until_turn(nas_id, interval, now)
+    second = first + 0.2 + until_turn(nas_id, interval, first + 0.2)
+    assert second - first == pytest.approx(interval, abs=1e-3)
+    assert interval / 60 < first % interval < interval - interval / 60
 
 
 @pytest.mark.fault
