@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from billing.cycles import Cycle, Timing
 from billing.taxes import Tax
 from core.clock import local_date
+from core.money import money_locale
 from db.models import BillingSettings, Operator, TaxRate
 
 
@@ -20,7 +21,10 @@ class BillingOff(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BillingRules:
-    """What decides what is billed when. A proposal is these rules with something replaced."""
+    """What decides what is billed when. A proposal is these rules with something replaced.
+
+    `locale` is the one in which the operator's people write amounts, such as `es_MX`.
+    """
 
     operator_id: int
     currency: str
@@ -93,7 +97,7 @@ def _rules(session: Session, operator: Operator, kept: BillingSettings) -> Billi
     return BillingRules(
         operator_id=operator.id,
         currency=operator.currency,
-        locale=operator.locale,
+        locale=money_locale(operator.locale, operator.currency),
         zone=ZoneInfo(operator.timezone),
         cut_off_day=operator.cut_off_day,
         grace_days=operator.grace_days,

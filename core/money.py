@@ -133,6 +133,20 @@ def format_money(amount: Decimal, currency: str, locale: str) -> str:
     return format_currency(amount, currency, locale=_locale(locale))
 
 
+@cache
+def money_locale(language: str, currency: str) -> str:
+    """Return the locale in which people write amounts: of the country that a currency's first letters name.
+
+    `es` and MXN are `es_MX`, where it is 1,234.56; `es` and ARS are `es_AR`, where it is 1.234,56. A currency of no
+    one country leaves the language alone.
+    """
+    wanted = f"{language}_{currency[:2]}"
+    try:
+        return str(Locale.parse(wanted))
+    except (UnknownLocaleError, ValueError):
+        return language
+
+
 def parse_amount(text: str, currency: str, locale: str, *, zero: bool = False) -> Decimal:
     """Return the amount that somebody typed in a locale such as `es_MX`. Raises BadAmount; at zero unless allowed.
 

@@ -101,13 +101,18 @@ def _rules(slug: str) -> "Iterator[tuple[Session, BillingRules, sessionmaker[Ses
 
     settings = installed_settings()
     assert settings.database_url is not None
-    sessions = make_sessions(make_engine(settings.database_url.get_secret_value()))
-    with sessions() as session:
-        operator = session.scalar(select(Operator).where(Operator.slug == slug))
-        if operator is None:
-            raise click.ClickException(f"There is no operator {slug}.")
-        try:
-            rules = rules_of(session, operator.id)
-        except BillingOff:
-            raise click.ClickException(f"{slug} does not bill: switch it on in the portal, under Billing.") from None
-        yield session, rules, sessions
+    engine = make_engine(settings.database_url.get_secret_value())
+    sessions = make_sessions(engine)
+    try:
+        with sessions() as session:
+            operator = session.scalar(select(Operator).where(Operator.slug == slug))
+            if operator is None:
+                raise click.ClickException(f"There is no operator {slug}.")
+            try:
+                rules = rules_of(session, operator.id)
+            except BillingOff:
+                message = f"{slug} does not bill: switch it on in the portal, under Billing."
+                raise click.ClickException(message) from None
+            yield session, rules, sessions
+    finally:
+        engine.dispose()

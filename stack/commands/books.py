@@ -25,23 +25,25 @@ def verify(slug: str | None) -> None:
 
     settings = installed_settings()
     assert settings.database_url is not None
+    engine = make_engine(settings.database_url.get_secret_value())
     sound = True
-    with make_sessions(make_engine(settings.database_url.get_secret_value()))() as session:
-        query = select(Operator).order_by(Operator.slug)
-        operators = session.scalars(query if slug is None else query.where(Operator.slug == slug)).all()
-        if not operators:
-            raise click.ClickException("There is no such operator.")
-        for operator in operators:
-            broken, differing = broken_entries(session, operator.id), discrepancies(session, operator.id)
-            for number in broken:
-                click.echo(f"{operator.slug}: entry {number} was altered, removed, or does not balance")
-            for each in differing:
-                click.echo(
-                    f"{operator.slug}: {each.what} is {each.documents} by the documents, {each.ledger} in the books"
-                )
-            if broken or differing:
-                sound = False
-            else:
-                click.echo(f"{operator.slug}: {entry_count(session, operator.id)} entries, sound")
+    try:
+        with make_sessions(engine)() as session:
+            query = select(Operator).order_by(Operator.slug)
+            operators = session.scalars(query if slug is None else query.where(Operator.slug == slug)).all()
+            if not operators:
+                raise click.ClickException("There is no such operator.")
+            for operator in operators:
+                broken, differing = broken_entries(session, operator.id), discrepancies(session, operator.id)
+                for number in broken:
+                    click.echo(f"{operator.slug}: entry {number} was altered, removed, or does not balance")
+                for each in differing:
+                    click.echo(f"{operator.slug}: {each.what}: documents {each.documents}, books {each.ledger}")
+                if broken or differing:
+                    sound = False
+                else:
+                    click.echo(f"{operator.slug}: {entry_count(session, operator.id)} entries, sound")
+    finally:
+        engine.dispose()
     if not sound:
         raise SystemExit(1)

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from billing.ledger import balance_of, broken_entries, discrepancies
 from crm.services import suspend
@@ -98,3 +99,15 @@ def test_a_payment_does_not_restore_who_was_cut_for_abuse(isp):
     isp.pay(service.subscriber_id, "300", date(2027, 1, 13))
     isp.session.refresh(service)
     assert (service.state, service.paid_until) == ("suspended", FEBRUARY)
+
+
+def test_what_follows_the_services_hears_of_a_payment(isp):
+    service = isp.service(JANUARY)
+    isp.run(JANUARY)
+    suspend(isp.session, isp.actor, service, "overdue", "", noon(date(2027, 1, 12)))
+    last = isp.session.execute(text("SELECT max(seq) FROM change_log")).scalar_one()
+    isp.pay(service.subscriber_id, "300", date(2027, 1, 13))
+    logged = isp.session.execute(
+        text("SELECT kind, ids FROM change_log WHERE seq > :last ORDER BY seq"), {"last": last}
+    ).all()
+    assert ("service", [service.id]) in [tuple(row) for row in logged]

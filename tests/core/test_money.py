@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.money import AmountFlaw, BadAmount, CurrencyMismatch, Money, currency_digits, parse_amount, rounded, total
+from core.money import (
+    AmountFlaw,
+    BadAmount,
+    CurrencyMismatch,
+    Money,
+    currency_digits,
+    money_locale,
+    parse_amount,
+    rounded,
+    total,
+)
 
 
 def test_two_currencies_are_not_added():
@@ -106,3 +116,17 @@ def test_what_is_no_amount_says_why(text, locale, flaw):
 @given(st.decimals(min_value="0.01", max_value=1_000_000, places=2), st.sampled_from(["es_MX", "es_AR", "en", "es_ES"]))
 def test_what_is_written_is_read_back(amount, locale):
     assert parse_amount(Money(amount, "USD").format(locale), "USD", locale) == amount
+
+
+@pytest.mark.parametrize(
+    ("language", "currency", "locale"),
+    [
+        ("es", "MXN", "es_MX"),
+        ("es", "ARS", "es_AR"),
+        ("en", "USD", "en_US"),
+        ("es", "EUR", "es"),
+        ("es", "USD", "es_US"),
+    ],
+)
+def test_amounts_are_written_as_in_the_country_of_the_currency(language, currency, locale):
+    assert money_locale(language, currency) == locale
