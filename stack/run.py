@@ -104,7 +104,7 @@ async def _start_all(settings: Settings, supervisor: Supervisor) -> dict[str, st
             say(name, f"left out: this version has no {program.module}")
             continue
         if program.left_out is not None and (reason := program.left_out(settings)) is not None:
-            say(name, f"left out: {reason}")
+            say(name, f"not started: {reason}")
             continue
         try:
             if program.prepare is not None:

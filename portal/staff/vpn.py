@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import force_locale
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
@@ -17,7 +18,7 @@ from sqlalchemy.orm import joinedload
 from wtforms import BooleanField, StringField
 from wtforms.validators import Regexp
 
-from core.i18n import translator
+from core.i18n import LANGUAGES, translator
 from crm.problems import Invalid
 from db.models import Nas, Router, RouterState, VpnPeer, VpnPeerState, VpnServer
 from network.scripts import Choices, RadiusService, RouterSide, ServerSide, script, undo_script
@@ -231,11 +232,14 @@ def remove(nas_id: int) -> ResponseReturnValue:
     return redirect(url_for("vpn.router", nas_id=nas.id))
 
 
-@blueprint.get("/login.html")
+@blueprint.get("/login-<language>.html")
 @public
-def login_page() -> ResponseReturnValue:
+def login_page(language: str) -> ResponseReturnValue:
     """Return the page that a hotspot shows, for the router to fetch; its variables are filled in by the router."""
-    return render_template("staff/vpn/login.html")
+    if language not in LANGUAGES:
+        abort(404)
+    with force_locale(language):
+        return render_template("staff/vpn/login.html", language=language)
 
 
 def _nas(nas_id: int) -> Nas:
@@ -357,7 +361,9 @@ def _choices(form: ScriptForm) -> Choices | None:
         suspended_list=context.operator().garden_address_list,
         suspended_redirect=form.suspended_redirect.data,
         walled_garden=form.walled_garden.data,
-        login_page=f"{scheme}://{host}:{port}{url_for('vpn.login_page')}" if form.login_page.data else None,
+        login_page=f"{scheme}://{host}:{port}{url_for('vpn.login_page', language=context.operator().locale)}"
+        if form.login_page.data
+        else None,
         ntp=form.ntp_server.data if form.ntp.data else None,
         staff_login=form.staff_login.data,
     )

@@ -165,7 +165,7 @@ def test_only_signing_in_and_the_language_are_public(app):
         for endpoint, view in app.view_functions.items()
         if endpoint != "static" and requirement_of(view) is Openness.PUBLIC
     }
-    assert public == {"auth.sign_in_page", "auth.sign_in", "auth.language"}
+    assert public == {"auth.language", "auth.sign_in", "auth.sign_in_page", "vpn.login_page"}
 
 
 @pytest.mark.parametrize("role", ROLES)

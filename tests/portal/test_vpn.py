@@ -212,7 +212,10 @@ def test_a_server_that_fell_silent_is_told(sign_in, system, isp):
 
 
 def test_the_login_page_is_there_for_routers_that_fetch_it(app):
-    answer = app.test_client().get("/vpn/login.html")
+    answer = app.test_client().get("/vpn/login-es.html")
     assert answer.status_code == 200
+    assert '<html lang="es">' in answer.text
+    assert "Acceso a la red" in answer.text
+    assert app.test_client().get("/vpn/login-xx.html").status_code == 404
     for variable in ("$(link-login-only)", "$(if error)", "$(endif)", "$(link-orig-esc)"):
         assert variable in answer.text
