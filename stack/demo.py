@@ -516,6 +516,8 @@ STRANGERS: tuple[dict[str, Any], ...] = (
     {"nas": SUR, "name": "arturo.benites", "password": "misspelt-name", "mac": "d4:01:c3:00:00:02"},
     {"nas": SUR, "name": "ale.yanez", "password": "not-her-password", "mac": "d4:01:c3:00:00:03"},
     {"nas": SUR, "name": "new-cpe", "kind": "dhcp", "method": "mac", "mac": "4c:5e:0c:77:00:01"},
+    {"nas": PLAZA, "name": "voucher-2019", "kind": "hotspot", "password": "expired", "mac": "a4:50:46:77:00:01"},
+    {"nas": PLAZA, "name": "ximena", "kind": "hotspot", "password": "typed-in-a-hurry", "mac": "a4:50:46:77:00:02"},
     {"nas": NORTE, "name": "new-ap", "kind": "wireless", "method": "mac", "mac": "74:4d:28:90:22:01"},
 )
 

@@ -7,7 +7,7 @@ from argon2 import PasswordHasher
 from core.settings import Settings
 from db.models import ROLES
 from lab.scenario import read_scenario
-from stack.demo import LINES, Demo, seed
+from stack.demo import LINES, STRANGERS, Demo, seed
 from stack.explanation import explanation_text
 
 
@@ -56,7 +56,7 @@ def test_the_lab_reads_its_file_and_everybody_has_the_password_of_the_database(i
     path = installation.data_dir / "lab.toml"
     scenario = read_scenario(path, {"address": "127.0.0.1", "auth_port": 1, "acct_port": 2})
     in_service = [line for line in LINES if line.state != "terminated"]
-    assert len(scenario.subscribers) == len(in_service) + 5
+    assert len(scenario.subscribers) == len(in_service) + len(STRANGERS)
     written = tomllib.loads(path.read_text())
     assert {nas["coa_port"] for nas in written["nas"]} == {installation.lab_coa_port}
 
