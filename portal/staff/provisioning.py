@@ -51,7 +51,7 @@ TABLE = Table(
         Column("wanted", _l("In Portico"), lambda row: in_words(row.QueueDrift.field, row.QueueDrift.wanted)),
         Column("found", _l("On the router"), lambda row: in_words(row.QueueDrift.field, row.QueueDrift.found)),
         Column("since", _l("Seen"), lambda row: row.QueueDrift.found_at, QueueDrift.found_at, wide=True),
-        Column("actions", "", lambda _row: ""),
+        Column("actions", "", lambda _row: "", wide=True),
     ),
     order="service",
     tie=QueueDrift.field,
