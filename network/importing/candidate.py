@@ -66,7 +66,7 @@ class Candidate:
     """One client as found. `line` counts from 1: the file's line, or the place in the router's list.
 
     `rate` is None where the source gives none. `name` is what the service would be called, `subscriber` what the
-    person seems to be called.
+    person seems to be called. `ours` is the service that a queue we keep is for.
     """
 
     line: int
@@ -89,6 +89,7 @@ class Candidate:
     longitude: Decimal | None = None
     paid_until: date | None = None
     findings: Findings = ()
+    ours: int | None = None
 
     @property
     def barred(self) -> bool:

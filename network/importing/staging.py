@@ -80,9 +80,11 @@ def stage(session: Session, keyring: Keyring, batch: ImportBatch, found: Iterabl
 
     The caller commits. The batch is then `found`.
     """
-    candidates = [fitting(candidate) for candidate in found]
+    known = known_services(session, batch.operator_id)
+    kept = {service.service_id for service in known}
+    candidates = [fitting(candidate) for candidate in found if candidate.ours not in kept]
     plans = Plans(plan_offers(session, batch.operator_id))
-    proposals = propose(candidates, known_services(session, batch.operator_id), batch.nas_id if batch.tie else None)
+    proposals = propose(candidates, known, batch.nas_id if batch.tie else None)
     session.execute(delete(ImportRow).where(ImportRow.batch_id == batch.id))
     values = [
         {

@@ -1,8 +1,9 @@
 """Simple queues: each that limits one address is a client with a fixed address.
 
-Queues that RouterOS made itself (for PPP, hotspot and RADIUS) and those that we keep are passed over. A parent limits
-a group, and a target of several addresses, a network or an interface is no single client: such
-queues are shown with that reason, for a person to deal with.
+Queues that RouterOS made itself (for PPP, hotspot and RADIUS) are passed over; one that carries our marker says which
+service it is for, and counts as a client only where that service is gone. A parent limits a group, and a target of
+several addresses, a network or an interface is no single client: such queues are shown with that reason, for a person
+to deal with.
 """
 
 from collections import Counter
@@ -28,7 +29,7 @@ def read(api: RouterApi) -> list[Candidate]:
 
 
 def candidates(rows: Iterable[Mapping[str, str]]) -> list[Candidate]:
-    rows = [row for row in rows if not said(row, "dynamic") and marked(row.get("comment", "")) is None]
+    rows = [row for row in rows if not said(row, "dynamic")]
     children = Counter(row["parent"] for row in rows if row.get("parent", "none") != "none")
     return [_candidate(line, row, children[row.get("name", "")]) for line, row in enumerate(rows, 1)]
 
@@ -58,6 +59,9 @@ def rate_or_told(rate: RateLimit | None, *texts: str) -> tuple[RateLimit | None,
 
 def _candidate(line: int, row: Mapping[str, str], children: int) -> Candidate:
     name, comment = row.get("name", ""), row.get("comment", "")
+    ours = marked(comment)
+    if ours is not None:
+        comment = " ".join(word for word in comment.split(" ") if marked(word) is None)
     address, findings = _target(row.get("target") or row.get("target-addresses", ""))
     if children:
         findings = ((Finding.PARENT, {"count": str(children)}),)
@@ -82,6 +86,7 @@ def _candidate(line: int, row: Mapping[str, str], children: int) -> Candidate:
         latitude=said_in_comment.latitude,
         longitude=said_in_comment.longitude,
         findings=findings + guessed + text_findings(row, "name", "comment"),
+        ours=ours,
     )
 
 

@@ -13,7 +13,10 @@ from lab.routeros.scenarios import LARGE, SMALL, fill, old_winbox
 from network.importing.candidate import Finding
 from network.importing.jobs import READ
 from network.importing.writing import write
+from network.provisioning.jobs import SYNC
+from network.provisioning.want import marked
 from network.shadow import GIVE_BACK, LOOK, MARKER, TAKE_OVER
+from radius.reconcile import reconcile
 from tests.network.importing.conftest import LIMITED
 
 
@@ -363,3 +366,51 @@ def test_the_router_of_a_large_isp_is_read_in_seconds(importer, emulated_router)
     began = time.monotonic()
     assert len(importer.rows(importer.read("queues", tie=True))) > 1_900
     assert time.monotonic() - began < 30
+
+
+def test_imported_queues_are_kept_as_they_stand_and_not_made_again(importer, emulated_router):
+    router = emulated_router()
+    queue = {"name": "Juan", "target": "10.20.1.5/32", "max-limit": "5000000/20000000", "comment": "azotea"}
+    router.box.fill("/queue/simple", queue)
+    importer.connect(router)
+    batch = importer.read("queues", tie=True)
+    importer.write(batch)
+    (service,) = services(importer).values()
+    reconcile(importer.isp.connection, utc_now())
+    assert importer.do(SYNC, nas_id=importer.isp.nas_id).state == "done"
+    (kept,) = router.box.rows("/queue/simple")
+    assert (kept["name"], kept["target"], marked(kept["comment"])) == ("Juan", "10.20.1.5/32", service.id)
+    assert kept["comment"].startswith("azotea ")
+    assert importer.rows(importer.read("queues", tie=True)) == {}  # it is ours now
+    importer.undo(batch)
+    (found,) = importer.rows(importer.read("queues", tie=True)).values()
+    assert (found.name, found.comment, found.action) == ("Juan", "azotea", "new")
+
+
+def test_a_name_that_somebody_takes_during_the_writing_spares_the_other_rows(importer, emulated_router):
+    router = emulated_router()
+    with_secrets(router, {"name": "ana"}, {"name": "ben"})
+    importer.connect(router)
+    batch = importer.read("secrets")
+    taken = []
+
+    def progress(_done, _failed):
+        if not taken:
+            taken.append(importer.isp.service("ana"))
+
+    with Session(importer.engine) as session:
+        counts = write(session, importer.actor, session.get_one(ImportBatch, batch), utc_now(), progress)
+        session.commit()
+    assert counts == {"created": 1, "updated": 0, "ignored": 0, "bad": 1}
+    assert services(importer)["ana"].id == taken[0]
+    assert importer.rows(batch)["ana"].problems[0]["problem"] == "taken"
+    assert subscribers(importer) == ["ben", "Subscriber ana"] or subscribers(importer) == ["Subscriber ana", "ben"]
+
+
+def test_a_writing_that_is_begun_again_finds_itself_done(importer, emulated_router):
+    router = emulated_router()
+    with_secrets(router, {"name": "ana"}, {"name": "ben"})
+    importer.connect(router)
+    batch = importer.read("secrets")
+    assert importer.write(batch).outcome == importer.write(batch).outcome
+    assert set(services(importer)) == {"ana", "ben"}
