@@ -115,6 +115,7 @@
         plot.ctx.moveTo(plot.bbox.left, y);
         plot.ctx.lineTo(plot.bbox.left + plot.bbox.width, y);
         plot.ctx.stroke();
+        plot.ctx.textAlign = "left";
         plot.ctx.textBaseline = "bottom";
         plot.ctx.fillText(level.text, plot.bbox.left + 6, y - 2);
         plot.ctx.restore();
@@ -138,7 +139,9 @@
         } },
       ],
       series: [{ label: heads[0], value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }].concat(heads.slice(1).map(function (head, at) {
-        return { label: head, stroke: colours[at % colours.length], fill: colours[at % colours.length] + "22", width: 2, spanGaps: false, points: { show: false } };
+        var colour = colours[at % colours.length];
+        // A colour that is see-through itself is that of a line without an area: a maximum above its average.
+        return { label: head, stroke: colour, fill: colour.length > 7 ? null : colour + "22", width: 2, spanGaps: false, points: { show: false } };
       })),
     }, columns, place);
   }

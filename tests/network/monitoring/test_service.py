@@ -1,0 +1,123 @@
+"""The whole monitor against an emulated router and a real database."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from network.monitoring.service import Monitor
+
+
+def monitored(isp, seconds: float, *steps: Callable[[], None]) -> None:
+    """Run the monitor with a poll each second; the steps are taken one after the other meanwhile."""
+
+    async def run():
+        monitor = asyncio.create_task(Monitor(isp.settings, timedelta(seconds=1)).run())
+        for step in steps:
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(step)
+        await asyncio.sleep(seconds)
+        monitor.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await monitor
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def router(emulated_router):
+    router = emulated_router(version="7.16", identity="Torre Ñandú", packages=["hotspot"])
+    with router.box.lock:
+        router.box.table("/ip/dhcp-server/lease").put(
+            {"address": "10.5.0.3", "mac-address": "AA:00:00:00:00:03", "status": "bound", "host-name": "tv"}
+        )
+    return router
+
+
+def test_a_router_is_polled_and_what_it_says_is_kept(isp, router):
+    nas = isp.router(router, wan_interface="ether1")
+    monitored(isp, 5.0)
+    [(status, cause, identity, version, facts)] = isp.fetch(
+        "SELECT status, cause, identity, version, facts FROM router_state WHERE nas_id = %s", nas
+    )
+    assert (status, cause, identity, version.split()[0]) == ("online", "", "Torre Ñandú", "7.16")
+    assert facts["waiting"] == 1
+    assert "ether1" in facts["interfaces"]
+    samples = isp.fetch("SELECT polls, answered, cpu FROM router_sample WHERE nas_id = %s", nas)
+    assert sum(answered for _polls, answered, _cpu in samples) >= 3
+    assert isp.fetch("SELECT mac::text, host_name, source FROM waiting_device") == [("aa:00:00:00:00:03", "tv", "dhcp")]
+
+
+@pytest.mark.fault
+def test_a_router_that_goes_away_is_offline_with_its_cause_and_comes_back(isp, router):
+    nas = isp.router(router)
+    seen = []
+
+    def state():
+        seen.append(isp.fetch("SELECT status, cause FROM router_state WHERE nas_id = %s", nas)[0])
+
+    def away():
+        state()
+        router.box.faults.refuse_logins = True
+        router.loop.call_soon_threadsafe(router.server.drop_connections)
+
+    def back():
+        state()
+        router.box.faults.refuse_logins = False
+
+    monitored(isp, 4.0, away, back, state)
+    assert seen == [("online", ""), ("offline", "password"), ("online", "")]
+
+
+@pytest.mark.fault
+def test_what_was_polled_while_the_database_was_away_is_written_later(isp, router):
+    nas = isp.router(router)
+    counts = []
+
+    def cut():
+        counts.append(len(isp.fetch("SELECT FROM router_sample WHERE nas_id = %s", nas)))
+        isp.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    monitored(isp, 3.0, cut, cut)
+    polls = isp.fetch("SELECT sum(polls), sum(answered) FROM router_sample WHERE nas_id = %s", nas)
+    assert polls[0][0] == polls[0][1] >= 5
+
+
+def test_a_subscribers_rate_is_asked_for_while_somebody_looks_and_no_longer(isp, router):
+    nas = isp.router(router)
+    service = isp.service("ana")
+    isp.insert(
+        "session", operator_id=isp.operator_id, nas_id=nas, service_id=service, acct_session_id="1", user_name="ana",
+        kind="ppp", started_at="2026-01-01Z", updated_at="2026-01-01Z",
+    )  # fmt: skip
+    with router.box.lock:
+        table = router.box.table("/interface")
+        table.put({"name": "<pppoe-ana>", "type": "pppoe-in", "dynamic": "true"})
+        clock = router.box.clock
+        router.box.compute("/interface", "rx-byte", lambda _row: str(int(clock() * 125_000)))
+        router.box.compute("/interface", "tx-byte", lambda _row: str(int(clock() * 1_250_000)))
+    isp.connection.execute(
+        "INSERT INTO live_watch (service_id, operator_id, wanted_until) VALUES (%s, %s, now() + interval '5 seconds')",
+        (service, isp.operator_id),
+    )
+    found = []
+
+    def rate():
+        found.extend(isp.fetch("SELECT download, upload, problem, measured_at FROM live_watch"))
+
+    monitored(isp, 4.0, rate, rate)
+    download, upload, problem, _at = found[0]
+    assert (download, upload, problem) == (pytest.approx(10e6, rel=0.2), pytest.approx(1e6, rel=0.2), "")
+    later = isp.fetch("SELECT measured_at FROM live_watch")[0][0]
+    assert later - found[0][3] < timedelta(seconds=4)
+
+
+def test_a_router_that_is_no_longer_watched_is_left_alone(isp, router):
+    nas = isp.router(router, watched=False)
+    monitored(isp, 2.0)
+    assert isp.fetch("SELECT FROM router_state WHERE nas_id = %s", nas) == []
+    assert not router.server.connections
