@@ -20,9 +20,12 @@ from db.audit import Actor
 from db.migrate import migrate
 from db.models import Nas, VpnPeer, VpnServer
 from db.session import make_engine
-from network.vpn import change_keys, create_peer, remove_peer, state_of
+from network.vpn import change_keys, create_peer, remove_peer, state_of, use_tunnel
 from network.vpn_plan import PEER_PURPOSE, Kind, half
 from network.wireguard import new_key_pair
+from stack.pieces import RunningPiece
+from stack.programs import publisher_piece
+from stack.radiusd import radiusd_piece
 from stack.vpn import prepare_vpn, vpn_piece
 from tests.factories import Isp
 from tests.system.vpn_peers import Net, Site, wait_until
@@ -117,6 +120,7 @@ def vpn(installation: Settings) -> Iterator[Vpn]:
     settings = installation.model_copy(
         update={
             "vpn": "on",
+            "radius_address": "0.0.0.0",
             "vpn_network": "10.201.0.0/16",
             "vpn_interface": f"t{random.randrange(10**6)}",
             "vpn_wireguard_port": 51900,
@@ -319,6 +323,48 @@ def test_the_server_runs_with_the_one_right_it_needs_and_openvpn_with_none(vpn):
     by_name = {name(child): child for child in children(pid)}
     assert rights(by_name["openvpn"])[0] == f"{0:016x}"
     assert Path(f"/proc/{by_name['openvpn']}").stat().st_uid != 0
+
+
+def test_radius_is_answered_through_the_tunnel_once_it_is_in_use(vpn, isps, site):
+    peer = vpn.peer(isps[0], "10.1.0.8", Kind.WIREGUARD)
+    isps[0].service("ana", "good")
+    with vpn.session() as session:
+        nas = session.get_one(Nas, peer.nas_id)
+        use_tunnel(session, Actor(isps[0].operator_id, "test"), nas, session.merge(peer))
+        session.commit()
+    vpn.dial_wireguard(site, peer)
+    server = half(vpn.settings, Kind.WIREGUARD).server
+    assert site.pings(server)
+    request = 'User-Name = "ana"\nUser-Password = "good"\nService-Type = Framed-User\nFramed-Protocol = PPP\n'
+    asked = ("radclient", "-t", "1", "-r", "2", f"{server}:{vpn.settings.auth_port}", "auth", isps[0].secret)
+    with ExitStack() as stack:
+        publisher = publisher_piece(vpn.settings)
+        stack.enter_context(RunningPiece(publisher, vpn.settings.log_dir / "publisher.log"))
+        radiusd = radiusd_piece(vpn.settings)
+        output = stack.enter_context((vpn.settings.log_dir / "radiusd.log").open("ab"))
+        process = subprocess.Popen(
+            vpn.net.server.command(*radiusd.full_command()), env=dict(radiusd.environment), cwd=radiusd.directory,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        stack.callback(process.wait, 20)
+        stack.callback(process.terminate)
+        assert wait_until(lambda: "Access-Accept" in site.run(*asked, given=request, check=False).stdout, 30)
+
+
+def test_tunnels_outlive_a_database_that_goes_away(vpn, isps, site):
+    peer = vpn.peer(isps[0], "10.1.0.10", Kind.WIREGUARD)
+    vpn.dial_wireguard(site, peer)
+    server = half(vpn.settings, Kind.WIREGUARD).server
+    assert site.pings(server)
+    with psycopg.connect(vpn.settings.database_url.get_secret_value(), autocommit=True) as connection:
+        cut = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vpn'"
+            " AND datname = current_database()"
+        ).fetchall()
+    assert cut == [(True,)]
+    assert site.pings(server, seconds=1)
+    later = vpn.peer(isps[0], "10.1.0.11", Kind.WIREGUARD)
+    assert wait_until(lambda: f"{later.address}/32" in vpn.net.server.run("wg", "show", "all", "allowed-ips").stdout)
 
 
 def test_no_secret_stands_in_the_log_or_in_a_file_that_others_read(vpn, isps):
