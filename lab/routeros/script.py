@@ -10,11 +10,11 @@ nothing that does not parse (see `script_syntax`), and inside `find` and `where`
 row is that field.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
+from lab.routeros.script_language import Failed, Language, Returned, Scope
 from lab.routeros.script_nodes import (
     ArrayOf,
     BadSyntax,
@@ -48,20 +48,12 @@ from lab.routeros.script_values import (
     is_met,
     item,
     join,
-    length,
     lies_in,
     matches,
-    to_array,
-    type_of,
 )
 
-_MOST_ROUNDS = 100_000
 _ON_ROWS = frozenset({"set", "remove", "enable", "disable", "unset", "move", "comment", "reset-counters"})
 Row = tuple[str, Mapping[str, str]]  # id and fields
-
-
-class Failed(Exception):
-    """A command failed while it ran; `str()` is what the router says."""
 
 
 class Device(Menus, Protocol):
@@ -95,37 +87,13 @@ class Failure:
         return f"{self.message} (line {self.line} column {self.column})"
 
 
-class _Returned(Exception):
-    def __init__(self, value: Value) -> None:
-        super().__init__()
-        self.value = value
-
-
-class _Scope:
-    """Variables, as cells so that a global can be one of them."""
-
-    def __init__(self, outer: "_Scope | None" = None, row: Mapping[str, str] | None = None) -> None:
-        self.cells: dict[str, list[Value]] = {}
-        self.outer = outer
-        self.row: Mapping[str, str] | None = row if row is not None or outer is None else outer.row
-
-    def cell(self, name: str) -> list[Value] | None:
-        scope: _Scope | None = self
-        while scope is not None:
-            if name in scope.cells:
-                return scope.cells[name]
-            scope = scope.outer
-        return None
-
-
-class Terminal:
+class Terminal(Language):
     """Somebody's terminal on a router. `output` is what was printed; global variables stay."""
 
     def __init__(self, device: Device) -> None:
-        self.output: list[str] = []
+        super().__init__()
         self._device = device
-        self._globals: dict[str, list[Value]] = {}
-        self._builtins: dict[str, Callable[[Builtin, _Scope], Value]] = {
+        self._builtins: dict[str, Callable[[Builtin, Scope], Value]] = {
             name.removeprefix("_do_").replace("_", "-"): getattr(self, name)
             for name in dir(self)
             if name.startswith("_do_")
@@ -135,7 +103,7 @@ class Terminal:
         """Run text as pasted into a terminal, and return what failed on the way."""
         failures: list[Failure] = []
         reader = Reader(text, self._device)
-        scope, line = _Scope(), 0
+        scope, line = Scope(), 0
         while True:
             start, failure = reader.position, None
             statement = None
@@ -152,23 +120,23 @@ class Terminal:
                 reader.skip_line()
             except (Failed, BadOperation) as problem:
                 failure = Failure(str(problem), *reader.where(statement.position if statement else start))
-            except _Returned:
+            except Returned:
                 pass
             line = reader.where(reader.position)[0]
             if failure is not None:
                 failures.append(failure)
                 self.output.append(str(failure))
 
-    def _line_scope(self) -> _Scope:
+    def _line_scope(self) -> Scope:
         """Return the variables that a new line of a terminal sees: those that are global."""
-        scope = _Scope()
+        scope = Scope()
         scope.cells = self._globals
-        return _Scope(scope)
+        return Scope(scope)
 
     def run_import(self, text: str) -> Failure | None:
         """Run text as `/import` does: up to the first statement that fails, which is returned."""
         reader = Reader(text, self._device)
-        scope = _Scope()
+        scope = Scope()
         statement = None
         try:
             while (statement := reader.statement()) is not None:
@@ -178,41 +146,41 @@ class Terminal:
         except (Failed, BadOperation) as problem:
             assert statement is not None
             return Failure(str(problem), *reader.where(statement.position))
-        except _Returned:
+        except Returned:
             pass
         return None
 
     # Running.
 
-    def _run_all(self, statements: Sequence[Statement], scope: _Scope) -> Value:
+    def _run_all(self, statements: Sequence[Statement], scope: Scope) -> Value:
         value: Value = None
         for statement in statements:
             value = self._run(statement, scope)
         return value
 
-    def _run(self, statement: Statement, scope: _Scope) -> Value:
+    def _run(self, statement: Statement, scope: Scope) -> Value:
         match statement:
             case Builtin():
                 return self._builtins[statement.name](statement, scope)
             case Command():
                 return self._command(statement, scope)
             case Invocation(call=Call(function=Code() as code)):
-                return self._run_all(code.statements, _Scope(scope))
+                return self._run_all(code.statements, Scope(scope))
             case Invocation():
                 return self._value(statement.call, scope)
             case _:
                 assert_never(statement)
 
-    def _block(self, code: Expression | None, scope: _Scope) -> Value:
+    def _block(self, code: Expression | None, scope: Scope) -> Value:
         """Run a block, whose variables end with it."""
         if isinstance(code, Code):
-            return self._run_all(code.statements, _Scope(scope))
+            return self._run_all(code.statements, Scope(scope))
         if code is None:
             return None
         value = self._value(code, scope)
-        return self._run_all(value.statements, _Scope(scope)) if isinstance(value, Code) else value
+        return self._run_all(value.statements, Scope(scope)) if isinstance(value, Code) else value
 
-    def _value(self, expression: Expression, scope: _Scope) -> Value:
+    def _value(self, expression: Expression, scope: Scope) -> Value:
         match expression:
             case Literal():
                 return expression.value
@@ -239,27 +207,27 @@ class Terminal:
             case _:
                 assert_never(expression)
 
-    def _variable(self, name: str, scope: _Scope) -> Value:
+    def _variable(self, name: str, scope: Scope) -> Value:
         if scope.row is not None and name in scope.row:
             return _flag(scope.row[name])
         cell = scope.cell(name)
         return cell[0] if cell is not None else None
 
-    def _call(self, call: Call, scope: _Scope) -> Value:
+    def _call(self, call: Call, scope: Scope) -> Value:
         function = self._value(call.function, scope)
         if not isinstance(function, Code):
             return function
-        inner = _Scope()
+        inner = Scope()
         for name, argument in call.arguments.items():
             inner.cells[name] = [self._value(argument, scope)]
         for number, argument in enumerate(call.unnamed, 1):
             inner.cells[str(number)] = [self._value(argument, scope)]
         try:
             return self._run_all(function.statements, inner)
-        except _Returned as returned:
+        except Returned as returned:
             return returned.value
 
-    def _unary(self, expression: Unary, scope: _Scope) -> Value:
+    def _unary(self, expression: Unary, scope: Scope) -> Value:
         value = self._value(expression.operand, scope)
         match expression.operator:
             case "!":
@@ -272,7 +240,7 @@ class Terminal:
                     raise BadOperation("cannot invert what is no number")
                 return ~number
 
-    def _binary(self, expression: Binary, scope: _Scope) -> Value:
+    def _binary(self, expression: Binary, scope: Scope) -> Value:
         sign = expression.operator
         left = self._value(expression.left, scope)
         if sign in ("and", "or"):
@@ -307,7 +275,7 @@ class Terminal:
             case _:
                 return calculate(sign, left, right)
 
-    def _array(self, expression: ArrayOf, scope: _Scope) -> Value:
+    def _array(self, expression: ArrayOf, scope: Scope) -> Value:
         if any(key is not None for key, _ in expression.items):
             return {
                 key if key is not None else str(position): self._value(each, scope)
@@ -317,7 +285,7 @@ class Terminal:
 
     # Commands of menus.
 
-    def _command(self, command: Command, scope: _Scope) -> Value:
+    def _command(self, command: Command, scope: Scope) -> Value:
         match command.name:
             case "find":
                 return [id_ for id_, _ in self._chosen(command, scope)]
@@ -346,14 +314,14 @@ class Terminal:
             arguments["place-before"] = self._places(command, "place-before", scope)
         return self._device.call(command.path, command.name, arguments)
 
-    def _places(self, command: Command, name: str, scope: _Scope) -> str:
+    def _places(self, command: Command, name: str, scope: Scope) -> str:
         """Return the id that a place is meant by: an id, a number in the order, or what `find` found."""
         ids = self._ids(command.path, self._value(command.arguments[name], scope))
         if not ids:
             raise Failed("no such item")
         return ids[0]
 
-    def _on_rows(self, command: Command, arguments: dict[str, str], unnamed: list[Value], scope: _Scope) -> Value:
+    def _on_rows(self, command: Command, arguments: dict[str, str], unnamed: list[Value], scope: Scope) -> Value:
         """Run a command on rows: those named first, or by `numbers`. Nothing found is nothing done."""
         numbers: Value
         if "numbers" in command.arguments:
@@ -409,13 +377,13 @@ class Terminal:
                 raise Failed("no such item")
         return ids
 
-    def _chosen(self, command: Command, scope: _Scope) -> Iterator[Row]:
+    def _chosen(self, command: Command, scope: Scope) -> Iterator[Row]:
         for id_, fields in self._device.rows(command.path):
             row = {**fields, ".id": id_}
-            if command.where is None or _holds(self._value(command.where, _Scope(scope, row))):
+            if command.where is None or _holds(self._value(command.where, Scope(scope, row))):
                 yield id_, fields
 
-    def _get(self, command: Command, scope: _Scope) -> Value:
+    def _get(self, command: Command, scope: Scope) -> Value:
         unnamed = [self._value(each, scope) for each in command.unnamed]
         named = {name: self._value(each, scope) for name, each in command.arguments.items()}
         rows = self._device.rows(command.path)
@@ -437,7 +405,7 @@ class Terminal:
             return {name: _flag(value) for name, value in fields.items()}
         return _flag(fields.get(as_text(wanted)))
 
-    def _print(self, command: Command, scope: _Scope) -> Value:
+    def _print(self, command: Command, scope: Scope) -> Value:
         """Print rows, a line each. `as-value` and `count-only` return instead."""
         chosen = list(self._chosen(command, scope))
         if "count-only" in command.arguments:
@@ -459,7 +427,7 @@ class Terminal:
     def _run_script(self, name: str) -> Value:
         for _, fields in self._device.rows("/system/script"):
             if fields.get("name") == name:
-                return self._run_all(self._parse(fields.get("source", "")).statements, _Scope())
+                return self._run_all(self._parse(fields.get("source", "")).statements, Scope())
         raise Failed("no such item")
 
     def _parse(self, text: str) -> Code:
@@ -472,204 +440,11 @@ class Terminal:
             raise Failed(str(Failure(problem.message, *reader.where(problem.position)))) from None
         return Code(tuple(statements), text)
 
+    def _resolve(self, name: str) -> str:
+        return self._device.resolve(name)
+
     def _say(self, topic: str, message: str) -> Value:
         return self._device.call("/log", topic, {"message": message})
-
-    # Commands of the language.
-
-    def _first(self, statement: Builtin, scope: _Scope, name: str = "value", position: int = 0) -> Value:
-        """Return the value of a parameter that is given by name or by position; nothing where it is not."""
-        if name in statement.arguments:
-            return self._value(statement.arguments[name], scope)
-        return self._value(statement.unnamed[position], scope) if position < len(statement.unnamed) else None
-
-    def _do_put(self, statement: Builtin, scope: _Scope) -> Value:
-        value = self._first(statement, scope, "message")
-        self.output.append(as_text(value))
-        return value
-
-    def _do_log(self, statement: Builtin, scope: _Scope) -> Value:
-        return self._say(
-            as_text(self._first(statement, scope, "topics")), as_text(self._first(statement, scope, "message", 1))
-        )
-
-    def _named(self, statement: Builtin) -> str:
-        named = statement.arguments.get("name") or (statement.unnamed[0] if statement.unnamed else None)
-        if not isinstance(named, Literal):
-            raise Failed("expected variable name")
-        return as_text(named.value)
-
-    def _given(self, statement: Builtin, scope: _Scope) -> Value:
-        """Return the value that `:local`, `:global` or `:set` gives."""
-        if "do" in statement.arguments:
-            return self._value(statement.arguments["do"], scope)
-        at = 0 if "name" in statement.arguments else 1
-        return self._first(statement, scope, "value", at)
-
-    def _do_local(self, statement: Builtin, scope: _Scope) -> Value:
-        scope.cells[self._named(statement)] = [self._given(statement, scope)]
-        return None
-
-    def _do_global(self, statement: Builtin, scope: _Scope) -> Value:
-        name = self._named(statement)
-        cell = self._globals.setdefault(name, [None])
-        if len(statement.unnamed) > 1 or {"value", "do"} & set(statement.arguments):
-            cell[0] = self._given(statement, scope)
-        scope.cells[name] = cell
-        return None
-
-    def _do_set(self, statement: Builtin, scope: _Scope) -> Value:
-        target = statement.unnamed[0] if statement.unnamed else None
-        if isinstance(target, Binary) and target.operator == "->":
-            array = self._value(target.left, scope)
-            key = self._value(target.right, scope)
-            value = self._given(statement, scope)
-            if isinstance(array, dict):
-                array[as_text(key)] = value
-            elif isinstance(array, list) and (at := as_number(key)) is not None and 0 <= at <= len(array):
-                array[at : at + 1] = [value]
-            else:
-                raise BadOperation("cannot set an item of what is no array")
-            return None
-        name = self._named(statement)
-        cell = scope.cell(name)
-        if cell is None:
-            raise Failed(f"variable {name} is not declared")
-        cell[0] = self._given(statement, scope)
-        return None
-
-    def _do_if(self, statement: Builtin, scope: _Scope) -> Value:
-        met = is_met(self._first(statement, scope, "condition"))
-        return self._block(statement.arguments.get("do" if met else "else"), scope)
-
-    def _do_do(self, statement: Builtin, scope: _Scope) -> Value:
-        body = statement.arguments.get("command") or (statement.unnamed[0] if statement.unnamed else None)
-        again = statement.arguments.get("while")
-        value: Value = None
-        try:
-            for _ in range(_MOST_ROUNDS):
-                value = self._block(body, scope)
-                if again is None or not is_met(self._value(again, scope)):
-                    return value
-            raise Failed("interrupted")
-        except (Failed, BadOperation):
-            if "on-error" not in statement.arguments:
-                raise
-            return self._block(statement.arguments["on-error"], scope)
-
-    def _do_onerror(self, statement: Builtin, scope: _Scope) -> Value:
-        """`:onerror name in={…} do={…}`: false when all went well, else true."""
-        try:
-            self._block(statement.arguments.get("in"), scope)
-        except (Failed, BadOperation) as problem:
-            inner = _Scope(scope)
-            inner.cells[self._named(Builtin(0, "local", unnamed=statement.unnamed))] = [str(problem)]
-            self._block(statement.arguments.get("do"), inner)
-            return True
-        return False
-
-    def _do_foreach(self, statement: Builtin, scope: _Scope) -> Value:
-        names = as_text(self._first(statement, scope, "counter")).split(",")
-        array = self._first(statement, scope, "in", 1)
-        pairs: list[tuple[Value, Value]]
-        if isinstance(array, dict):
-            pairs = list(array.items())
-        elif isinstance(array, list):
-            pairs = list(enumerate(array))
-        else:
-            pairs = [] if array is None else [(0, array)]
-        for key, value in pairs:
-            inner = _Scope(scope)
-            inner.cells[names[-1]] = [value]
-            if len(names) > 1:
-                inner.cells[names[0]] = [key]
-            self._block(statement.arguments.get("do"), inner)
-        return None
-
-    def _do_for(self, statement: Builtin, scope: _Scope) -> Value:
-        name = as_text(self._first(statement, scope, "counter"))
-        first, last = (as_number(self._first(statement, scope, each, 9)) for each in ("from", "to"))
-        if first is None or last is None:
-            raise Failed("invalid value for argument from")
-        step = as_number(self._first(statement, scope, "step", 9)) or (1 if first <= last else -1)
-        for number in itertools.islice(range(first, last + (1 if step > 0 else -1), step), _MOST_ROUNDS):
-            inner = _Scope(scope)
-            inner.cells[name] = [number]
-            self._block(statement.arguments.get("do"), inner)
-        return None
-
-    def _do_while(self, statement: Builtin, scope: _Scope) -> Value:
-        for _ in range(_MOST_ROUNDS):
-            if not is_met(self._first(statement, scope, "condition")):
-                return None
-            self._block(statement.arguments.get("do"), scope)
-        raise Failed("interrupted")
-
-    def _do_error(self, statement: Builtin, scope: _Scope) -> Value:
-        raise Failed(as_text(self._first(statement, scope, "message")))
-
-    def _do_return(self, statement: Builtin, scope: _Scope) -> Value:
-        raise _Returned(self._first(statement, scope))
-
-    def _do_delay(self, statement: Builtin, scope: _Scope) -> Value:
-        self._first(statement, scope, "delay-time")
-        return None
-
-    def _do_len(self, statement: Builtin, scope: _Scope) -> Value:
-        return length(self._first(statement, scope))
-
-    def _do_tostr(self, statement: Builtin, scope: _Scope) -> Value:
-        return as_text(self._first(statement, scope))
-
-    def _do_tonum(self, statement: Builtin, scope: _Scope) -> Value:
-        return as_number(self._first(statement, scope))
-
-    def _do_tobool(self, statement: Builtin, scope: _Scope) -> Value:
-        return as_bool(self._first(statement, scope))
-
-    def _do_toarray(self, statement: Builtin, scope: _Scope) -> Value:
-        return to_array(self._first(statement, scope))
-
-    def _do_toid(self, statement: Builtin, scope: _Scope) -> Value:
-        return as_text(self._first(statement, scope))
-
-    _do_toip = _do_totime = _do_toid
-
-    def _do_typeof(self, statement: Builtin, scope: _Scope) -> Value:
-        return type_of(self._first(statement, scope))
-
-    def _do_pick(self, statement: Builtin, scope: _Scope) -> Value:
-        whole = self._first(statement, scope, "counter")
-        begin = as_number(self._first(statement, scope, "begin", 1)) or 0
-        end = as_number(self._first(statement, scope, "end", 2))
-        if isinstance(whole, list):
-            return whole[begin:end] if end is not None else item(whole, begin)
-        return as_text(whole)[begin : begin + 1 if end is None else end]
-
-    def _do_find(self, statement: Builtin, scope: _Scope) -> Value:
-        whole, part = self._first(statement, scope, "in"), self._first(statement, scope, "value", 1)
-        begin = (as_number(self._first(statement, scope, "begin", 2)) or -1) + 1
-        if isinstance(whole, list):
-            return next((at for at in range(begin, len(whole)) if equal(whole[at], part)), None)
-        at = as_text(whole).find(as_text(part), begin)
-        return None if at < 0 else at
-
-    def _do_resolve(self, statement: Builtin, scope: _Scope) -> Value:
-        return self._device.resolve(as_text(self._first(statement, scope, "domain-name")))
-
-    def _do_parse(self, statement: Builtin, scope: _Scope) -> Value:
-        return self._parse(as_text(self._first(statement, scope)))
-
-    def _do_execute(self, statement: Builtin, scope: _Scope) -> Value:
-        """Run text as a job of its own, whose failure nobody hears of."""
-        try:
-            self._run_all(self._parse(as_text(self._first(statement, scope, "script"))).statements, _Scope())
-        except (Failed, BadOperation, _Returned):
-            return None
-        return None
-
-    def _do_nothing(self, statement: Builtin, scope: _Scope) -> Value:
-        return None
 
 
 def _flag(text: str | None) -> Value:

@@ -14,7 +14,8 @@ from lab.routeros.commands import Ret, Trap, shown_fields
 from lab.routeros.menus import MENUS
 from lab.routeros.menus.spec import Menu
 from lab.routeros.policy import SYSTEM, Caller
-from lab.routeros.script import Failed, Failure, Row, Terminal
+from lab.routeros.script import Failure, Row, Terminal
+from lab.routeros.script_language import Failed
 from lab.routeros.script_nodes import Value
 
 _NUMBERS = frozenset({"numbers", ".id"})
