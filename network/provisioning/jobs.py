@@ -10,12 +10,25 @@ from sqlalchemy import text
 from core.clock import utc_now
 from core.i18n import N_
 from crm.jobs import RunningJob
-from network.provisioning.diff import Difference
+from network.provisioning.diff import Difference, Field
 from network.provisioning.sweep import ROUTER_LOCK, Situation, Visit, read_situation, record_visit, visit_router
 from network.provisioning.want import marker
 
 SYNC = "provisioning.sync"
 """Parameters: `nas_id`; `services`, whose differences are ended whatever they are; `everything`, for all of them."""
+
+DONE: Mapping[Field, str] = {
+    Field.QUEUE: N_("Queue made, adopted or removed"),
+    Field.ADDRESS: N_("Address put right"),
+    Field.RATE: N_("Speed put right"),
+    Field.BURST: N_("Burst put right"),
+    Field.MINIMUM: N_("Guaranteed speed put right"),
+    Field.PRIORITY: N_("Priority put right"),
+    Field.SWITCHED_OFF: N_("Queue switched on"),
+    Field.COPY: N_("Second queue removed"),
+    Field.LIST: N_("Address list put right"),
+    Field.UNKNOWN: N_("Queue of no service removed"),
+}
 
 
 def sync_router(job: RunningJob) -> Mapping[str, object]:
@@ -66,11 +79,11 @@ def sync_router(job: RunningJob) -> Mapping[str, object]:
 
 async def _visit(job: RunningJob, situation: Situation, visit: Visit) -> None:
     names = {standing.service_id: standing.name for standing in situation.standings}
-    kinds: dict[int, list[str]] = {}
+    kinds: dict[int, list[Field]] = {}
 
     def planned(todo: Sequence[Difference]) -> None:
         for difference in todo:
-            kinds.setdefault(difference.service_id, []).append(difference.field.value)
+            kinds.setdefault(difference.service_id, []).append(difference.field)
         job.plan(len(kinds))
 
     async def each(service_id: int, refused: str) -> None:
@@ -79,7 +92,8 @@ async def _visit(job: RunningJob, situation: Situation, visit: Visit) -> None:
             job.log("error", name, N_("The router refused it: %(words)s"), words=refused)
             job.advance(0, failed=1)
         else:
-            job.log("info", name, N_("Put right: %(what)s"), what=", ".join(kinds[service_id]))
+            for kind in kinds[service_id]:
+                job.log("info", name, DONE[kind])
             job.advance()
         job.check_cancelled()
 
