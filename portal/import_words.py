@@ -144,7 +144,7 @@ def failure_of(batch: ImportBatch) -> tuple[str, str]:
 def shadow_problem(problem: str, detail: str) -> str:
     """Return why a secret could not be taken over or given back."""
     if problem in PROBLEMS:
-        return _(PROBLEMS[problem])
+        return str(_(PROBLEMS[problem]))
     return f"{_(CAUSES[problem].title)} {detail}" if problem in CAUSES else detail or problem
 
 

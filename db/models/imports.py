@@ -31,7 +31,7 @@ class ImportBatch(Tenanted, Base):
     state: Mapped[str]
     problem: Mapped[str] = mapped_column(server_default="")
     detail: Mapped[str] = mapped_column(server_default="")
-    content: Mapped[bytes | None]  # a CSV file until its columns are named; sealed, purpose "import.file"
+    content: Mapped[bytes | None]  # sealed, purpose "import.file": a CSV file until its columns are named
     options: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # how a CSV file is to be read
     tie: Mapped[bool] = mapped_column(server_default=text("false"))  # services may connect at `nas_id` only
     paid_until: Mapped[date | None]  # what new services get, unless their row says otherwise
