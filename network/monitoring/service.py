@@ -148,10 +148,26 @@ class Monitor:
             some = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), AT_ONCE))]
             try:
                 with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
-                    store(connection, some)
+                    self._store(connection, some)
             except psycopg.OperationalError:
                 self._outcomes.extendleft(reversed(some))
                 raise
+
+    @staticmethod
+    def _store(connection: psycopg.Connection[Any], some: list[Polled]) -> None:
+        """Write outcomes; where PostgreSQL takes one of them not, the others are written all the same."""
+        try:
+            store(connection, some)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error:
+            for one in some:
+                try:
+                    store(connection, [one])
+                except psycopg.OperationalError:
+                    raise
+                except psycopg.Error as problem:
+                    log.error("sample_refused", nas_id=one.nas_id, error=_first_line(problem))
 
     def _look_for_losses(self) -> None:
         now = utc_now()

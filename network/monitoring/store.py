@@ -86,7 +86,7 @@ _STATE = """
 INSERT INTO router_state (nas_id, operator_id, status, cause, detail, status_since, checked_at, identity, version,
     board, serial, facts)
 VALUES (%(nas_id)s, %(operator_id)s, %(status)s, %(cause)s, %(detail)s, %(since)s, %(at)s, coalesce(%(identity)s, ''),
-    coalesce(%(version)s, ''), coalesce(%(board)s, ''), coalesce(%(serial)s, ''), coalesce(%(facts)s, '{}'))
+    coalesce(%(version)s, ''), coalesce(%(board)s, ''), coalesce(%(serial)s, ''), coalesce(%(facts)s::jsonb, '{}'))
 ON CONFLICT (nas_id) DO UPDATE
 SET status = excluded.status, cause = excluded.cause, detail = excluded.detail,
     status_since = CASE WHEN router_state.status = excluded.status THEN router_state.status_since
@@ -94,7 +94,7 @@ SET status = excluded.status, cause = excluded.cause, detail = excluded.detail,
     checked_at = excluded.checked_at,
     identity = coalesce(%(identity)s, router_state.identity), version = coalesce(%(version)s, router_state.version),
     board = coalesce(%(board)s, router_state.board), serial = coalesce(%(serial)s, router_state.serial),
-    facts = router_state.facts || coalesce(%(facts)s, '{}') || %(always)s
+    facts = router_state.facts || coalesce(%(facts)s::jsonb, '{}') || %(always)s::jsonb
 """
 _WAITING = """
 INSERT INTO waiting_device (nas_id, operator_id, mac, address, source, server, host_name, first_seen_at)

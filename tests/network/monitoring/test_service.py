@@ -71,6 +71,18 @@ def test_a_router_that_goes_away_is_offline_with_its_cause_and_comes_back(isp, r
 
 
 @pytest.mark.fault
+def test_a_router_that_never_answered_is_offline_and_spoils_no_others_samples(isp, router, emulated_router):
+    dead = emulated_router()
+    dead.box.faults.refuse_connections = True
+    lost, nas = isp.router(dead), isp.router(router)
+    monitored(isp, 5.0)
+    states = dict(isp.fetch("SELECT nas_id, status FROM router_state"))
+    assert states == {lost: "offline", nas: "online"}
+    [(polls,)] = isp.fetch("SELECT sum(answered) FROM router_sample WHERE nas_id = %s", nas)
+    assert polls >= 3
+
+
+@pytest.mark.fault
 def test_what_was_polled_while_the_database_was_away_is_written_later(isp, router):
     nas = isp.router(router)
     counts = []
