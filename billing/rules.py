@@ -1,5 +1,6 @@
 """An operator's rules of billing, read once for a piece of work."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -58,6 +59,14 @@ class BillingRules:
     def billing_day(self, now: datetime) -> date:
         """Return the day whose invoices are due to be made: yesterday until the hour of issuing."""
         return local_date(now - timedelta(hours=self.issue_hour), self.zone)
+
+    def fingerprint(self) -> str:
+        """Return a text that changes when anything does that services' dates and next invoices follow from."""
+        dated = (
+            self.currency, self.zone.key, self.cut_off_day, self.cut_off, self.timing, self.months, self.issue_days,
+            self.due_days, self.first_due_days, self.taxes,
+        )  # fmt: skip
+        return hashlib.sha256(repr(dated).encode()).hexdigest()
 
     def cycle(
         self, anchor_day: int, started_on: date, months: int | None = None, timing: Timing | None = None

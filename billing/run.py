@@ -21,6 +21,7 @@ from billing.facts import facts_of
 from billing.following import different_services, follow_services
 from billing.invoices import issue, lock_books
 from billing.rules import BillingOff, BillingRules, rules_of
+from billing.settings import reschedule
 from db.audit import Actor
 from db.models import BillingSettings
 
@@ -63,9 +64,46 @@ def billing_operators(session: Session) -> list[int]:
 
 def run_billing(sessions: Sessions, operator_id: int, now: datetime, batch: int = BATCH) -> RunResult:
     """Do all that is due for an operator, committing batch by batch. May be called again at any time."""
-    return RunResult(
-        followed=_follow_all(sessions, operator_id, now), invoices=_issue_all(sessions, operator_id, now, batch)
-    )
+    _settle_changed_rules(sessions, operator_id, now)
+    followed = _follow_all(sessions, operator_id, now)
+    return RunResult(_issue_all(sessions, operator_id, now, batch), followed)
+
+
+def _settle_changed_rules(sessions: Sessions, operator_id: int, now: datetime) -> None:
+    """Where the rules are not those that dates were computed under, compute them anew, whoever changed the rules.
+
+    Else a service could be cut on a day that no longer stands, before its invoice is made.
+    """
+    after, wanted = 0, ""
+    while True:
+        with sessions() as session:
+            rules = _rules(session, operator_id)
+            if rules is None or _settled_rules(session, operator_id) == rules.fingerprint():
+                return
+            if wanted != rules.fingerprint():  # the first time, or changed while this went on
+                reschedule(session, rules)
+                after, wanted = 0, rules.fingerprint()
+            ids = session.scalars(
+                text(
+                    "SELECT DISTINCT subscriber_id FROM service_billing"
+                    " WHERE operator_id = :id AND subscriber_id > :after ORDER BY 1 LIMIT :most"
+                ),
+                {"id": operator_id, "after": after, "most": BATCH},
+            ).all()
+            if ids:
+                lock_books(session, operator_id, ids)
+                settle_dates(session, Actor(operator_id, ACTOR), rules, ids, rules.today(now))
+                after = ids[-1]
+            else:
+                session.execute(
+                    text("UPDATE billing_settings SET settled_rules = :rules WHERE operator_id = :id"),
+                    {"rules": wanted, "id": operator_id},
+                )
+            session.commit()
+
+
+def _settled_rules(session: Session, operator_id: int) -> str | None:
+    return session.scalar(select(BillingSettings.settled_rules).where(BillingSettings.operator_id == operator_id))
 
 
 def _follow_all(sessions: Sessions, operator_id: int, now: datetime) -> int:

@@ -56,6 +56,7 @@ class BillingSettings(Tenanted, Base):
     email: Mapped[str] = mapped_column(server_default="")
     invoice_note: Mapped[str] = mapped_column(server_default="")
     receipt_note: Mapped[str] = mapped_column(server_default="")
+    settled_rules: Mapped[str] = mapped_column(server_default="")  # what the services' dates were computed under
     version: Mapped[int] = mapped_column(server_default=text("1"))
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012

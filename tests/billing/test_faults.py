@@ -237,6 +237,40 @@ def test_two_changes_of_one_plan_at_once_are_billed_once(url, operator_id):
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param("UPDATE billing_settings SET due_days = 10", date(2027, 2, 15), id="more days to pay in"),
+        pytest.param("UPDATE operator SET cut_off_day = 20", date(2027, 2, 5), id="another cut-off day"),
+        pytest.param("UPDATE billing_settings SET months = 3", date(2027, 2, 5), id="three months at once"),
+    ],
+)
+def test_changed_rules_move_the_dates_of_what_is_not_billed_yet(url, operator_id, change, expected):
+    engine = make_engine(url)
+    sessions = make_sessions(engine)
+    run_billing(sessions, operator_id, month(0), BATCH)
+    with sessions() as session:
+        subscriber, service = session.execute(
+            text("SELECT subscriber_id, id FROM service WHERE paid_until < '2027-02-01' ORDER BY id LIMIT 1")
+        ).one()
+        method = session.scalars(text("SELECT id FROM payment_method")).one()
+        isp = BillingIsp(session, operator_id, Actor(operator_id, "x"), method)
+        isp.pay(subscriber, "348", date(2027, 1, 6))
+        session.execute(text(change))
+        session.commit()
+    run_billing(sessions, operator_id, month(0), BATCH)
+    with sessions() as session:
+        row = session.execute(
+            text(
+                "SELECT paid_until, next_issue_on FROM service JOIN service_billing ON service_id = id WHERE id = :id"
+            ),
+            {"id": service},
+        ).one()
+    engine.dispose()
+    assert row.paid_until == expected
+    assert (expected - row.next_issue_on).days == 5
+
+
 def test_one_operator_that_fails_does_not_hold_up_the_others(url, operator_id, monkeypatch):
     from billing import tasks
 
