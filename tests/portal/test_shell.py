@@ -165,7 +165,14 @@ def test_only_signing_in_and_the_language_are_public(app):
         for endpoint, view in app.view_functions.items()
         if endpoint != "static" and requirement_of(view) is Openness.PUBLIC
     }
-    assert public == {"auth.language", "auth.sign_in", "auth.sign_in_page", "vpn.login_page"}
+    assert public == {
+        "auth.language",
+        "auth.sign_in",
+        "auth.sign_in_page",
+        "monitoring.health",  # says whether it runs, and nothing of any operator
+        "monitoring.metrics",  # from this machine, or with the token of the settings
+        "vpn.login_page",
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
