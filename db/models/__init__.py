@@ -1,9 +1,11 @@
 """The tables, a file for each thing."""
 
+from db.models.address_pool import AddressPool, RouterPools
 from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
+from db.models.circuit import CircuitTest
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
@@ -54,6 +56,7 @@ __all__ = [
     "METHOD_ACCOUNTS",
     "ROLES",
     "AccountingSession",
+    "AddressPool",
     "Alert",
     "AlertRecipient",
     "AuditEntry",
@@ -63,6 +66,7 @@ __all__ = [
     "CashMovement",
     "ChangeLog",
     "Charge",
+    "CircuitTest",
     "Collector",
     "Coupon",
     "CreditNote",
@@ -103,6 +107,7 @@ __all__ = [
     "RenderedDocument",
     "RollupPosition",
     "Router",
+    "RouterPools",
     "RouterQueue",
     "RouterSample",
     "RouterSample1h",

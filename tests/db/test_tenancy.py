@@ -81,7 +81,15 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_vpn(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
+    fill_circuits_and_pools(connection, isp, service)
     fill_billing(connection, isp, subscriber, service)
+
+
+def fill_circuits_and_pools(connection: psycopg.Connection, isp: Isp, service: int) -> None:
+    insert(connection, isp, "circuit_test", {"service_id": service})
+    pool = {"name": "p", "kind": "ipv4", "assignment": "fixed", "network": "10.0.0.0/24", "prefix_length": 32}
+    insert(connection, isp, "address_pool", pool)
+    insert(connection, isp, "router_pools", {"nas_id": isp.nas_id})
 
 
 def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None:

@@ -1,5 +1,11 @@
 """Pools and prefixes, circuit tests, router backups."""
 
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from db.protect import protect
+
 revision = "0017"
 down_revision = "0016"
 branch_labels = None
@@ -7,7 +13,108 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    _circuits()
+    _pools()
+
+
+def _circuits() -> None:
+    op.create_table(
+        "circuit_test",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("service_id", sa.BigInteger(), nullable=False),
+        sa.Column("nas_id", sa.BigInteger(), nullable=True),
+        sa.Column("nas_name", sa.String(), server_default="", nullable=False),
+        sa.Column("sector", sa.String(), server_default="", nullable=False),
+        sa.Column("address", postgresql.INET(), nullable=True),
+        sa.Column("job_id", sa.BigInteger(), nullable=True),
+        sa.Column("staff_id", sa.BigInteger(), nullable=True),
+        sa.Column("steps", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=True),
+        sa.Column("why", sa.String(), server_default="", nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(verdict IS NULL) = (finished_at IS NULL)", name=op.f("ck_circuit_test_finished")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_circuit_test_operator_id_operator")),
+        sa.ForeignKeyConstraint(
+            ["service_id"], ["service.id"], name=op.f("fk_circuit_test_service_id_service"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["staff_id"], ["staff.id"], name=op.f("fk_circuit_test_staff_id_staff")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_circuit_test")),
+    )
+    op.create_index(
+        "ix_circuit_test_operator_id",
+        "circuit_test",
+        ["operator_id", sa.literal_column("started_at DESC"), "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_circuit_test_service_id", "circuit_test", ["service_id", sa.literal_column("started_at DESC")], unique=False
+    )
+    protect("circuit_test", "SELECT, INSERT, UPDATE (job_id)")
+
+
+def _pools() -> None:
+    op.create_table(
+        "address_pool",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("assignment", sa.String(), nullable=False),
+        sa.Column("network", postgresql.CIDR(), nullable=False),
+        sa.Column("first_address", postgresql.INET(), nullable=True),
+        sa.Column("last_address", postgresql.INET(), nullable=True),
+        sa.Column("prefix_length", sa.Integer(), nullable=False),
+        sa.Column("nas_id", sa.BigInteger(), nullable=True),
+        sa.Column("notes", sa.String(), server_default="", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        postgresql.ExcludeConstraint(
+            (sa.text("int8range(operator_id, operator_id, '[]')"), "&&"),
+            (sa.text("network inet_ops"), "&&"),
+            (sa.text("int8range(nas_id, nas_id, '[]')"), "&&"),
+            using="gist",
+            name="ex_address_pool_overlap",
+        ),
+        sa.CheckConstraint(
+            "(first_address IS NULL OR first_address <<= network) AND (last_address IS NULL OR last_address <<= network) AND (kind = 'ipv4' OR first_address IS NULL AND last_address IS NULL) AND (first_address IS NULL OR last_address IS NULL OR first_address <= last_address)",
+            name=op.f("ck_address_pool_span"),
+        ),
+        sa.CheckConstraint("(kind = 'ipv4') = (family(network) = 4)", name=op.f("ck_address_pool_family")),
+        sa.CheckConstraint(
+            "CASE WHEN kind = 'ipv4' THEN prefix_length = 32 ELSE prefix_length BETWEEN masklen(network) AND 64 END",
+            name=op.f("ck_address_pool_prefix_length"),
+        ),
+        sa.CheckConstraint("assignment IN ('fixed', 'dynamic')", name=op.f("ck_address_pool_assignment")),
+        sa.CheckConstraint("kind IN ('ipv4', 'ipv6_line', 'ipv6_delegated')", name=op.f("ck_address_pool_kind")),
+        sa.CheckConstraint("name <> '' AND octet_length(name) <= 63", name=op.f("ck_address_pool_name")),
+        sa.ForeignKeyConstraint(["nas_id"], ["nas.id"], name=op.f("fk_address_pool_nas_id_nas"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_address_pool_operator_id_operator")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_address_pool")),
+    )
+    op.create_index(
+        "uq_address_pool_name",
+        "address_pool",
+        ["operator_id", sa.literal_column("coalesce(nas_id, 0)"), "kind", "name"],
+        unique=True,
+    )
+    protect("address_pool", "SELECT, INSERT, UPDATE, DELETE")
+    op.create_table(
+        "router_pools",
+        sa.Column("nas_id", sa.BigInteger(), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("pools", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("looked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cause", sa.String(), server_default="", nullable=False),
+        sa.Column("detail", sa.String(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["nas_id"], ["router.nas_id"], name=op.f("fk_router_pools_nas_id_router"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_router_pools_operator_id_operator")),
+        sa.PrimaryKeyConstraint("nas_id", name=op.f("pk_router_pools")),
+    )
+    op.create_index("ix_router_pools_operator_id", "router_pools", ["operator_id"], unique=False)
+    protect("router_pools", "SELECT")
 
 
 def downgrade() -> None:
