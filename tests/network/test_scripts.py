@@ -47,6 +47,9 @@ OPTIONS = {
     "wireless": replace(PLAIN, security_profile="cpe"),
     "walled garden": replace(PLAIN, walled_garden=True, portal_host="portal.example.net"),
     "suspended": replace(PLAIN, suspended_redirect=True, portal_address="203.0.113.5"),
+    "several gardens": replace(
+        PLAIN, suspended_redirect=True, portal_address="203.0.113.5", suspended_lists=("garden", "overdue", "used-up")
+    ),
     "login page": replace(PLAIN, login_page="http://portal.example.net/login.html"),
     "clock": replace(PLAIN, ntp="pool.ntp.org"),
     "logins": replace(PLAIN, staff_login=True),
@@ -92,7 +95,7 @@ def test_every_script_for_every_version_is_correct_routeros(tmp_path):
 
 def lived_in(version: Version) -> Box:
     """Return a router as an operator has it: rules, a hotspot, DHCP, another RADIUS server, settings of its own."""
-    box = Box(version=str(version), packages=("wireless",))
+    box = Box(version=str(version), packages=("wireless",), clock=lambda: 1_800_000_000.0)
     box.run("/ip/firewall/filter/add", {"chain": "forward", "action": "fasttrack-connection"})
     box.run("/ip/firewall/filter/add", {"chain": "input", "action": "drop", "comment": "no more"})
     box.run("/ip/firewall/nat/add", {"chain": "srcnat", "action": "masquerade"})
@@ -227,6 +230,25 @@ def test_without_a_private_key_the_router_keeps_the_one_it_made():
 
 # Hostile texts
 
+def test_the_rules_cover_every_garden_and_leave_with_it():
+    def gardens(*lists: str) -> str:
+        choices = replace(PLAIN, suspended_redirect=True, portal_address="203.0.113.5", suspended_lists=lists)
+        return script(SERVER, ROUTER, choices)
+
+    def covered(path: str) -> list[str]:
+        return [row["src-address-list"] for row in box.rows(path) if row.get("comment") == "portico-suspended"]
+
+    box = lived_in(V7_15)
+    assert run_import(box, gardens("unpaid", "unpaid-ok", "paused")) is None
+    assert covered("/ip/firewall/nat") == ["unpaid", "unpaid-ok", "paused"]
+    assert covered("/ip/firewall/filter") == ["unpaid"] * 4 + ["unpaid-ok"] * 4 + ["paused"] * 4
+    # A list of people must not become one of places that they may go to.
+    assert [row["list"] for row in box.rows("/ip/firewall/address-list")] == ["unpaid-ok-ok"]
+    assert run_import(box, gardens("unpaid")) is None
+    assert covered("/ip/firewall/nat") == ["unpaid"]
+    assert covered("/ip/firewall/filter") == ["unpaid"] * 4
+
+
 hostile = st.text(st.characters(exclude_categories=("Cs",)), max_size=40) | st.sampled_from(
     [
         '"; /user add name=evil group=full; "',
@@ -252,7 +274,7 @@ def test_a_quoted_text_is_that_text(text):
 @examples(max_examples=60)
 def test_hostile_names_and_secrets_change_nothing_but_text(name, secret, profile):
     choices = replace(PLAIN, hotspot_profile=profile or None, suspended_redirect=True, portal_address="203.0.113.5",
-                      suspended_list=name or "x")  # fmt: skip
+                      suspended_lists=(name or "x", "x-ok"))  # fmt: skip
     router = replace(ROUTER, name=name, radius_secret=secret, api_password=secret)
     box = Box(version=str(V7_15))
     users = {row["name"] for row in box.rows("/user")}
@@ -262,5 +284,6 @@ def test_hostile_names_and_secrets_change_nothing_but_text(name, secret, profile
     assert len(box.rows("/radius")) == 1
     assert run_import(box, undo) is None
     assert {row["name"] for row in box.rows("/user")} == users
-    expected = script(SERVER, ROUTER, replace(choices, hotspot_profile="h" if profile else None, suspended_list="x"))
+    plain = replace(choices, hotspot_profile="h" if profile else None, suspended_lists=("x", "x-ok"))
+    expected = script(SERVER, ROUTER, plain)
     assert setup.count("\n") == expected.count("\n"), "no text makes a line"
