@@ -81,7 +81,7 @@ class Choices:
     portal_host: str | None = None  # for walled garden and login page
     portal_address: str | None = None  # where suspended subscribers are sent
     portal_port: int = 80
-    suspended_list: str = "portico-suspended"
+    suspended_lists: tuple[str, ...] = ("portico-suspended",)  # one or more, the operator's usual one first
     suspended_redirect: bool = False
     walled_garden: bool = False
     login_page: str | None = None  # URL
@@ -129,7 +129,7 @@ def sections(server: ServerSide, router: RouterSide, choices: Choices, _: Transl
     if choices.walled_garden and choices.portal_host:
         made.append(_walled_garden(choices.portal_host))
     if choices.suspended_redirect and choices.portal_address:
-        made.append(_suspended(choices.portal_address, choices.portal_port, choices.suspended_list))
+        made.append(_suspended(choices.portal_address, choices.portal_port, choices.suspended_lists))
     if choices.login_page:
         made.append(_login_page(choices.login_page, _))
     if choices.ntp:
@@ -340,25 +340,33 @@ def _walled_garden(host: str) -> Section:
     )
 
 
-def _suspended(address: str, port: int, listed: str) -> Section:
-    """The five rules: the notice by http, names, what they may reach, and a quick no to all else."""
+def _suspended(address: str, port: int, lists: tuple[str, ...]) -> Section:
+    """Five rules for each list: the notice by http, names, what they may reach, and a quick no to all else.
+
+    All are replaced together, so that those of a list that is not used any more go with them.
+    """
     mark = {"comment": quoted("portico-suspended")}
     by_comment = f"comment={quoted('portico-suspended')}"
-    allowed = f"{listed}-ok"
-    source = {"src-address-list": quoted(listed)}
-    nat: list[Mapping[str, str]] = [
-        {
-            "chain": "dstnat", "action": "dst-nat", "protocol": "tcp", "dst-port": "80", **source,
-            "dst-address-list": quoted(f"!{allowed}"), "to-addresses": address, "to-ports": str(port), **mark,
-        }
-    ]  # fmt: skip
-    forward = {"chain": "forward", **source, **mark}
-    rules: list[Mapping[str, str]] = [
-        {**forward, "action": "accept", "protocol": "udp", "dst-port": "53"},
-        {**forward, "action": "accept", "dst-address-list": quoted(allowed)},
-        {**forward, "action": "reject", "reject-with": "tcp-reset", "protocol": "tcp"},
-        {**forward, "action": "reject", "reject-with": "icmp-admin-prohibited"},
-    ]
+    allowed = f"{lists[0]}-ok"
+    while allowed in lists:
+        allowed += "-ok"
+    nat: list[Mapping[str, str]] = []
+    rules: list[Mapping[str, str]] = []
+    for listed in lists:
+        source = {"src-address-list": quoted(listed)}
+        nat.append(
+            {
+                "chain": "dstnat", "action": "dst-nat", "protocol": "tcp", "dst-port": "80", **source,
+                "dst-address-list": quoted(f"!{allowed}"), "to-addresses": address, "to-ports": str(port), **mark,
+            }
+        )  # fmt: skip
+        forward = {"chain": "forward", **source, **mark}
+        rules += [
+            {**forward, "action": "accept", "protocol": "udp", "dst-port": "53"},
+            {**forward, "action": "accept", "dst-address-list": quoted(allowed)},
+            {**forward, "action": "reject", "reject-with": "tcp-reset", "protocol": "tcp"},
+            {**forward, "action": "reject", "reject-with": "icmp-admin-prohibited"},
+        ]
     return Section(
         N_("Suspended subscribers see the portal's notice"),
         [

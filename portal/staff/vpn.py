@@ -19,6 +19,7 @@ from wtforms import BooleanField, StringField
 from wtforms.validators import Regexp
 
 from core.i18n import LANGUAGES, translator
+from crm.policy import garden_lists
 from crm.problems import Invalid
 from db.models import Nas, Router, RouterState, VpnPeer, VpnPeerState, VpnServer
 from network.scripts import Choices, RadiusService, RouterSide, ServerSide, script, undo_script
@@ -264,7 +265,7 @@ def _page(nas: Nas, *, form: ScriptForm | None = None, text: str = "", undo: boo
         text=text,
         undo=undo,
         api_user=API_USER,
-        garden_list=context.operator().garden_address_list,
+        garden_lists=_garden_lists(),
         **{key: value for key, value in values.items() if key not in ("peer", "server")},
     )
 
@@ -358,7 +359,7 @@ def _choices(form: ScriptForm) -> Choices | None:
         portal_host=host or None,
         portal_address=form.portal_address.data,
         portal_port=port,
-        suspended_list=context.operator().garden_address_list,
+        suspended_lists=_garden_lists(),
         suspended_redirect=form.suspended_redirect.data,
         walled_garden=form.walled_garden.data,
         login_page=f"{scheme}://{host}:{port}{url_for('vpn.login_page', language=context.operator().locale)}"
@@ -367,6 +368,13 @@ def _choices(form: ScriptForm) -> Choices | None:
         ntp=form.ntp_server.data if form.ntp.data else None,
         staff_login=form.staff_login.data,
     )
+
+
+def _garden_lists() -> tuple[str, ...]:
+    """Return the operator's lists of people in the walled garden, the usual one first."""
+    operator = context.operator()
+    usual = operator.garden_address_list
+    return (usual, *sorted(garden_lists(operator) - {usual}))
 
 
 def _server_side(peer: VpnPeer) -> ServerSide | None:

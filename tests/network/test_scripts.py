@@ -230,6 +230,7 @@ def test_without_a_private_key_the_router_keeps_the_one_it_made():
 
 # Hostile texts
 
+
 def test_the_rules_cover_every_garden_and_leave_with_it():
     def gardens(*lists: str) -> str:
         choices = replace(PLAIN, suspended_redirect=True, portal_address="203.0.113.5", suspended_lists=lists)

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
-from db.models import AuditEntry, Nas, Router, VpnPeer, VpnPeerState, VpnServer
+from db.models import AuditEntry, Nas, Operator, Router, VpnPeer, VpnPeerState, VpnServer
 from lab.routeros import Box
 from lab.routeros.script_device import run_import
 from network.vpn_plan import API_PURPOSE, PEER_PURPOSE, SERVER_PURPOSE
@@ -106,6 +106,17 @@ def test_a_step_says_what_it_lacks_and_nothing_secret_is_shown(sign_in, system, 
     assert answer.status_code == 422
     assert f'href="#{field}"' in answer.text
     assert installation.keyring.open(PEER_PURPOSE, peer.secret) not in answer.text
+
+
+def test_the_notice_is_for_every_garden_of_the_operator(sign_in, system, isp):
+    with Session(system) as session:
+        session.get_one(Operator, isp.operator_id).gardens = {"overdue": {"address_list": "unpaid", "pool": None}}
+        session.commit()
+    browser = sign_in("technical")
+    get_tunnel(browser, system, isp)
+    chosen = {**CHOSEN, "suspended_redirect": "y", "portal_address": "203.0.113.5"}
+    text = post(browser, f"/vpn/{isp.nas_id}/script", wanted="file", **chosen).text
+    assert text.count('src-address-list="portico-suspended"') == text.count('src-address-list="unpaid"') == 5
 
 
 def test_a_host_that_is_none_is_refused(sign_in, system, isp):
