@@ -2,8 +2,8 @@
 
 The decision on an access looks at the date itself, so nobody stays on because this ran late. The state follows, so
 that lists, reports and the subscriber's page say "suspended". A service that was cut by its date is suspended since
-the instant that date ran out, the beginning of a day, and comes back by itself when the date moves on; one that a
-person suspended, whatever for, comes back when a person says so.
+the instant of its cut-off, a whole hour where the operator is, and comes back by itself when the date moves on; one
+that a person suspended, whatever for, comes back when a person says so.
 """
 
 from datetime import datetime
@@ -11,7 +11,6 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from aaa.facts import Service, ServiceState, Suspension
-from core.clock import local_date, start_of_day
 
 OVERDUE = "overdue"
 
@@ -22,7 +21,7 @@ class DunningStep(StrEnum):
 
 
 def dunning_step(service: Service, zone: ZoneInfo, now: datetime) -> DunningStep | None:
-    """Return what is to be done; `paid_until` has the grace in it and is None without automatic cut-off."""
+    """Return what is to be done; `paid_until` is the cut-off and None without automatic cut-off."""
     if service.paid_until is None:
         return None
     overdue = now >= service.paid_until
@@ -36,4 +35,5 @@ def dunning_step(service: Service, zone: ZoneInfo, now: datetime) -> DunningStep
 def _cut_by_date(suspension: Suspension | None, zone: ZoneInfo) -> bool:
     if suspension is None or suspension.cause != OVERDUE:
         return False
-    return suspension.since == start_of_day(local_date(suspension.since, zone), zone)
+    since = suspension.since.astimezone(zone)
+    return (since.minute, since.second, since.microsecond) == (0, 0, 0)

@@ -25,7 +25,8 @@ from db.audit import Actor
 from db.models import Service
 
 _SERVICES = """
-SELECT b.service_id, b.subscriber_id, b.stopped_on, s.paid_until, s.promised_until, s.state, s.suspension_cause,
+SELECT b.service_id, b.subscriber_id, b.stopped_on, s.paid_until, s.state, s.suspension_cause,
+       greatest(s.promised_until, s.held_until) AS spared_until,
        (SELECT min(due_on) FROM invoice i WHERE i.service_id = b.service_id AND i.paid + i.credited < i.total) AS open
 FROM service_billing b JOIN service s ON s.id = b.service_id
 WHERE b.operator_id = :operator_id AND b.subscriber_id = ANY(:ids) AND s.state <> 'terminated'
@@ -71,7 +72,7 @@ def settle_dates(
     changes = []
     for row in found:
         after = until[row.service_id]
-        latest = None if after is None else max(after + timedelta(days=rules.grace_days), row.promised_until or after)
+        latest = None if after is None else max(after + timedelta(days=rules.grace_days), row.spared_until or after)
         overdue = row.state == "suspended" and row.suspension_cause == "overdue"
         back = overdue and (latest is None or latest >= today)
         if back or after != row.paid_until:

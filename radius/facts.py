@@ -5,13 +5,13 @@ psycopg: the publisher reads a million services with it.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from datetime import date, datetime, time
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
 
+from aaa.cut_off import CutOffRule
 from aaa.facts import (
     AccessMethod,
     CapAction,
@@ -29,7 +29,6 @@ from aaa.facts import (
     Suspension,
     TimeWindow,
 )
-from core.clock import start_of_day
 from core.rates import Burst, RateLimit
 
 Connection = psycopg.Connection[Any]
@@ -45,7 +44,8 @@ class StoredService(NamedTuple):
 
 _SERVICES = """
 SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesce(b.language, o.locale),
-       s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until, s.promised_until,
+       s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until,
+       greatest(s.promised_until, s.held_until),
        s.nas_id, s.rate_download, s.rate_upload, host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
        CASE WHEN s.mac_binding <> 'any'
@@ -67,7 +67,8 @@ FROM rate_plan
 
 _POLICIES = """
 SELECT id, name, timezone, active, suspended_action, garden_download, garden_upload, garden_address_list,
-       active_address_list, garden_pool, garden_timeout, dhcp_timeout, grace_days, gardens
+       active_address_list, garden_pool, garden_timeout, dhcp_timeout, gardens,
+       grace_days, cut_off_hour, cut_off_weekdays, holiday_country, holiday_subdivision, days_off
 FROM operator
 """
 
@@ -89,7 +90,7 @@ class FactsReader:
         self._connection = connection
         self._now = now
         self._plans: dict[int, Plan] = {}
-        self._policies: dict[int, tuple[Policy, int]] = {}
+        self._policies: dict[int, tuple[Policy, CutOffRule]] = {}
 
     def services(self, ids: Iterable[int]) -> Iterator[StoredService]:
         """Yield the services of the given ids that exist; terminated ones too."""
@@ -134,7 +135,7 @@ class FactsReader:
             found[service_id] = (*found.get(service_id, ()), OpenSession(nas_id, nas_name, acct_session_id, mac))
         return found
 
-    def _policy(self, operator_id: int) -> tuple[Policy, int]:
+    def _policy(self, operator_id: int) -> tuple[Policy, CutOffRule]:
         if operator_id not in self._policies:
             row = self._connection.execute(_POLICIES + " WHERE id = %s", (operator_id,)).fetchone()
             if row is None:
@@ -145,10 +146,10 @@ class FactsReader:
     def _service(self, row: tuple[Any, ...]) -> StoredService:
         (
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
-            paid_until, promised_until, nas_id, rate_download, rate_upload, framed_ip, routes, ipv6_prefix, delegated,
+            paid_until, spared_until, nas_id, rate_download, rate_upload, framed_ip, routes, ipv6_prefix, delegated,
             pool, session_limit, binding, macs, max_macs, used, period_end, octets_left, extra, password,
         ) = row  # fmt: skip
-        policy, grace_days = self._policy(operator_id)
+        policy, rule = self._policy(operator_id)
         service = Service(
             id=service_id,
             operator_id=operator_id,
@@ -158,11 +159,7 @@ class FactsReader:
             plan=self.plan(plan_id),
             language=language,
             suspension=Suspension(suspended_at, cause or "staff", detail) if suspended_at else None,
-            paid_until=(
-                cut_off(paid_until, grace_days, policy.zone, promised_until)
-                if paid_until and management == "automatic"
-                else None
-            ),
+            paid_until=rule.cut_off(paid_until, spared_until) if paid_until and management == "automatic" else None,
             router_id=nas_id,
             rate=RateLimit(rate_download, rate_upload) if rate_download else None,
             framed_ip=framed_ip,
@@ -182,20 +179,10 @@ class FactsReader:
         return StoredService(service, policy, password)
 
 
-@lru_cache(maxsize=4096)
-def cut_off(paid_until: date, grace_days: int, zone: ZoneInfo, promised_until: date | None = None) -> datetime:
-    """Return the instant at which a service paid up to and including a day is cut: the grace after it is over.
-
-    Not before the end of a day until which a payment was promised.
-    """
-    last = paid_until + timedelta(days=grace_days)
-    return start_of_day(max(last, promised_until or last) + timedelta(days=1), zone)
-
-
-def _policy(row: tuple[Any, ...]) -> tuple[Policy, int]:
+def _policy(row: tuple[Any, ...]) -> tuple[Policy, CutOffRule]:
     (
         operator_id, name, zone, active, action, garden_download, garden_upload, garden_list, active_list, garden_pool,
-        garden_timeout, dhcp_timeout, grace_days, gardens,
+        garden_timeout, dhcp_timeout, gardens, *cutting,
     ) = row  # fmt: skip
     policy = Policy(
         id=operator_id,
@@ -211,7 +198,19 @@ def _policy(row: tuple[Any, ...]) -> tuple[Policy, int]:
         garden_timeout=garden_timeout,
         dhcp_timeout=dhcp_timeout,
     )
-    return policy, grace_days
+    return policy, _cut_off_rule(policy.zone, *cutting)
+
+
+def _cut_off_rule(
+    zone: ZoneInfo,
+    grace_days: int,
+    hour: int,
+    weekdays: list[int],
+    country: str | None,
+    subdivision: str | None,
+    days_off: list[date],
+) -> CutOffRule:
+    return CutOffRule(zone, grace_days, hour, frozenset(weekdays), country, subdivision, frozenset(days_off))
 
 
 def _plan(row: tuple[Any, ...]) -> Plan:

@@ -6,6 +6,7 @@ from db.models.auth_event import AuthEvent
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
+from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
@@ -61,6 +62,7 @@ __all__ = [
     "AlertRecipient",
     "AuditEntry",
     "AuthEvent",
+    "BankLine",
     "BillingSettings",
     "CashDesk",
     "CashMovement",
@@ -72,6 +74,10 @@ __all__ = [
     "CreditNote",
     "Discount",
     "DocumentSeries",
+    "DunningDone",
+    "DunningSettings",
+    "DunningStep",
+    "DunningText",
     "EnforcementAttempt",
     "EnforcementOrder",
     "Follower",

@@ -1,8 +1,9 @@
 """Operators: the ISPs that share an installation."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import CheckConstraint, Interval, text
+from sqlalchemy.dialects.postgresql import ARRAY, DATE, SMALLINT
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.types import Base, BigInt, Created, Id, Json
@@ -16,6 +17,8 @@ class Operator(Base):
         CheckConstraint("suspended_action IN ('garden', 'reject')", "suspended_action"),
         CheckConstraint("cut_off_day BETWEEN 1 AND 31", "cut_off_day"),
         CheckConstraint("grace_days BETWEEN 0 AND 365", "grace_days"),
+        CheckConstraint("cut_off_hour BETWEEN 0 AND 23", "cut_off_hour"),
+        CheckConstraint("cardinality(cut_off_weekdays) > 0", "cut_off_weekdays"),
         CheckConstraint("garden_download > 0 AND garden_upload > 0", "garden_rate"),
     )
 
@@ -28,6 +31,11 @@ class Operator(Base):
     timezone: Mapped[str] = mapped_column(server_default="UTC")
     cut_off_day: Mapped[int] = mapped_column(server_default="1")
     grace_days: Mapped[int] = mapped_column(server_default="0")
+    cut_off_hour: Mapped[int] = mapped_column(server_default="0")  # of the day, in the operator's zone
+    cut_off_weekdays: Mapped[list[int]] = mapped_column(ARRAY(SMALLINT), server_default=text("'{1,2,3,4,5,6,7}'"))
+    holiday_country: Mapped[str | None]  # nobody is cut on its public holidays; ISO 3166
+    holiday_subdivision: Mapped[str | None]
+    days_off: Mapped[list[date]] = mapped_column(ARRAY(DATE), server_default=text("'{}'"))  # nor on these
     suspended_action: Mapped[str] = mapped_column(server_default="garden")
     garden_download: Mapped[BigInt] = mapped_column(server_default="512000")
     garden_upload: Mapped[BigInt] = mapped_column(server_default="512000")

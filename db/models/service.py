@@ -32,6 +32,7 @@ class Service(Tenanted, Base):
     management: Mapped[str] = mapped_column(server_default="automatic")
     paid_until: Mapped[date | None]  # last day paid for, in the operator's zone
     promised_until: Mapped[date | None]  # not cut before this day is over: a promise to pay
+    held_until: Mapped[date | None]  # nor before this one: staff said so
     framed_ip: Mapped[Inet | None]
     framed_routes: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     framed_ipv6_prefix: Mapped[Cidr | None]

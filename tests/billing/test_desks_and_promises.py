@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
+from aaa.cut_off import CutOffRule
 from aaa.dunning import DunningStep, dunning_step
 from aaa.facts import AccessMethod, Plan, Service, ServiceState
 from billing.desks import close_desk, collector_sums, desk_sums, move_cash, open_desk
@@ -16,7 +17,6 @@ from core.rates import RateLimit
 from crm.problems import Invalid, Problem
 from crm.services import suspend
 from db.models import Collector, LedgerLine, Promise
-from radius.facts import cut_off
 from tests.billing.isp import ZONE, BillingIsp, noon
 
 BEGIN = date(2027, 1, 5)
@@ -109,7 +109,7 @@ def test_a_promise_brings_an_overdue_service_back_until_its_day_is_over(isp, ser
     until = TODAY + timedelta(days=3)
     promise(isp.session, isp.actor, isp.rules, service, until, "pays on Wednesday", noon(TODAY))
     assert (service.state, service.paid_until, service.promised_until) == ("active", BEGIN, until)
-    ends = cut_off(service.paid_until, 0, ZONE, service.promised_until)
+    ends = CutOffRule(ZONE).cut_off(service.paid_until, service.promised_until)
     assert ends == datetime(2027, 1, 14, 0, 0, tzinfo=ZONE).astimezone(UTC)
 
 
@@ -117,7 +117,8 @@ def test_a_promise_shifts_the_cut_of_the_worker(isp, service):
     promise(isp.session, isp.actor, isp.rules, service, TODAY, "", noon(TODAY))
     facts = Service(
         service.id, isp.operator_id, AccessMethod.PPPOE, service.name, ServiceState.ACTIVE,
-        Plan(1, "p", RateLimit(1, 1)), paid_until=cut_off(service.paid_until, 0, ZONE, service.promised_until),
+        Plan(1, "p", RateLimit(1, 1)),
+        paid_until=CutOffRule(ZONE).cut_off(service.paid_until, service.promised_until),
     )  # fmt: skip
     assert dunning_step(facts, ZONE, noon(TODAY)) is None
     assert dunning_step(facts, ZONE, noon(TODAY + timedelta(days=1))) is DunningStep.SUSPEND

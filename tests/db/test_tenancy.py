@@ -83,6 +83,18 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_imports(connection, isp, service)
     fill_circuits_and_pools(connection, isp, service)
     fill_billing(connection, isp, subscriber, service)
+    fill_dunning(connection, isp, subscriber)
+
+
+def fill_dunning(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
+    insert(connection, isp, "dunning_settings", {})
+    step = insert(connection, isp, "dunning_step", {"days": 1}, "id")
+    insert(connection, isp, "dunning_text", {"step_id": step, "language": "en", "subject": "s", "body": "b"})
+    invoice = connection.execute("SELECT id FROM invoice WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    done = {"invoice_id": invoice, "stage": "1 email", "subscriber_id": subscriber, "channel": "email"}
+    insert(connection, isp, "dunning_done", {**done, "outcome": "sent"})
+    line = {"fingerprint": "f", "file_name": "n", "booked_on": "2027-01-01", "amount": 1}
+    insert(connection, isp, "bank_line", line)
 
 
 def fill_circuits_and_pools(connection: psycopg.Connection, isp: Isp, service: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from db.audit import broken_links
 from db.session import make_engine, make_sessions
 from radius import lifecycle
+from radius.facts import FactsReader
 from radius.lifecycle import restore_paid, suspend_overdue
 from tests.factories import Isp
 
@@ -75,3 +76,23 @@ def test_who_paid_is_restored_and_who_did_not_is_not(isp):
     isp.update("service", paid, paid_until=date(2027, 4, 1))
     assert restore_paid(isp.connection, [paid, unpaid], NOW) == 1
     assert states(isp) == {"paid": "active", "unpaid": "suspended"}
+
+
+def test_the_state_and_the_access_change_at_the_operators_hour_and_not_on_a_sunday(isp):
+    isp.update("operator", isp.operator_id, timezone="UTC", cut_off_hour=10, cut_off_weekdays=[1, 2, 3, 4, 5, 6])
+    ana = isp.service("ana", paid_until=date(2027, 3, 13))  # a Saturday
+    for now in (datetime(2027, 3, 14, 12, tzinfo=UTC), datetime(2027, 3, 15, 9, 59, 59, tzinfo=UTC)):
+        assert suspend_overdue(isp.connection, now) == 0
+    now = datetime(2027, 3, 15, 10, tzinfo=UTC)
+    (stored,) = FactsReader(isp.connection, now).services([ana])
+    assert stored.service.paid_until == now
+    assert suspend_overdue(isp.connection, now) == 1
+    isp.update("service", ana, paid_until=date(2027, 4, 13))
+    assert restore_paid(isp.connection, [ana], now) == 1
+
+
+def test_a_day_that_staff_gave_keeps_a_service_on(isp):
+    isp.update("operator", isp.operator_id, timezone="UTC")
+    isp.service("ana", paid_until=date(2027, 3, 1), held_until=date(2027, 3, 11), promised_until=date(2027, 3, 5))
+    assert suspend_overdue(isp.connection, NOW) == 0
+    assert suspend_overdue(isp.connection, datetime(2027, 3, 12, tzinfo=UTC)) == 1
