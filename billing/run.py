@@ -5,7 +5,7 @@ batches behind and nothing else; the next one finds what is left, by the service
 at once take turns at an operator's books; what one has billed the other finds billed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -62,11 +62,20 @@ def billing_operators(session: Session) -> list[int]:
     )
 
 
-def run_billing(sessions: Sessions, operator_id: int, now: datetime, batch: int = BATCH) -> RunResult:
-    """Do all that is due for an operator, committing batch by batch. May be called again at any time."""
+def run_billing(
+    sessions: Sessions,
+    operator_id: int,
+    now: datetime,
+    batch: int = BATCH,
+    told: "Callable[[Batch], None]" = lambda _batch: None,
+) -> RunResult:
+    """Do all that is due for an operator, committing batch by batch. May be called again at any time.
+
+    `told` hears of each batch that was committed; what it raises ends the run there.
+    """
     _settle_changed_rules(sessions, operator_id, now)
     followed = _follow_all(sessions, operator_id, now)
-    return RunResult(_issue_all(sessions, operator_id, now, batch), followed)
+    return RunResult(_issue_all(sessions, operator_id, now, batch, told), followed)
 
 
 def _settle_changed_rules(sessions: Sessions, operator_id: int, now: datetime) -> None:
@@ -119,7 +128,7 @@ def _follow_all(sessions: Sessions, operator_id: int, now: datetime) -> int:
             after = found[-1][0]
 
 
-def _issue_all(sessions: Sessions, operator_id: int, now: datetime, batch: int) -> int:
+def _issue_all(sessions: Sessions, operator_id: int, now: datetime, batch: int, told: "Callable[[Batch], None]") -> int:
     issued, after, billed = 0, 0, False
     while True:
         with sessions() as session:
@@ -128,6 +137,7 @@ def _issue_all(sessions: Sessions, operator_id: int, now: datetime, batch: int) 
                 return issued
             done = issue_batch(session, rules, now, after, batch)
             session.commit()
+        told(done)
         issued, after, billed = issued + done.invoices, done.last, billed or done.services > 0
         if after == 0:
             # Services that were billed late have another period whose day has come: once more from the first.

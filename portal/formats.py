@@ -4,12 +4,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from flask import Flask
-from flask_babel import format_currency, format_date, format_datetime, format_decimal, format_timedelta
+from flask_babel import format_date, format_datetime, format_decimal, format_timedelta
 from flask_babel import gettext as _
 from markupsafe import Markup
 
+from core.money import format_money, money_locale
 from core.rates import format_rate
 from portal import context
+from portal.i18n import reader_language
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -84,8 +86,9 @@ def duration(length: timedelta | float | None) -> str:
 
 
 def money(amount: Decimal | None) -> str:
-    """Return an amount in the operator's currency."""
-    return "–" if amount is None else str(format_currency(amount, context.operator().currency))
+    """Return an amount in the operator's currency, with the separators that people write there."""
+    currency = context.operator().currency
+    return "–" if amount is None else format_money(amount, currency, money_locale(reader_language(), currency))
 
 
 def dialled(phone: str) -> str:

@@ -34,6 +34,17 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         ),
     ),
     (
+        N_("Billing"),
+        (
+            Entry("reports.index", N_("Finance today"), "report-money", Permission.BILLING_REPORTS),
+            Entry("payments.index", N_("Payments"), "cash", Permission.BILLING_VIEW, N_("Payments")),
+            Entry("invoices.index", N_("Invoices"), "file-invoice", Permission.BILLING_VIEW),
+            Entry("desk.index", N_("Cash desk"), "cash-register", Permission.DESK),
+            Entry("collectors.index", N_("Collectors"), "user-dollar", Permission.BILLING_REPORTS),
+            Entry("reports.months", N_("Reports"), "chart-bar", Permission.BILLING_REPORTS),
+        ),
+    ),
+    (
         N_("Network"),
         (
             Entry("sessions.index", N_("Live sessions"), "activity", Permission.SESSIONS_VIEW, N_("Sessions")),
@@ -50,6 +61,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         N_("Settings"),
         (
+            Entry("billing_settings.index", N_("Billing rules"), "receipt-tax", Permission.BILLING_SETTINGS),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),

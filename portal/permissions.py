@@ -42,6 +42,13 @@ class Permission(StrEnum):
     SETTINGS_EDIT = "settings.edit"  # what the operator decides for all of its subscribers
     EXPORT = "export"
     IMPORTS = "imports"  # import subscribers, undo it, and take over their secrets
+    BILLING_VIEW = "billing.view"  # balances, invoices and payments
+    BILLING_EDIT = "billing.edit"  # charges, discounts, credit notes, promises, issuing now
+    PAYMENTS_EDIT = "payments.edit"  # register payments
+    PAYMENTS_UNDO = "payments.undo"  # void and refund them
+    DESK = "desk"  # a cash desk of one's own
+    BILLING_REPORTS = "billing.reports"  # reports of finance, everybody's desks, collectors
+    BILLING_SETTINGS = "billing.settings"  # how is billed: days, taxes, ways to pay, numbers
     JOBS_VIEW = "jobs.view"
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
 
@@ -58,7 +65,14 @@ _EVERYBODY = {
 ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "manager": frozenset(Permission),
     "sales": frozenset(
-        _EVERYBODY | {Permission.SUBSCRIBERS_EDIT, Permission.SERVICES_EDIT, Permission.EXPORT, Permission.DEVICES_VIEW}
+        _EVERYBODY
+        | {
+            Permission.SUBSCRIBERS_EDIT,
+            Permission.SERVICES_EDIT,
+            Permission.EXPORT,
+            Permission.DEVICES_VIEW,
+            Permission.BILLING_VIEW,
+        }
     ),
     "support": frozenset(
         _EVERYBODY
@@ -73,6 +87,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,
             Permission.ORDERS_VIEW,
+            Permission.BILLING_VIEW,
         }
     ),
     "finance": frozenset(
@@ -83,6 +98,13 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.SERVICES_TERMINATE,
             Permission.ORDERS_VIEW,
             Permission.EXPORT,
+            Permission.BILLING_VIEW,
+            Permission.BILLING_EDIT,
+            Permission.PAYMENTS_EDIT,
+            Permission.PAYMENTS_UNDO,
+            Permission.DESK,
+            Permission.BILLING_REPORTS,
+            Permission.BILLING_SETTINGS,
         }
     ),
     "technical": frozenset(

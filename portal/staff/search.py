@@ -30,6 +30,12 @@ class Hit:
     note: str
     url: str
     icon: str
+    pay: str = ""  # where a payment of this subscriber is registered, for who may
+
+
+def _pay(subscriber_id: int) -> str:
+    allowed = may_open("payments.create_page")
+    return url_for("payments.create_page", subscriber_id=subscriber_id) if allowed else ""
 
 
 @blueprint.get("/")
@@ -109,6 +115,7 @@ def _service_hit(service: Service, note: str) -> Hit:
         f"{note} · {label('service_state', service.state)}" if note == service.name else f"{service.name} · {note}",
         url_for("subscribers.page", subscriber_id=service.subscriber_id),
         "plug-connected",
+        _pay(service.subscriber_id),
     )
 
 
@@ -122,6 +129,7 @@ def _subscribers(words: str) -> list[Hit]:
             " · ".join(part for part in (row.phone, row.address) if part),
             url_for("subscribers.page", subscriber_id=row.id),
             "user",
+            _pay(row.id),
         )
         for row in rows
     ]

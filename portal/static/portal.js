@@ -10,6 +10,13 @@
       var search = document.getElementById("global-search");
       if (search) { event.preventDefault(); search.focus(); search.select(); }
     }
+    // A letter does what stands on a page with data-key; on a hit of the search, p registers a payment.
+    if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && event.key.length === 1) {
+      var hit = event.key === "p" && document.activeElement && document.activeElement.dataset.pay;
+      var keyed = document.querySelector('[data-key="' + CSS.escape(event.key) + '"]');
+      if (hit) { event.preventDefault(); window.location.assign(hit); return; }
+      if (keyed) { event.preventDefault(); keyed.click(); return; }
+    }
     var results = document.getElementById("search-results");
     if (!results) return;
     if (event.key === "Escape") results.replaceChildren();
