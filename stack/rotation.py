@@ -32,6 +32,7 @@ SEALED_COLUMNS = (
     SealedColumn("nas", "secret", "nas.secret"),
     SealedColumn("service", "password", "service.password"),
     SealedColumn("router", "api_password", "router.password", key="nas_id"),
+    SealedColumn("router_backup", "content", "router.backup"),
     SealedColumn("alert_recipient", "address", "alert_recipient.address"),
     SealedColumn("notification", "address", "notification.address"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),
@@ -41,6 +42,9 @@ SEALED_COLUMNS = (
     SealedColumn("import_batch", "content", "import.file"),
     SealedColumn("import_row", "password", "service.password"),
     SealedColumn("import_row", "previous_password", "service.password"),
+    SealedColumn("letterhead", "link_key", "document.link", key="operator_id"),
+    SealedColumn("gateway", "secret_key", "gateway.key"),
+    SealedColumn("gateway", "webhook_secret", "gateway.webhook"),
 )
 
 

@@ -3,15 +3,19 @@
 from db.models.address_pool import AddressPool, RouterPools
 from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
+from db.models.backup import RouterBackup, RouterBackupState
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
+from db.models.document import DocumentBatch, DocumentMail, Letterhead
 from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
+from db.models.gateway import GATEWAYS, Checkout, Gateway, GatewayEvent
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
 from db.models.job import Job, JobLine
 from db.models.ledger import ACCOUNTS, LedgerAccount, LedgerEntry, LedgerLine
+from db.models.mass_change import MassChange, MassChangeRow
 from db.models.monitoring import (
     Alert,
     AlertRecipient,
@@ -54,6 +58,7 @@ from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
 
 __all__ = [
     "ACCOUNTS",
+    "GATEWAYS",
     "METHOD_ACCOUNTS",
     "ROLES",
     "AccountingSession",
@@ -68,11 +73,14 @@ __all__ = [
     "CashMovement",
     "ChangeLog",
     "Charge",
+    "Checkout",
     "CircuitTest",
     "Collector",
     "Coupon",
     "CreditNote",
     "Discount",
+    "DocumentBatch",
+    "DocumentMail",
     "DocumentSeries",
     "DunningDone",
     "DunningSettings",
@@ -81,6 +89,8 @@ __all__ = [
     "EnforcementAttempt",
     "EnforcementOrder",
     "Follower",
+    "Gateway",
+    "GatewayEvent",
     "ImportBatch",
     "ImportRow",
     "Incident",
@@ -97,7 +107,10 @@ __all__ = [
     "LedgerAccount",
     "LedgerEntry",
     "LedgerLine",
+    "Letterhead",
     "LiveWatch",
+    "MassChange",
+    "MassChangeRow",
     "Nas",
     "NasHeard",
     "Node",
@@ -113,6 +126,8 @@ __all__ = [
     "RenderedDocument",
     "RollupPosition",
     "Router",
+    "RouterBackup",
+    "RouterBackupState",
     "RouterPools",
     "RouterQueue",
     "RouterSample",

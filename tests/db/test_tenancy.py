@@ -83,6 +83,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_imports(connection, isp, service)
     fill_circuits_and_pools(connection, isp, service)
     fill_billing(connection, isp, subscriber, service)
+    fill_documents(connection, isp, subscriber)
     fill_dunning(connection, isp, subscriber)
 
 
@@ -113,6 +114,8 @@ def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None
 def fill_routers(connection: psycopg.Connection, isp: Isp, service: int) -> None:
     insert(connection, isp, "router", {"nas_id": isp.nas_id, "api_user": "portico", "api_password": b"sealed"})
     insert(connection, isp, "router_state", {"nas_id": isp.nas_id})
+    insert(connection, isp, "router_backup", {"nas_id": isp.nas_id, "content": b"sealed", "lines": 1})
+    insert(connection, isp, "router_backup_state", {"nas_id": isp.nas_id, "tried_at": "2027-01-01Z"})
     insert(connection, isp, "router_sync", {"nas_id": isp.nas_id})
     insert(connection, isp, "router_queue", {"nas_id": isp.nas_id, "service_id": service})
     insert(connection, isp, "queue_drift", {"nas_id": isp.nas_id, "service_id": service, "field": "rate"})
@@ -156,6 +159,19 @@ def fill_vpn(connection: psycopg.Connection, isp: Isp) -> None:
         "public_key": f"key {isp.operator_id}", "api_password": b"sealed",
     }  # fmt: skip
     insert(connection, isp, "vpn_peer_state", {"peer_id": insert(connection, isp, "vpn_peer", values, "id")})
+
+
+def fill_documents(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
+    insert(connection, isp, "letterhead", {"link_key": b"sealed"})
+    job = insert(connection, isp, "job", {"kind": "documents.batch"}, "id")
+    insert(connection, isp, "document_batch", {"job_id": job, "name": "x.zip", "documents": 1, "content": b"x"})
+    insert(connection, isp, "document_mail", {"kind": "receipt", "subject_id": 1, "address": "a@example.com"})
+    method = insert(connection, isp, "payment_method", {"name": "Online", "account": "card"}, "id")
+    keys = {"kind": "stripe", "method_id": method, "secret_key": b"sealed", "webhook_secret": b"sealed"}
+    gateway = insert(connection, isp, "gateway", keys, "id")
+    begun = {"reference": f"r{isp.operator_id}", "currency": "USD", "amount": 1}
+    insert(connection, isp, "checkout", {"gateway_id": gateway, "subscriber_id": subscriber, **begun})
+    insert(connection, isp, "gateway_event", {"gateway_id": gateway, "event_id": "e", "kind": "k", "outcome": "o"})
 
 
 def fill_billing(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
