@@ -63,6 +63,8 @@ class Problem(StrEnum):
     DESK_OPEN = "desk_open"
     LIMIT_REACHED = "limit_reached"  # detail: limit
     ALREADY_DONE = "already_done"
+    NOT_A_PICTURE = "not_a_picture"  # neither PNG nor JPEG, or a broken one
+    PICTURE_TOO_LARGE = "picture_too_large"
     PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
 
 

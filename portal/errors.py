@@ -56,6 +56,8 @@ TEXTS: Mapping[Problem, str] = {
     Problem.PASSWORD_AGAIN: N_(
         "Enter the password again: address, port or TLS has changed, and it would be sent somewhere else."
     ),
+    Problem.NOT_A_PICTURE: N_("This is not a PNG or JPEG picture, or it is damaged."),
+    Problem.PICTURE_TOO_LARGE: N_("This picture is too large: at most 2 MB and 16 megapixels."),
     Problem.WRONG_PASSWORD: N_("This is not your present password."),
     Problem.AMOUNT_MISSING: N_("Enter an amount."),
     Problem.AMOUNT_UNREADABLE: N_("This is not an amount of money."),
