@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from crm.jobs import JobFunction
-from network import shadow
+from network import circuit_test, shadow
 from network.importing import jobs as importing
 from network.provisioning import jobs as provisioning
 
@@ -11,6 +11,7 @@ JOBS: Mapping[str, JobFunction] = {
     importing.READ: importing.read_router,
     importing.WRITE: importing.write_batch,
     importing.UNDO: importing.undo_batch,
+    circuit_test.TEST: circuit_test.run_circuit_test,
     shadow.LOOK: shadow.run_look,
     shadow.TAKE_OVER: shadow.run_take_over,
     shadow.GIVE_BACK: shadow.run_give_back,

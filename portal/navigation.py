@@ -55,6 +55,8 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("routers.index", N_("Routers"), "router", Permission.ROUTERS_VIEW),
             Entry("nas.index", N_("NAS"), "server", Permission.NAS_VIEW),
             Entry("vpn.index", N_("VPN"), "shield-lock", Permission.ROUTERS_VIEW),
+            Entry("pools.index", N_("Address pools"), "address-book", Permission.POOLS_VIEW),
+            Entry("circuit.index", N_("Circuit tests"), "activity-heartbeat", Permission.SESSIONS_VIEW),
             Entry("addresses.index", N_("Address lookup"), "map-search", Permission.ADDRESSES_LOOKUP),
         ),
     ),

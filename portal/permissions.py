@@ -19,6 +19,7 @@ class Permission(StrEnum):
     SUBSCRIBERS_EDIT = "subscribers.edit"
     SERVICES_EDIT = "services.edit"  # create, edit, change of plan
     SERVICES_SUSPEND = "services.suspend"  # suspend, restore, pause, resume
+    SERVICES_MASS = "services.mass"  # change many at once, in ways that one may be changed
     SERVICES_TERMINATE = "services.terminate"
     SERVICES_PAID = "services.paid"  # mark paid until
     SERVICES_PASSWORD = "services.password"  # noqa: S105 - set and reveal a service's password
@@ -31,6 +32,9 @@ class Permission(StrEnum):
     ALERTS_EDIT = "alerts.edit"  # who is told of alerts and incidents
     ROUTERS_EDIT = "routers.edit"  # enter, test, edit and delete routers
     VPN_EDIT = "vpn.edit"  # tunnels of routers, and the scripts with their secrets
+    CIRCUIT_TEST = "circuit.test"  # test the way to a subscriber's device
+    POOLS_VIEW = "pools.view"
+    POOLS_EDIT = "pools.edit"  # address pools, and putting them on routers
     SESSIONS_VIEW = "sessions.view"
     SESSIONS_ACT = "sessions.act"  # disconnect, change the rate, close a zombie
     AUTH_EVENTS_VIEW = "auth_events.view"
@@ -83,6 +87,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.SERVICES_PASSWORD,
             Permission.NAS_VIEW,
             Permission.ROUTERS_VIEW,
+            Permission.CIRCUIT_TEST,
+            Permission.POOLS_VIEW,
             Permission.SESSIONS_ACT,
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,
@@ -94,6 +100,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
         _EVERYBODY
         | {
             Permission.SERVICES_SUSPEND,
+            Permission.SERVICES_MASS,
             Permission.SERVICES_PAID,
             Permission.SERVICES_TERMINATE,
             Permission.ORDERS_VIEW,
@@ -111,6 +118,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
         _EVERYBODY
         | {
             Permission.SERVICES_EDIT,
+            Permission.SERVICES_MASS,
             Permission.SERVICES_PASSWORD,
             Permission.PLANS_EDIT,
             Permission.NAS_VIEW,
@@ -120,6 +128,9 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.IMPORTS,
             Permission.ROUTERS_EDIT,
             Permission.VPN_EDIT,
+            Permission.CIRCUIT_TEST,
+            Permission.POOLS_VIEW,
+            Permission.POOLS_EDIT,
             Permission.SESSIONS_ACT,
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,

@@ -18,6 +18,7 @@ AREAS = (
     "provisioning",
     "backups",
     "vpn",
+    "circuit",
     "explain",
     "imports",
     "shadow",
