@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from crm.jobs import JobFunction
-from network import circuit_test, shadow
+from network import backups, circuit_test, shadow
 from network.importing import jobs as importing
 from network.provisioning import jobs as provisioning
 
@@ -16,4 +16,5 @@ JOBS: Mapping[str, JobFunction] = {
     shadow.TAKE_OVER: shadow.run_take_over,
     shadow.GIVE_BACK: shadow.run_give_back,
     provisioning.SYNC: provisioning.sync_router,
+    backups.TAKE: backups.take_backup,
 }

@@ -17,6 +17,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "suspend who is overdue": _every(MINUTE, "radius.tasks.suspend_overdue_services"),
     "issue invoices": _every(5 * MINUTE, "billing.tasks.issue_invoices"),
     "end broken promises": _every(HOUR, "billing.tasks.end_broken_promises"),
+    "back up routers": _every(5 * MINUTE, "network.tasks.back_up_routers"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),

@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     _circuits()
     _pools()
+    _backups()
 
 
 def _circuits() -> None:
@@ -115,6 +116,48 @@ def _pools() -> None:
     )
     op.create_index("ix_router_pools_operator_id", "router_pools", ["operator_id"], unique=False)
     protect("router_pools", "SELECT")
+
+
+def _backups() -> None:
+    op.create_table(
+        "router_backup",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("nas_id", sa.BigInteger(), nullable=False),
+        sa.Column("taken_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("version", sa.String(), server_default="", nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("lines", sa.Integer(), nullable=False),
+        sa.Column("added", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("removed", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["nas_id"], ["nas.id"], name=op.f("fk_router_backup_nas_id_nas"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_router_backup_operator_id_operator")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_router_backup")),
+    )
+    op.create_index(
+        "ix_router_backup_nas_id", "router_backup", ["nas_id", sa.literal_column("taken_at DESC")], unique=False
+    )
+    op.create_index("ix_router_backup_operator_id", "router_backup", ["operator_id"], unique=False)
+    protect("router_backup", "SELECT")
+    op.create_table(
+        "router_backup_state",
+        sa.Column("nas_id", sa.BigInteger(), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cause", sa.String(), server_default="", nullable=False),
+        sa.Column("detail", sa.String(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["nas_id"], ["nas.id"], name=op.f("fk_router_backup_state_nas_id_nas"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["operator_id"], ["operator.id"], name=op.f("fk_router_backup_state_operator_id_operator")
+        ),
+        sa.PrimaryKeyConstraint("nas_id", name=op.f("pk_router_backup_state")),
+    )
+    op.create_index("ix_router_backup_state_operator_id", "router_backup_state", ["operator_id"], unique=False)
+    protect("router_backup_state", "SELECT")
 
 
 def downgrade() -> None:

@@ -1,0 +1,103 @@
+"""What the worker does about routers on a timer. Each task is harmless when called twice, or by two workers."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import structlog
+from celery import shared_task
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from core.clock import utc_now
+from core.crypto import Keyring, SecretUnreadable
+from core.settings import read_settings
+from db.session import make_engine
+
+TASK_LOCK = 7479
+_BACKUPS, _SHAPER = range(2)
+AT_ONCE = 8
+"""Routers that are read side by side: a dead one holds up one of these for its time-out."""
+LONGEST = 240.0
+"""Seconds after which a round begins no more routers; the next round goes on with them."""
+MOST = 2_000
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def _alone(task: int) -> Iterator[Engine | None]:
+    """Yield an engine while no other worker does the same task, else None."""
+    settings = read_settings()
+    assert settings.database_url is not None, "the settings are complete"
+    engine = make_engine(settings.database_url.get_secret_value(), pool_size=AT_ONCE + 1)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as holding:
+            lock = {"lock": TASK_LOCK, "task": task}
+            if not holding.scalar(text("SELECT pg_try_advisory_lock(:lock, :task)"), lock):
+                yield None
+                return
+            try:
+                yield engine
+            finally:
+                holding.execute(text("SELECT pg_advisory_unlock(:lock, :task)"), lock)
+    finally:
+        engine.dispose()
+
+
+@shared_task
+def back_up_routers() -> None:
+    """Read the configuration of every router whose backup is due."""
+    with _alone(_BACKUPS) as engine:
+        if engine is not None:
+            counts = back_up_due(engine, read_settings().keyring)
+            if any(counts.values()):
+                log.info("routers_backed_up", **counts)
+
+
+def back_up_due(engine: Engine, keyring: Keyring, longest: float = LONGEST) -> dict[str, int]:
+    """Do one round and return how many backups were kept, found unchanged, and failed."""
+    from network.backups import due_routers
+
+    deadline = time.monotonic() + longest
+    with Session(engine) as session:
+        due = due_routers(session, utc_now(), MOST)
+    counts = {"kept": 0, "unchanged": 0, "failed": 0}
+    with ThreadPoolExecutor(AT_ONCE, "backup") as threads:
+        for outcome in threads.map(lambda each: _back_up(engine, keyring, each[0], each[1], deadline), due):
+            if outcome:
+                counts[outcome] += 1
+    return counts
+
+
+def _back_up(engine: Engine, keyring: Keyring, operator_id: int, nas_id: int, deadline: float) -> str:
+    """Back up one router; what goes wrong with it is noted and never the others' business."""
+    from network.backups import fetch, keep, note_try, router_access
+    from network.problems import RouterProblem
+
+    if time.monotonic() > deadline:
+        return ""
+    try:
+        with Session(engine) as session:
+            access = router_access(session, keyring, operator_id, nas_id)
+        if access is None:
+            return ""
+        try:
+            version, configuration = fetch(access)
+        except RouterProblem as problem:
+            with Session(engine) as session:
+                note_try(session, operator_id, nas_id, utc_now(), problem)
+                session.commit()
+            return "failed"
+        with Session(engine) as session:
+            now = utc_now()
+            backup = keep(session, keyring, operator_id, nas_id, version, configuration, now)
+            note_try(session, operator_id, nas_id, now)
+            session.commit()
+            return "kept" if backup.taken_at == now else "unchanged"
+    except SecretUnreadable:
+        log.warning("backup_impossible", nas_id=nas_id, why="a sealed secret does not open")
+    except Exception:  # one router must not end the round
+        log.exception("backup_failed", nas_id=nas_id)
+    return "failed"
