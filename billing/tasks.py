@@ -1,5 +1,6 @@
 """Celery tasks of billing: each opens sessions, calls one function for each operator, and commits."""
 
+from dataclasses import asdict
 from functools import cache
 
 import structlog
@@ -7,6 +8,7 @@ from celery import shared_task
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from billing.dunning import DunningResult, run_dunning
 from billing.promises import break_promises
 from billing.rules import rules_of
 from billing.run import billing_operators, run_billing
@@ -43,6 +45,23 @@ def end_broken_promises() -> None:
             session.commit()
             if count:
                 log.info("promises_broken", operator_id=operator_id, count=count)
+
+
+@shared_task
+def climb_ladders() -> None:
+    """Remind, charge late fees and terminate, for every operator that bills and has its ladder on."""
+    keyring = read_settings().keyring
+    sessions = _sessions()
+    with sessions() as session:
+        operators = billing_operators(session)
+    for operator_id in operators:
+        try:
+            done = run_dunning(sessions, keyring, operator_id, utc_now())
+        except OperationalError as failed:
+            log.warning("dunning_interrupted", operator_id=operator_id, error=type(failed.orig).__name__)
+            continue
+        if done != DunningResult():
+            log.info("dunned", operator_id=operator_id, **asdict(done))
 
 
 @cache

@@ -1,0 +1,387 @@
+"""Dunning: carries out an operator's ladder, batch by batch.
+
+Reminders by e-mail go out by themselves; those for a phone, and all that concerns services managed by hand, are put on
+a list for a person. Late fees wait for the next invoice; a service that was cut for not paying so many months ago is
+terminated. The cut-off itself is not here: the decision on the access makes it at its instant (`aaa.cut_off`), and the
+worker writes down the state.
+
+Each batch is one transaction in which a stage is marked and its message written. A pass that is killed leaves whole
+batches, the next one finds the rest; two at once meet at the primary key of `dunning_done`, and one of them goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from aaa.cut_off import CutOffRule
+from billing.charges import late_fee
+from billing.dates import settle_dates
+from billing.invoices import document_number, lock_books
+from billing.ladder import LATE, Step, Words, default_words, due_steps, fill, months_before
+from billing.rules import BillingOff, BillingRules, rules_of
+from billing.run import Sessions
+from billing.store import as_json, rowset
+from core.clock import start_of_day
+from core.crypto import Keyring
+from core.i18n import LANGUAGES, N_, translator
+from core.money import format_money, money_locale
+from crm.notices import EMAIL, Message, deliver
+from crm.services import terminate
+from db.audit import Actor
+from db.models import Charge, DunningDone, DunningSettings, DunningStep, DunningText, Operator, Service
+
+ACTOR = "dunning"
+BATCH = 1000
+OLDEST_FEE = 31
+"""Days after which a late fee that was missed is not charged any more, so switching fees on is not about last year."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """An operator's ladder, read once for a piece of work. `texts` are by step and language."""
+
+    rules: BillingRules
+    cutting: CutOffRule
+    locale: str
+    send_hour: int
+    late_fees: bool
+    terminate_months: int | None
+    steps: tuple[Step, ...]
+    texts: Mapping[tuple[Step, str], Words]
+
+    def words(self, step: Step, language: str) -> Words:
+        return self.texts.get((step, language)) or default_words(step, language)
+
+
+@dataclass(frozen=True, slots=True)
+class DunningResult:
+    """What a pass did."""
+
+    sent: int = 0
+    listed: int = 0
+    late_fees: int = 0
+    terminated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A reminder to one subscriber, ready to be sent. `outcome` is what becomes of it, as `dunning_done` keeps it."""
+
+    invoice_id: int
+    subscriber_id: int
+    step: Step
+    outcome: str
+    address: str = ""
+    language: str = "en"
+    subject: str = ""
+    body: str = ""
+
+
+def cut_off_rule(operator: Operator) -> CutOffRule:
+    """Return when an operator cuts."""
+    return CutOffRule(
+        ZoneInfo(operator.timezone),
+        operator.grace_days,
+        operator.cut_off_hour,
+        frozenset(operator.cut_off_weekdays),
+        operator.holiday_country,
+        operator.holiday_subdivision,
+        frozenset(operator.days_off),
+    )
+
+
+def ladder_of(session: Session, operator_id: int) -> Ladder | None:
+    """Return an operator's ladder, None where it is off. Raises BillingOff."""
+    kept = session.get(DunningSettings, operator_id)
+    if kept is None or not kept.enabled:
+        return None
+    return ladder_as_kept(session, operator_id, kept)
+
+
+def ladder_as_kept(session: Session, operator_id: int, kept: DunningSettings) -> Ladder:
+    """Return an operator's ladder, whether it is on or not. Raises BillingOff."""
+    operator = session.get_one(Operator, operator_id)
+    rows = session.scalars(select(DunningStep).where(DunningStep.operator_id == operator_id))
+    steps = {row.id: Step(row.days, row.channel) for row in rows}
+    written = session.scalars(select(DunningText).where(DunningText.operator_id == operator_id))
+    return Ladder(
+        rules=rules_of(session, operator_id),
+        cutting=cut_off_rule(operator),
+        locale=operator.locale,
+        send_hour=kept.send_hour,
+        late_fees=kept.late_fees,
+        terminate_months=kept.terminate_months,
+        steps=tuple(sorted(steps.values())),
+        texts={(steps[row.step_id], row.language): Words(row.subject, row.body) for row in written},
+    )
+
+
+def run_dunning(
+    sessions: Sessions, keyring: Keyring, operator_id: int, now: datetime, batch: int = BATCH
+) -> DunningResult:
+    """Do all that an operator's ladder has due now, committing batch by batch. May be called again at any time."""
+    with sessions() as session:
+        try:
+            ladder = ladder_of(session, operator_id)
+        except BillingOff:
+            ladder = None
+    if ladder is None:
+        return DunningResult()
+    sent = listed = 0
+    if now.astimezone(ladder.rules.zone).hour >= ladder.send_hour:
+        sent, listed = _remind(sessions, keyring, ladder, now, batch)
+    fees = _charge_late_fees(sessions, ladder, now, batch) if ladder.late_fees else 0
+    return DunningResult(sent, listed, fees, _terminate(sessions, ladder, now))
+
+
+# Reminders.
+
+_OPEN = """
+SELECT i.id, i.subscriber_id, i.prefix, i.number, i.due_on, i.open, i.currency, b.name AS subscriber, b.email, b.phone,
+       b.language, s.name AS service, s.management, s.paid_until, greatest(s.promised_until, s.held_until) AS spared,
+       p.name AS plan, ARRAY(SELECT d.stage FROM dunning_done d WHERE d.invoice_id = i.id) AS done
+FROM invoice i
+JOIN subscriber b ON b.id = i.subscriber_id
+LEFT JOIN service s ON s.id = i.service_id
+LEFT JOIN rate_plan p ON p.id = s.plan_id
+WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.id > :after
+  AND i.due_on BETWEEN :first AND :last
+  AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
+  AND EXISTS (
+      SELECT FROM unnest(CAST(:days AS int[]), CAST(:stages AS text[])) AS t (days, stage)
+      WHERE :today - i.due_on - t.days BETWEEN 0 AND :late
+        AND NOT EXISTS (SELECT FROM dunning_done d WHERE d.invoice_id = i.id AND d.stage = t.stage))
+ORDER BY i.id LIMIT :most
+"""
+
+_MARKED = ("invoice_id", "stage", "operator_id", "subscriber_id", "channel", "outcome", "address", "subject", "body")
+
+
+def reminders(session: Session, ladder: Ladder, today: date, after: int = 0, most: int = BATCH) -> list[Reminder]:
+    """Return the reminders of a day for the next invoices beyond the id `after`, changing nothing."""
+    if not ladder.steps:
+        return []
+    rows = session.execute(
+        text(_OPEN),
+        {
+            "operator_id": ladder.rules.operator_id,
+            "after": after,
+            "today": today,
+            "late": LATE,
+            "most": most,
+            "first": today - timedelta(days=ladder.steps[-1].days + LATE),
+            "last": today - timedelta(days=ladder.steps[0].days),
+            "days": [step.days for step in ladder.steps],
+            "stages": [step.stage for step in ladder.steps],
+        },
+    ).all()
+    found = []
+    for row in rows:
+        due = due_steps(ladder.steps, row.due_on, today, row.done)
+        found += [Reminder(row.id, row.subscriber_id, step, "passed") for step in due.passed]
+        found += [_reminder(ladder, row, step) for step in due.send]
+    return found
+
+
+def _reminder(ladder: Ladder, row: Any, step: Step) -> Reminder:
+    language = (row.language or ladder.locale).replace("-", "_").split("_")[0]
+    language = language if language in LANGUAGES else "en"
+    address = (row.email if step.channel == "email" else row.phone) or ""
+    outcome = "sent" if step.channel == "email" and row.management != "manual" else "listed"
+    if not address:
+        return Reminder(row.id, row.subscriber_id, step, "unreachable", language=language)
+    cut = ladder.cutting.cut_off(row.paid_until or row.due_on, row.spared).astimezone(ladder.rules.zone).date()
+    issuer = dict(ladder.rules.issuer)
+    values = {
+        "name": row.subscriber,
+        "amount": format_money(row.open, row.currency, money_locale(language, row.currency)),
+        "invoice": document_number(row.prefix, row.number),
+        "due_on": format_date(row.due_on, "long", locale=language),
+        "cut_off_on": format_date(cut, "long", locale=language),
+        "service": row.service or "",
+        "plan": row.plan or translator(language)(N_("your service")),
+        "operator": issuer["name"],
+        "phone": issuer["phone"],
+    }
+    words = ladder.words(step, language)
+    subject, body = fill(words.subject, values), fill(words.body, values)
+    return Reminder(row.id, row.subscriber_id, step, outcome, address, language, subject, body)
+
+
+def _remind(sessions: Sessions, keyring: Keyring, ladder: Ladder, now: datetime, batch: int) -> tuple[int, int]:
+    sent = listed = after = 0
+    while True:
+        with sessions() as session:
+            found = reminders(session, ladder, ladder.rules.today(now), after, batch)
+            if not found:
+                return sent, listed
+            after = max(each.invoice_id for each in found)
+            new = _mark(session, ladder.rules.operator_id, found, now)
+            _send(session, keyring, ladder.rules.operator_id, [each for each in new if each.outcome == "sent"])
+            session.commit()
+        sent += sum(each.outcome == "sent" for each in new)
+        listed += sum(each.outcome == "listed" for each in new)
+
+
+def _mark(session: Session, operator_id: int, found: Sequence[Reminder], now: datetime) -> list[Reminder]:
+    """Mark the stages as gone through, and return those that nobody else has marked meanwhile."""
+    rows = [
+        {
+            "invoice_id": each.invoice_id,
+            "stage": each.step.stage,
+            "operator_id": operator_id,
+            "subscriber_id": each.subscriber_id,
+            "channel": each.step.channel,
+            "outcome": each.outcome,
+            "address": each.address,
+            "subject": each.subject,
+            "body": each.body,
+        }
+        for each in found
+    ]
+    names = ", ".join(_MARKED)
+    marked = session.execute(
+        text(
+            f"INSERT INTO dunning_done ({names}, created_at) SELECT {names}, :now"  # noqa: S608 - names of ours
+            f" FROM {rowset(DunningDone, _MARKED)} ORDER BY invoice_id, stage"
+            " ON CONFLICT DO NOTHING RETURNING invoice_id, stage"
+        ),
+        {"rows": as_json(rows), "now": now},
+    )
+    new = {(row.invoice_id, row.stage) for row in marked}
+    return [each for each in found if (each.invoice_id, each.step.stage) in new]
+
+
+def _send(session: Session, keyring: Keyring, operator_id: int, found: Sequence[Reminder]) -> None:
+    messages = [
+        Message("reminder", EMAIL, each.address, each.language, each.subject, each.body) for each in found
+    ]  # fmt: skip
+    written = deliver(session, keyring, operator_id, messages)
+    rows = [
+        {"invoice_id": each.invoice_id, "stage": each.step.stage, "notification_id": notification.id}
+        for each, notification in zip(found, written, strict=True)
+    ]
+    session.execute(
+        text(
+            "UPDATE dunning_done d SET notification_id = r.notification_id"  # noqa: S608 - names of ours
+            f" FROM {rowset(DunningDone, ('invoice_id', 'stage', 'notification_id'))}"
+            " WHERE d.invoice_id = r.invoice_id AND d.stage = r.stage"
+        ),
+        {"rows": as_json(rows)},
+    )
+
+
+# Late fees.
+
+_LATE = """
+SELECT i.id, i.subscriber_id, i.service_id, i.prefix, i.number, i.open, b.language
+FROM invoice i JOIN subscriber b ON b.id = i.subscriber_id LEFT JOIN service s ON s.id = i.service_id
+WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.kind = 'period'
+  AND i.due_on >= :first AND i.due_on < :last AND i.id > :after
+  AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
+  AND NOT EXISTS (SELECT FROM charge c WHERE c.source_invoice_id = i.id AND c.kind = 'late_fee')
+ORDER BY i.id LIMIT :most
+"""
+_FEE = (
+    "operator_id", "subscriber_id", "service_id", "kind", "description", "amount", "starts_on", "source_invoice_id",
+)  # fmt: skip
+
+
+def _charge_late_fees(sessions: Sessions, ladder: Ladder, now: datetime, batch: int) -> int:
+    rules, today = ladder.rules, ladder.rules.today(now)
+    last = today - timedelta(days=rules.late_fee_days)
+    charged = after = 0
+    while True:
+        with sessions() as session:
+            where = {
+                "operator_id": rules.operator_id,
+                "first": last - timedelta(days=OLDEST_FEE),
+                "last": last,
+                "today": today,
+                "after": after,
+                "most": batch,
+            }
+            found = session.execute(text(_LATE), where).all()
+            if not found:
+                return charged
+            lock_books(session, rules.operator_id, [row.subscriber_id for row in found])
+            still = session.execute(text(_LATE), where).all()  # some may have been paid meanwhile
+            after = found[-1].id
+            done = _write_fees(session, ladder, [row for row in still if row.id <= after], today)
+            if done:
+                settle_dates(session, Actor(rules.operator_id, ACTOR), rules, done, today)
+            session.commit()
+            charged += len(done)
+
+
+def _write_fees(session: Session, ladder: Ladder, rows: Sequence[Any], today: date) -> list[int]:
+    """Let the next invoices have the fees; return the subscribers concerned."""
+    fees = []
+    for row in rows:
+        amount = late_fee(row.open, ladder.rules)
+        if amount > 0:
+            say = translator((row.language or ladder.locale).split("_")[0])
+            fees.append(
+                {
+                    "operator_id": ladder.rules.operator_id,
+                    "subscriber_id": row.subscriber_id,
+                    "service_id": row.service_id,
+                    "kind": "late_fee",
+                    "description": say(N_("Late payment of invoice %(number)s"))
+                    % {"number": document_number(row.prefix, row.number)},
+                    "amount": amount,
+                    "starts_on": today,
+                    "source_invoice_id": row.id,
+                }
+            )
+    if not fees:
+        return []
+    names = ", ".join(_FEE)
+    return list(
+        session.scalars(
+            text(
+                f"WITH new AS (INSERT INTO charge ({names}) SELECT {names} FROM {rowset(Charge, _FEE)}"  # noqa: S608
+                " ON CONFLICT DO NOTHING RETURNING operator_id, subscriber_id, source_invoice_id, amount),"
+                " noted AS (INSERT INTO audit_entry (operator_id, actor, action, entity, entity_id, after)"
+                " SELECT operator_id, :actor, 'charge.late_fee', 'invoice', source_invoice_id,"
+                " jsonb_build_object('amount', amount::text) FROM new ORDER BY source_invoice_id)"
+                " SELECT DISTINCT subscriber_id FROM new"
+            ),
+            {"rows": as_json(fees), "actor": ACTOR},
+        )
+    )
+
+
+# The end of a service.
+
+_LONG_OFF = """
+SELECT id FROM service
+WHERE operator_id = :operator_id AND state = 'suspended' AND suspension_cause = 'overdue' AND management = 'automatic'
+  AND suspended_at < :before AND coalesce(greatest(promised_until, held_until), '-infinity') < :today
+ORDER BY id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def _terminate(sessions: Sessions, ladder: Ladder, now: datetime) -> int:
+    if ladder.terminate_months is None:
+        return 0
+    rules, ended = ladder.rules, 0
+    today = rules.today(now)
+    before = start_of_day(months_before(today, ladder.terminate_months) + timedelta(days=1), rules.zone)
+    while True:
+        with sessions() as session:
+            where = {"operator_id": rules.operator_id, "before": before, "today": today}
+            ids = session.scalars(text(_LONG_OFF), where).all()
+            for service_id in ids:
+                service = session.get_one(Service, service_id, populate_existing=True)
+                terminate(session, Actor(rules.operator_id, ACTOR), service, now)
+            session.commit()
+        ended += len(ids)
+        if not ids:
+            return ended
