@@ -29,6 +29,7 @@ from billing.drafts import ServiceFacts, WaitingCharge, draft, plan_price
 from billing.facts import facts_of, waiting_of
 from billing.invoices import apply_credit, issue, issue_charges, lock_books
 from billing.rules import BillingRules
+from billing.store import insert_rows
 from billing.taxes import taxed
 from core.clock import local_date
 from core.money import rounded
@@ -48,6 +49,29 @@ WHERE s.operator_id = :operator_id AND s.id > :after AND s.access_method <> 'vou
             ELSE b.stopped_on IS NOT NULL OR b.plan_id <> s.plan_id END)
 ORDER BY s.id LIMIT :most
 """
+
+_NEW = """
+SELECT s.id, s.subscriber_id
+FROM service s LEFT JOIN service_billing b ON b.service_id = s.id
+WHERE s.operator_id = :operator_id AND s.id > :after AND s.access_method <> 'voucher'
+  AND b.service_id IS NULL AND s.state IN ('active', 'suspended')
+ORDER BY s.id LIMIT :most
+"""
+_STARTS = """
+SELECT s.id, s.subscriber_id, s.plan_id, s.activated_at, s.paid_until
+FROM service s LEFT JOIN service_billing b ON b.service_id = s.id
+WHERE s.operator_id = :operator_id AND s.id = ANY(:ids) AND b.service_id IS NULL
+ORDER BY s.id
+"""
+
+
+def new_services(session: Session, rules: BillingRules, after: int, most: int) -> list[tuple[int, int]]:
+    """Return services (with their subscribers) that have no cycle yet, in the order of their ids.
+
+    They are among the different services; since they cost little each, more of them fit into one transaction.
+    """
+    where = {"operator_id": rules.operator_id, "after": after, "most": most}
+    return [(row.id, row.subscriber_id) for row in session.execute(text(_NEW), where)]
 
 
 def different_services(
@@ -74,8 +98,10 @@ def follow_services(
     lock_books(session, rules.operator_id, [subscriber for _, subscriber in services])
     still = different_services(session, rules, 0, len(services), [service for service, _ in services])
     today = rules.today(now)
+    started = _start(session, rules, [service for service, _ in still], today)
     for service_id, _ in still:
-        _follow(session, actor, rules, service_id, now)
+        if service_id not in started:
+            _follow(session, actor, rules, service_id, now)
     subscribers = {subscriber for _, subscriber in still}
     apply_credit(session, rules, subscribers, today)
     settle_dates(session, actor, rules, subscribers, today)
@@ -90,11 +116,9 @@ def follow_service(session: Session, actor: Actor, rules: BillingRules, service:
 
 def _follow(session: Session, actor: Actor, rules: BillingRules, service_id: int, now: datetime) -> None:
     service = session.get_one(Service, service_id, populate_existing=True)
-    cycle = session.get(ServiceBilling, service_id, populate_existing=True)
+    cycle = session.get_one(ServiceBilling, service_id, populate_existing=True)
     today = rules.today(now)
-    if cycle is None:
-        _start(session, rules, service, today)
-    elif _is_billed(service, rules):
+    if _is_billed(service, rules):
         if cycle.stopped_on is not None:
             _resume(session, rules, service, cycle, today)
         if cycle.plan_id != service.plan_id:
@@ -116,29 +140,38 @@ def _last_day(service: Service, rules: BillingRules, today: date) -> date:
     return today
 
 
-def _start(session: Session, rules: BillingRules, service: Service, today: date) -> None:
-    """Begin a cycle. A service that was there before billing goes on from the day it was paid until."""
-    activated = local_date(service.activated_at, rules.zone) if service.activated_at else today
+def _start(session: Session, rules: BillingRules, services: Sequence[int], today: date) -> set[int]:
+    """Begin the cycles of those services that have none, all at once; return which they are."""
+    found = session.execute(text(_STARTS), {"operator_id": rules.operator_id, "ids": list(services)}).all()
+    rows = []
+    for service in found:
+        activated = local_date(service.activated_at, rules.zone) if service.activated_at else today
+        first, rule = _first_day(rules, activated, service.paid_until)
+        rows.append(
+            {
+                "service_id": service.id,
+                "operator_id": rules.operator_id,
+                "subscriber_id": service.subscriber_id,
+                "plan_id": service.plan_id,
+                "anchor_day": activated.day,
+                "started_on": first,
+                "next_from": first,
+                "next_issue_on": issue_on(period_from(first, rule), rule),
+            }
+        )
+    insert_rows(session, ServiceBilling, rows)
+    return {service.id for service in found}
+
+
+def _first_day(rules: BillingRules, activated: date, paid_until: date | None) -> tuple[date, Cycle]:
+    """Return a service's first billed day and its cycle; one older than billing goes on from its paid day."""
     first = max(activated, rules.starts_on)
-    if activated < rules.starts_on and service.paid_until is not None:
-        first = max(first, service.paid_until)
-    anchor_day = activated.day
-    rule = rules.cycle(anchor_day, first)
+    if activated < rules.starts_on and paid_until is not None:
+        first = max(first, paid_until)
+    rule = rules.cycle(activated.day, first)
     if rules.first_period == "free" and month_start(first, rule.anchor_day) != first:
         first = next_month_start(first, rule.anchor_day)
-    rule = replace(rule, started_on=first)
-    session.add(
-        ServiceBilling(
-            service_id=service.id,
-            operator_id=service.operator_id,
-            subscriber_id=service.subscriber_id,
-            plan_id=service.plan_id,
-            anchor_day=anchor_day,
-            started_on=first,
-            next_from=first,
-            next_issue_on=issue_on(period_from(first, rule), rule),
-        )
-    )
+    return first, replace(rule, started_on=first)
 
 
 def _resume(session: Session, rules: BillingRules, service: Service, cycle: ServiceBilling, today: date) -> None:

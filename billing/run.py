@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from billing.dates import settle_dates
 from billing.drafts import Draft, draft, upcoming
 from billing.facts import facts_of
-from billing.following import different_services, follow_services
+from billing.following import different_services, follow_services, new_services
 from billing.invoices import issue, lock_books
 from billing.rules import BillingOff, BillingRules, rules_of
 from billing.settings import reschedule
@@ -30,12 +30,22 @@ log = structlog.get_logger()
 ACTOR = "billing"
 BATCH = 500
 """Services billed in one transaction; who changes the same operator's money meanwhile waits for that."""
+_STARTED = 1000
+"""Cycles begun in one transaction: they have no documents yet."""
 _FOLLOWED = 100
+"""Services followed in one transaction: a change of plan writes documents one by one."""
 
 _DUE = """
 SELECT b.service_id, b.subscriber_id FROM service_billing b
 WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL AND b.next_issue_on <= :today AND b.service_id > :after
 ORDER BY b.service_id LIMIT :most
+"""
+# The inner query keeps PostgreSQL from reading all that are due for each batch of them.
+_STILL_DUE = """
+SELECT service_id
+FROM (SELECT service_id, stopped_on, next_issue_on FROM service_billing WHERE service_id = ANY(:ids) OFFSET 0) AS batch
+WHERE stopped_on IS NULL AND next_issue_on <= :today
+ORDER BY service_id
 """
 
 
@@ -116,11 +126,22 @@ def _settled_rules(session: Session, operator_id: int) -> str | None:
 
 
 def _follow_all(sessions: Sessions, operator_id: int, now: datetime) -> int:
+    started = _follow_each(sessions, operator_id, now, new_services, _STARTED)
+    return started + _follow_each(sessions, operator_id, now, different_services, _FOLLOWED)
+
+
+def _follow_each(
+    sessions: Sessions,
+    operator_id: int,
+    now: datetime,
+    find: Callable[[Session, BillingRules, int, int], list[tuple[int, int]]],
+    most: int,
+) -> int:
     followed, after = 0, 0
     while True:
         with sessions() as session:
             rules = _rules(session, operator_id)
-            found = different_services(session, rules, after, _FOLLOWED) if rules else []
+            found = find(session, rules, after, most) if rules else []
             if rules is None or not found:
                 return followed
             followed += follow_services(session, Actor(operator_id, ACTOR), rules, found, now)
@@ -164,17 +185,9 @@ def issue_batch(session: Session, rules: BillingRules, now: datetime, after: int
         return Batch(0, 0, 0)
     lock_books(session, rules.operator_id, [row.subscriber_id for row in due])
     # Another run may have billed them while this one waited for the lock.
-    still = set(
-        session.scalars(
-            text(
-                "SELECT service_id FROM service_billing"
-                " WHERE service_id = ANY(:ids) AND stopped_on IS NULL AND next_issue_on <= :today"
-            ),
-            {"ids": [row.service_id for row in due], "today": today},
-        )
-    )
+    still = session.scalars(text(_STILL_DUE), {"ids": [row.service_id for row in due], "today": today}).all()
     issued_on = rules.today(now)
-    facts = facts_of(session, rules, sorted(still), issued_on)
+    facts = facts_of(session, rules, still, issued_on)
     issued = issue(session, rules, [draft(each) for each in facts], issued_on)
     subscribers = [each.subscriber_id for each in facts]
     settle_dates(session, Actor(rules.operator_id, ACTOR), rules, subscribers, issued_on)
