@@ -8,6 +8,7 @@ from billing.rules import rules_of
 from billing.run import Batch, run_billing
 from core.clock import utc_now
 from core.i18n import N_
+from crm import mass_change
 from crm.jobs import JobFunction, RunningJob
 from db.models import ServiceBilling
 
@@ -36,4 +37,4 @@ def issue_invoices(job: RunningJob) -> dict[str, object]:
     return counts
 
 
-JOBS: Mapping[str, JobFunction] = {ISSUE: issue_invoices}
+JOBS: Mapping[str, JobFunction] = {ISSUE: issue_invoices, **mass_change.JOBS}

@@ -179,6 +179,15 @@ def show(
     return abort(404)
 
 
+def filtered(
+    table: Table, query: Select[*tuple[Any, ...]], args: MultiDict[str, str]
+) -> tuple[Select[*tuple[Any, ...]], dict[str, str]]:
+    """Return all that a list's search and filters leave, for who acts on it, and these as they stand in the URL."""
+    g.whole_list = True
+    narrowed, chosen, q = _narrow(table, query, args)
+    return narrowed, {**chosen, "q": q} if q else chosen
+
+
 def page_of(session: Session, table: Table, query: Select[*tuple[Any, ...]], args: MultiDict[str, str]) -> Listing:
     """Return the page of a list that the arguments of a URL ask for. Arguments that make no sense are left out."""
     narrowed, chosen, q = _narrow(table, query, args)

@@ -81,6 +81,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_vpn(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
+    fill_mass_changes(connection, isp, service)
     fill_circuits_and_pools(connection, isp, service)
     fill_billing(connection, isp, subscriber, service)
     fill_documents(connection, isp, subscriber)
@@ -103,6 +104,11 @@ def fill_circuits_and_pools(connection: psycopg.Connection, isp: Isp, service: i
     pool = {"name": "p", "kind": "ipv4", "assignment": "fixed", "network": "10.0.0.0/24", "prefix_length": 32}
     insert(connection, isp, "address_pool", pool)
     insert(connection, isp, "router_pools", {"nas_id": isp.nas_id})
+
+
+def fill_mass_changes(connection: psycopg.Connection, isp: Isp, service: int) -> None:
+    change = insert(connection, isp, "mass_change", {"kind": "restore", "terms": "{}"}, "id")
+    insert(connection, isp, "mass_change_row", {"mass_change_id": change, "service_id": service})
 
 
 def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None:
