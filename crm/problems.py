@@ -25,6 +25,10 @@ class Problem(StrEnum):
     ADDRESS_TAKEN = "address_taken"  # detail: subscriber, subscriber_id
     NOT_A_PREFIX = "not_a_prefix"
     HOST_BITS = "host_bits"  # detail: network
+    NOT_A_NETWORK = "not_a_network"
+    NOT_IN_NETWORK = "not_in_network"  # detail: network
+    WRONG_ORDER = "wrong_order"  # the last is before the first
+    OVERLAPS = "overlaps"  # detail: pool, network
     NOT_A_ROUTE = "not_a_route"
     NOT_AN_EMAIL = "not_an_email"
     NOT_A_CHANNEL = "not_a_channel"  # no URL that apprise understands, or one that acts on this machine
@@ -37,6 +41,7 @@ class Problem(StrEnum):
     UNKNOWN_NAS = "unknown_nas"
     UNKNOWN_CHOICE = "unknown_choice"
     ATTRIBUTE = "attribute"  # detail: what crm.attributes found
+    UNKNOWN_VARIABLE = "unknown_variable"  # of a text that is filled in; detail: variable
     TAKEN = "taken"  # another row of the operator has this value
     TOO_SHORT = "too_short"  # detail: limit
     UNKNOWN_ZONE = "unknown_zone"
