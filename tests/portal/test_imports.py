@@ -305,3 +305,10 @@ def test_importing_needs_the_permission(sign_in):
 )
 def test_the_first_cut_off_is_the_cut_off_day_of_next_month(today, day, expected):
     assert first_cut_off(today, day) == expected
+
+
+def test_who_comes_from_a_routers_page_reads_that_router(browser, isp, router):
+    page = browser.get(f"/imports/new?nas_id={isp.nas_id}").text
+    assert re.search(rf'<select[^>]*id="nas_id"[^>]*>.*?<option selected value="{isp.nas_id}">', page, re.S)
+    ids = re.findall(r'<(?:input|select)[^>]* id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))

@@ -63,8 +63,9 @@ class RouterSource(Form):
 
 
 class FileSource(Form):
-    nas_id = choice(_l("Where these subscribers connect"), numeric=True)
-    tie = BooleanField(_l("Services may connect at this router only"))
+    # The ids tell its fields from those of the form beside it.
+    nas_id = choice(_l("Where these subscribers connect"), numeric=True, id="file_nas_id")
+    tie = BooleanField(_l("Services may connect at this router only"), id="file_tie")
 
 
 @blueprint.get("/new")
@@ -117,7 +118,7 @@ def _first_step(router: RouterSource, file: FileSource) -> str:
 
 
 def _router_form() -> RouterSource:
-    form = RouterSource()
+    form = RouterSource(nas_id=request.args.get("nas_id", type=int))  # who comes from a router's page means that one
     routers = context.db().execute(
         select(Nas.id, Nas.name, RouterState.status)
         .join(Router, Router.nas_id == Nas.id)
