@@ -185,10 +185,12 @@ def _passed(finding: Finding, found: NameExplanation, language: str) -> str | No
     service, say = found.service, translator(language)
     if service is None or finding.rule not in PASSED:
         return None
-    if finding.rule in OF_THE_PACKET and found.replayed is None:
-        return say(N_("No request has come yet, so its password is not known")) if finding.rule == "password" else None
-    cap, decision = service.plan.cap, found.explanation.decision
     has_password = service.access_method in (AccessMethod.PPPOE, AccessMethod.HOTSPOT)
+    if finding.rule in OF_THE_PACKET and found.replayed is None:
+        if finding.rule == "password" and has_password:
+            return say(N_("No request has come yet, so its password is not known"))
+        return None
+    cap, decision = service.plan.cap, found.explanation.decision
     concerns = {
         "password": has_password,
         "operator_active": False,

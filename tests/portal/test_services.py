@@ -222,3 +222,16 @@ def test_another_operators_service_cannot_be_touched(sign_in, system, installati
     for step in ("restore", "pause", "resume", "terminate", "reinstate", "suspend", "password/show"):
         assert post(browser, f"/services/{number}/{step}").status_code == 404, step
     assert stored(system, number).state == "active"
+
+
+def test_a_static_address_is_changed_at_once_and_has_no_password_to_know(sign_in, system, installation, isp, ana):
+    fixed = add_service(
+        system, installation, isp, ana, "azotea", access_method="queue", nas_id=isp.nas_id, framed_ip="10.20.0.9",
+        password=None,
+    )  # fmt: skip
+    browser = sign_in("support")
+    for step in ("suspend", "plan"):
+        text = sign_in("manager").get(f"/services/{fixed}/{step}").text
+        assert "Its queue on the router changes within seconds" in text
+        assert "from its next login" not in text
+    assert "password is not known" not in browser.get(f"/explain/service/{fixed}").text
