@@ -99,6 +99,11 @@ class Difference:
     steps: tuple[Step, ...] = ()
     meant: bool = False
 
+    @property
+    def adopts(self) -> bool:
+        """Whether a queue of the ISP's own people gets our marker."""
+        return self.field is Field.QUEUE and bool(self.wanted and self.found)
+
 
 @dataclass(frozen=True, slots=True)
 class Have:

@@ -172,6 +172,7 @@ async def visit_router(
             if planned is not None:
                 planned(visit.todo)
             await apply(router, visit.todo, visit.applied, each)
+            visit.foreign_queues -= sum(each.adopts for each in visit.applied.done)
     except RouterProblem as problem:
         visit.problem = problem
 

@@ -227,6 +227,7 @@ def test_a_queue_that_was_there_is_adopted(site):
     assert row.fields["name"] == "Ana torre"
     assert row.fields["comment"] == f"casa azul portico:s={ana}"
     assert row.fields["max-limit"] == "5000000/20000000"
+    assert site.isp.fetch("SELECT foreign_queues FROM router_sync WHERE nas_id = %s", nas_id) == [(0,)]
 
 
 def test_what_somebody_changed_on_the_router_is_shown_and_not_undone(site):
