@@ -79,6 +79,32 @@ def is_signed(key: bytes, link: Link) -> bool:
     return hmac.compare_digest(_signature(key, said), link.signature)
 
 
+def is_genuine(session: Session, keyring: Keyring, link: Link) -> bool:
+    """Tell whether a link is one of ours, in a session that is bound to the operator it names."""
+    sealed = session.scalar(select(Letterhead.link_key).where(Letterhead.operator_id == link.operator_id))
+    return sealed is not None and is_signed(keyring.open(KEY_PURPOSE, sealed).encode(), link)
+
+
+def pay_url(
+    session: Session,
+    keyring: Keyring,
+    base_url: str,
+    operator_id: int,
+    *,
+    subscriber_id: int | None = None,
+    invoice_id: int | None = None,
+) -> str:
+    """Return where an invoice, or all that a subscriber owes, is paid without signing in. The caller commits.
+
+    `base_url` is `Settings.public_url`. Raises ValueError unless exactly one of the two is named.
+    """
+    if (subscriber_id is None) == (invoice_id is None):
+        raise ValueError("a link to pay is for an invoice or for a subscriber")
+    purpose = LinkFor.PAY_BALANCE if invoice_id is None else LinkFor.PAY_INVOICE
+    key = link_key(session, keyring, operator_id)
+    return f"{base_url}/pay/{signed(key, purpose, operator_id, invoice_id or subscriber_id or 0)}"
+
+
 def _signature(key: bytes, said: str) -> str:
     digest = hmac.new(key, said.encode(), hashlib.sha256).digest()[:16]
     return base64.b32encode(digest).decode().rstrip("=").lower()

@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     portal_address: Address = Field("127.0.0.1", description="Address that the portal listens on.")
     portal_port: Port = Field(8080, description="TCP port of the portal.")
     portal_threads: int = Field(8, ge=1, le=64, description="Threads of the portal's one process.")
+    portal_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#]+$",
+        description="How people reach the portal from outside, such as https://portal.example.com: what links in"
+        " mails and on documents begin with. Unset: the portal's own address and port.",
+    )
     portal_https: bool = Field(
         False,
         description="Whether people reach the portal by HTTPS (behind a proxy): marks its cookies Secure.",
@@ -121,6 +127,12 @@ class Settings(BaseSettings):
         ge=0,
         le=5,
         description="How many reverse proxies stand before the portal (X-Forwarded-For is believed).",
+    )
+
+    libreqos_dir: Path | None = Field(
+        None,
+        description="Directory that LibreQoS's `network.json` and `ShapedDevices.csv` are written into each minute, in"
+        " a subdirectory for each operator with its short name. Unset: they are not written.",
     )
 
     vpn: Literal["auto", "on", "off"] = Field(
@@ -183,6 +195,9 @@ class Settings(BaseSettings):
         8728,
         description="TCP port of the RouterOS API of the demo's emulated routers, each at its own address.",
     )
+    lab_gateway_port: Port = Field(
+        12111, description="TCP port of the demo's payment providers, where a person pays with a test card."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level logged.")
 
     @property
@@ -193,6 +208,13 @@ class Settings(BaseSettings):
                 "PORTICO_SECRET_KEYS is not set; `portico keys generate` prints a value, or start with `make run`"
             )
         return Keyring.parse(self.secret_keys.get_secret_value())
+
+    @property
+    def public_url(self) -> str:
+        """What links for people outside the portal begin with, without a slash at its end."""
+        host = f"[{self.portal_address}]" if ":" in self.portal_address else self.portal_address
+        host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+        return self.portal_url or f"http://{host}:{self.portal_port}"
 
     @property
     def journal_dir(self) -> Path:

@@ -12,7 +12,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from core.i18n import LANGUAGES
 from core.settings import BadSettings, Settings
 from db.session import Tenancy, make_engine, tenancy_key
-from portal import assets, auth, context, errors, formats, i18n, labels, permissions, radius_words, router_words, staff
+from portal import (
+    assets,
+    auth,
+    context,
+    errors,
+    formats,
+    i18n,
+    labels,
+    pay,
+    permissions,
+    radius_words,
+    router_words,
+    staff,
+)
 from portal.navigation import may_open, navigation
 
 # Styles and scripts come from files of ours alone. Tabler's style sheet holds its small pictures as data: addresses.
@@ -76,6 +89,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     assets.install(app)
     auth.install(app)
     staff.install(app)
+    pay.install(app)
     errors.install(app)
     app.teardown_appcontext(context.close_db)
     app.after_request(_protect)

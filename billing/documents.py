@@ -1,0 +1,406 @@
+"""Documents: what an invoice, a credit note or a receipt shows, and its PDF.
+
+A document says what is stored and computes nothing: an issued invoice keeps the names and addresses of its day, a
+payment keeps what it did. `read_document()` puts that together as plain texts in one language, `pdf_of()` renders it
+once and keeps it. What is kept is known by a hash over everything it shows, so a payment that is voided or a new logo
+makes another one, and nothing has to be thrown away by hand.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import segno
+from babel.dates import format_date
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing.invoices import document_number
+from billing.links import LinkFor, link_key, signed
+from billing.pdf import A4, PAPERS, Paper, render_pdf
+from core.crypto import Keyring
+from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
+from core.money import format_money, money_locale
+from db.models import (
+    BillingSettings,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    InvoiceTax,
+    Letterhead,
+    Operator,
+    Payment,
+    PaymentMethod,
+    RatePlan,
+    RenderedDocument,
+    Service,
+    Subscriber,
+)
+
+KINDS = ("invoice", "credit_note", "receipt")
+LAYOUT = 1
+"""Raised when the templates change what a document looks like: kept PDFs are then made again."""
+CHECKED_BY = {
+    "invoice": LinkFor.CHECK_INVOICE,
+    "credit_note": LinkFor.CHECK_CREDIT_NOTE,
+    "receipt": LinkFor.CHECK_RECEIPT,
+}
+FETCHED_BY = {
+    "invoice": LinkFor.FETCH_INVOICE,
+    "credit_note": LinkFor.FETCH_CREDIT_NOTE,
+    "receipt": LinkFor.FETCH_RECEIPT,
+}
+TITLES = {"invoice": N_("Invoice"), "credit_note": N_("Credit note"), "receipt": N_("Receipt")}
+
+Row: TypeAlias = "tuple[str, str]"
+
+
+class NoDocument(Exception):
+    """The operator has no document of that kind and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line: what it is, the days or the remark under it, and its amount as it is written."""
+
+    text: str
+    note: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """All that one shows, as texts in its language. `stamp` is VOID, PAID … across it; `total` is drawn large."""
+
+    kind: str
+    language: str
+    title: str
+    number: str
+    issuer: tuple[str, ...]
+    facts: tuple[Row, ...]
+    subscriber: tuple[str, ...]
+    items: tuple[Item, ...]
+    sums: tuple[Row, ...]
+    total: Row
+    after: tuple[Row, ...]
+    note: str
+    stamp: str
+    check_url: str
+    logo: str = ""
+    qr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the public may learn of a document that they hold: whether it is genuine and in force."""
+
+    kind: str
+    number: str
+    day: date
+    amount: Decimal
+    currency: str
+    valid: bool
+
+
+def language_for(wanted: str | None, session: Session, operator: Operator, subscriber_id: int) -> str:
+    """Return the language of a document: the one asked for, the subscriber's, or the operator's."""
+    subscriber = session.get(Subscriber, subscriber_id)
+    for language in (wanted, subscriber.language if subscriber else None, operator.locale[:2]):
+        if language in LANGUAGES:
+            return str(language)
+    return DEFAULT_LANGUAGE
+
+
+def read_document(
+    session: Session,
+    keyring: Keyring,
+    operator_id: int,
+    kind: str,
+    subject_id: int,
+    language: str | None,
+    base_url: str,
+) -> Document:
+    """Return what a document shows; `base_url` is where the portal is reached. Raises NoDocument."""
+    row = _row(session, operator_id, kind, subject_id)
+    operator = session.get_one(Operator, operator_id)
+    spoken = language_for(language, session, operator, row.subscriber_id)
+    words = _Words(spoken, row.currency)
+    key = link_key(session, keyring, operator_id)
+    check = f"{base_url.rstrip('/')}/check/{signed(key, CHECKED_BY[kind], operator_id, subject_id)}"
+    settings = session.get(BillingSettings, operator_id)
+    letterhead = session.get(Letterhead, operator_id)
+    if isinstance(row, Invoice):
+        made = _invoice(session, words, row, settings)
+    elif isinstance(row, CreditNote):
+        made = _credit_note(session, words, row)
+    else:
+        made = _receipt(session, words, row, operator, settings)
+    logo = letterhead.logo if letterhead else None
+    return replace(made, check_url=check, logo=_data_url(logo) if logo else "")
+
+
+def pdf_of(
+    session: Session,
+    keyring: Keyring,
+    operator_id: int,
+    kind: str,
+    subject_id: int,
+    base_url: str,
+    *,
+    paper: str = A4.name,
+    language: str | None = None,
+) -> tuple[Document, bytes]:
+    """Return a document and its PDF, made now or kept from before; the caller commits.
+
+    Raises NoDocument, NotRendered.
+    """
+    document = read_document(session, keyring, operator_id, kind, subject_id, language, base_url)
+    fingerprint = _fingerprint(document)
+    key = {"kind": kind, "subject_id": subject_id, "paper": paper, "language": document.language}
+    kept = session.execute(
+        select(RenderedDocument.fingerprint, RenderedDocument.content).filter_by(**key, operator_id=operator_id)
+    ).one_or_none()
+    if kept is not None and kept.fingerprint == fingerprint:
+        return document, kept.content
+    content = render_document(document, PAPERS[paper])
+    values = {"operator_id": operator_id, "fingerprint": fingerprint, "content": content}
+    session.execute(
+        insert(RenderedDocument)
+        .values(**key, **values)
+        .on_conflict_do_update(index_elements=list(key), set_={"fingerprint": fingerprint, "content": content})
+    )
+    return document, content
+
+
+def render_document(document: Document, paper: Paper) -> bytes:
+    """Return the PDF of a document. Raises NotRendered."""
+    template = _templates().get_template(f"{paper.name}.html")
+    code = segno.make(document.check_url, error="m")
+    translate = translator(document.language)
+    html = template.render(document=replace(document, qr=code.png_data_uri(scale=6, border=0)), _=translate)
+    return render_pdf(html, paper, length=_ticket_length(document))
+
+
+def file_name(document: Document) -> str:
+    """Return a name for the file: letters, digits and dashes, whatever the number's prefix holds."""
+    plain = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in document.number)
+    return f"{document.kind.replace('_', '-')}-{plain.strip('-')}.pdf"
+
+
+def standing_of(session: Session, operator_id: int, kind: str, subject_id: int) -> Standing:
+    """Return what whoever holds a document may check of it. Raises NoDocument."""
+    row = _row(session, operator_id, kind, subject_id)
+    number = document_number(row.prefix, row.number)
+    if isinstance(row, Payment):
+        valid = row.voided_at is None
+        return Standing(kind, number, row.paid_on, row.amount, row.currency, valid)
+    valid = not (isinstance(row, Invoice) and row.total > 0 and row.credited == row.total)
+    return Standing(kind, number, row.issued_on, row.total, row.currency, valid)
+
+
+# Below here: what the three kinds show.
+
+
+class _Words:
+    """Texts, days and amounts in the language of a document."""
+
+    def __init__(self, language: str, currency: str) -> None:
+        self.language = language
+        self.text = translator(language)
+        self._currency = currency
+        self._locale = money_locale(language, currency)
+
+    def money(self, amount: Decimal | str) -> str:
+        return format_money(Decimal(amount), self._currency, self._locale)
+
+    def day(self, day: date | str | None) -> str:
+        if day is None:
+            return ""
+        found = date.fromisoformat(day) if isinstance(day, str) else day
+        return format_date(found, "medium", locale=self.language)
+
+    def days(self, first: date | str | None, last: date | str | None) -> str:
+        return f"{self.day(first)} – {self.day(last)}" if first and last else ""
+
+
+def _row(session: Session, operator_id: int, kind: str, subject_id: int) -> Invoice | CreditNote | Payment:
+    row: Invoice | CreditNote | Payment | None = None
+    if kind == "invoice":
+        row = session.get(Invoice, subject_id, populate_existing=True)
+    elif kind == "credit_note":
+        row = session.get(CreditNote, subject_id, populate_existing=True)
+    elif kind == "receipt":
+        row = session.get(Payment, subject_id, populate_existing=True)
+    if row is None or row.operator_id != operator_id:
+        raise NoDocument
+    return row
+
+
+def _invoice(session: Session, words: _Words, invoice: Invoice, settings: BillingSettings | None) -> Document:
+    _ = words.text
+    lines = session.scalars(
+        select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position)
+    )
+    taxes = session.scalars(select(InvoiceTax).where(InvoiceTax.invoice_id == invoice.id).order_by(InvoiceTax.position))
+    items = [Item(line.description, words.days(line.first, line.last), words.money(line.net)) for line in lines]
+    facts = [(_("Date of issue"), words.day(invoice.issued_on)), (_("Due date"), words.day(invoice.due_on))]
+    if invoice.details.get("service"):
+        facts.append((_("Service"), str(invoice.details["service"])))
+    sums = [(_("Net"), words.money(invoice.net))]
+    sums += [(f"{tax.name} {_percent(tax.rate)}", words.money(tax.amount)) for tax in taxes]
+    after = []
+    if invoice.paid:
+        after.append((_("Paid"), words.money(invoice.paid)))
+    if invoice.credited:
+        after.append((_("Credited"), words.money(invoice.credited)))
+    after.append((_("Left to pay"), words.money(invoice.open)))
+    stamp = ""
+    if invoice.total > 0 and invoice.credited == invoice.total:
+        stamp = _("VOID")
+    elif invoice.total > 0 and not invoice.open:
+        stamp = _("PAID")
+    return Document(
+        "invoice", words.language, _(TITLES["invoice"]), document_number(invoice.prefix, invoice.number),
+        _party(_, invoice.details.get("issuer", {})), tuple(facts), _party(_, invoice.details.get("subscriber", {})),
+        tuple(items), tuple(sums), (_("Total"), words.money(invoice.total)), tuple(after),
+        settings.invoice_note if settings else "", stamp, "",
+    )  # fmt: skip
+
+
+def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
+    _ = words.text
+    invoice = session.get_one(Invoice, note.invoice_id)
+    items = [
+        Item(line["description"], words.days(line.get("first"), line.get("last")), words.money(line["net"]))
+        for line in note.lines
+    ]
+    sums = [(_("Net"), words.money(note.net))]
+    sums += [(f"{tax['name']} {_percent(Decimal(tax['rate']))}", words.money(tax["amount"])) for tax in note.taxes]
+    facts = (
+        (_("Date of issue"), words.day(note.issued_on)),
+        (_("For invoice"), document_number(invoice.prefix, invoice.number)),
+        (_("Reason"), note.reason),
+    )
+    return Document(
+        "credit_note", words.language, _(TITLES["credit_note"]), document_number(note.prefix, note.number),
+        _party(_, invoice.details.get("issuer", {})), facts, _party(_, invoice.details.get("subscriber", {})),
+        tuple(items), tuple(sums), (_("Total credited"), words.money(note.total)), (), "", "", "",
+    )  # fmt: skip
+
+
+def _receipt(
+    session: Session, words: _Words, payment: Payment, operator: Operator, settings: BillingSettings | None
+) -> Document:
+    _ = words.text
+    subscriber = session.get_one(Subscriber, payment.subscriber_id)
+    method = session.get_one(PaymentMethod, payment.method_id)
+    effects: Mapping[str, Any] = payment.effects
+    items = [
+        Item(
+            _("Invoice %(number)s") % {"number": part["number"]},
+            "" if part["whole"] else _("in part"),
+            words.money(part["amount"]),
+        )
+        for part in effects.get("paid", ())
+    ]
+    applied = sum((Decimal(part["amount"]) for part in effects.get("paid", ())), Decimal(0))
+    if payment.amount > applied:
+        items.append(Item(_("Credit for the next invoices"), "", words.money(payment.amount - applied)))
+    facts = [(_("Date of payment"), words.day(payment.paid_on)), (_("Paid by"), method.name)]
+    if payment.reference:
+        facts.append((_("Reference"), payment.reference))
+    facts += _services(session, words, effects.get("services", ()))
+    after = []
+    if effects.get("balance") is not None:
+        after.append(_balance(words, Decimal(effects["balance"])))
+    if payment.refunded:
+        after.append((_("Refunded"), words.money(payment.refunded)))
+    issuer = {
+        "name": (settings.legal_name if settings else "") or operator.name,
+        **({name: getattr(settings, name) for name in ("tax_id", "address", "phone", "email")} if settings else {}),
+    }
+    person = {name: getattr(subscriber, name) for name in ("name", "tax_id", "address")}
+    return Document(
+        "receipt", words.language, _(TITLES["receipt"]), document_number(payment.prefix, payment.number),
+        _party(_, issuer), tuple(facts), _party(_, person), tuple(items), (),
+        (_("Amount paid"), words.money(payment.amount)), tuple(after), settings.receipt_note if settings else "",
+        _("VOID") if payment.voided_at is not None else "", "",
+    )  # fmt: skip
+
+
+def _services(session: Session, words: _Words, effects: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return a row for each service: its plan, and the last day that it stays on without another payment."""
+    _ = words.text
+    ids = [each["service_id"] for each in effects]
+    plans = {
+        row.id: row.plan
+        for row in session.execute(
+            select(Service.id, RatePlan.name.label("plan"))
+            .join(RatePlan, RatePlan.id == Service.plan_id)
+            .where(Service.id.in_(ids))
+        )
+    }
+    rows: list[Row] = []
+    for each in effects:
+        rows.append((_("Plan"), f"{plans.get(each['service_id'], '')} ({each['name']})".strip()))
+        if each.get("next_cut_off"):
+            rows.append((_("Next cut-off date"), words.day(each["next_cut_off"])))
+    return rows
+
+
+def _balance(words: _Words, balance: Decimal) -> Row:
+    if balance < 0:
+        return words.text("Credit after this payment"), words.money(-balance)
+    return words.text("Balance after this payment"), words.money(balance)
+
+
+def _party(translate: Any, kept: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the lines of an address: the name first, its tax number said to be one."""
+    lines = [str(kept.get("name") or "")]
+    if kept.get("tax_id"):
+        lines.append(f"{translate('Tax number')}: {kept['tax_id']}")
+    lines += [str(kept[name]) for name in ("address", "phone", "email") if kept.get(name)]
+    return tuple(lines)
+
+
+def _percent(rate: Decimal) -> str:
+    return f"{rate.normalize():f} %"
+
+
+def _ticket_length(document: Document) -> int:
+    """Return the mm of paper that a ticket needs: what is on it, wrapped at the width of the roll."""
+
+    def lines(text: str, width: int) -> int:
+        return sum(max(1, -(-len(part) // width)) for part in text.split("\n")) if text else 0
+
+    count = sum(lines(text, 30) for text in (*document.issuer, *document.subscriber))
+    count += sum(lines(value, 20) + lines(title, 40) for title, value in (*document.facts, *document.after))
+    count += sum(lines(item.text, 22) + lines(item.note, 34) for item in document.items)
+    count += len(document.sums) + lines(document.note, 34)
+    return 72 + (20 if document.logo else 0) + round(count * 3.7)
+
+
+def _fingerprint(document: Document) -> str:
+    said = json.dumps([LAYOUT, asdict(document)], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+@cache
+def _templates() -> Environment:
+    here = Path(__file__).resolve().parent / "templates"
+    return Environment(
+        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )

@@ -1,0 +1,47 @@
+"""The look by the clock at checkouts whose webhook did not come."""
+
+from functools import cache
+
+import structlog
+from celery import shared_task
+from sqlalchemy.orm import Session, sessionmaker
+
+from billing.gateways import ProviderTrouble
+from billing.gateways.checkouts import checkouts_to_look_at, settle
+from billing.rules import BillingOff
+from core.clock import utc_now
+from core.settings import Settings, read_settings
+from crm.problems import Invalid
+from db.models import Checkout
+from db.session import make_engine, make_sessions
+
+log = structlog.get_logger()
+
+
+@shared_task
+def look_after_checkouts() -> None:
+    """Settle what is still open. A provider that does not answer is asked again at the next turn."""
+    look(_sessions(), read_settings())
+
+
+def look(sessions: sessionmaker[Session], settings: Settings) -> int:
+    """Look at checkouts that are due for it and return how many were settled."""
+    settled = 0
+    with sessions() as session:
+        waiting = checkouts_to_look_at(session, utc_now())
+    for checkout_id in waiting:
+        with sessions() as session:
+            try:
+                checkout = settle(session, settings, session.get_one(Checkout, checkout_id), utc_now())
+            except (ProviderTrouble, BillingOff, Invalid) as problem:
+                log.warning("checkout_not_settled", checkout_id=checkout_id, why=type(problem).__name__)
+                continue
+            settled += checkout.state == "paid"
+    return settled
+
+
+@cache
+def _sessions() -> sessionmaker[Session]:
+    settings = read_settings()
+    assert settings.database_url is not None
+    return make_sessions(make_engine(settings.database_url.get_secret_value()))

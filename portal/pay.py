@@ -1,0 +1,297 @@
+"""Pages that people open by a signed link, without an account: pay, check a document, fetch it. And the webhooks.
+
+A link names its operator, so the request's session is bound to that operator before anything is looked up, and the
+signature is checked before anything is shown. Whoever checks a document learns its number, day and amount and whether
+it is in force, which is what they hold in their hands, and no more.
+"""
+
+from datetime import date
+from decimal import Decimal
+
+import structlog
+from babel.dates import format_date
+from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.documents import (
+    CHECKED_BY,
+    FETCHED_BY,
+    TITLES,
+    NoDocument,
+    file_name,
+    pdf_of,
+    standing_of,
+)
+from billing.gateways import BadSignature, ProviderTrouble
+from billing.gateways.accounts import TITLES as PROVIDERS
+from billing.gateways.accounts import active_accounts
+from billing.gateways.checkouts import Due, due_of_invoice, due_of_subscriber, hear, settle, start_checkout
+from billing.invoices import document_number
+from billing.links import Link, LinkFor, is_genuine, link_key, read_link, signed
+from billing.pdf import A4, PAPERS, NotRendered
+from billing.rules import BillingOff, billing_is_on
+from core.i18n import LANGUAGES
+from core.money import format_money, money_locale
+from crm.problems import Invalid
+from db.models import Checkout, Gateway, Invoice, Operator, Payment, Subscriber
+from portal import context
+from portal.auth import limiter
+from portal.i18n import LANGUAGE_COOKIE, reader_language
+from portal.permissions import public
+
+log = structlog.get_logger()
+blueprint = Blueprint("pay", __name__)
+LARGEST_WEBHOOK = 256 * 1024
+_PAYING = (LinkFor.PAY_INVOICE, LinkFor.PAY_BALANCE)
+
+
+def _link_text() -> str:
+    """What attempts are counted by: a whole village may come from one address, and links cannot be guessed."""
+    return str((request.view_args or {}).get("text", ""))
+
+
+@blueprint.get("/pay/<text>")
+@public
+@limiter.limit("60 per minute", key_func=_link_text)
+def page(text: str) -> ResponseReturnValue:
+    link, session, operator = _opened(text, _PAYING)
+    return _pay_page(session, operator, link, text)
+
+
+@blueprint.post("/pay/<text>/with/<kind>")
+@public
+@limiter.limit("20 per minute", key_func=_link_text)
+def begin(text: str, kind: str) -> ResponseReturnValue:
+    """Begin a checkout, and lead to where it is paid."""
+    link, session, operator = _opened(text, _PAYING)
+    gateway = session.scalar(
+        select(Gateway).where(Gateway.operator_id == operator.id, Gateway.kind == kind, Gateway.active)
+    )
+    if gateway is None:
+        abort(404)
+    back = f"{context.portal().settings.public_url}{url_for('.back', text=text, reference='')}"
+    try:
+        description = f"{operator.name}: {_what(session, link)}"
+        checkout = start_checkout(
+            session, context.portal().settings, gateway, _due(session, link), description, back, context.now()
+        )
+    except ProviderTrouble as trouble:
+        log.warning("checkout_not_begun", operator_id=operator.id, provider=kind, trouble=trouble.trouble)
+        session.rollback()
+        return _pay_page(session, operator, link, text, trouble=PROVIDERS[kind]), 503
+    except (Invalid, BillingOff):
+        session.rollback()
+        return redirect(url_for(".page", text=text))
+    # A page and not a redirect: the policy of our pages lets forms lead to us alone.
+    return render_template("pay/leaving.html", operator=operator, url=checkout.url, provider=PROVIDERS[kind])
+
+
+@blueprint.get("/pay/<text>/back/", defaults={"reference": ""})
+@blueprint.get("/pay/<text>/back/<reference>")
+@public
+@limiter.limit("60 per minute", key_func=_link_text)
+def back(text: str, reference: str) -> ResponseReturnValue:
+    """Where the provider leads the browser back to: look whether it is paid, in case its webhook is still under way."""
+    link, session, operator = _opened(text, _PAYING)
+    due = _due(session, link)
+    checkout = session.scalar(
+        select(Checkout).where(
+            Checkout.operator_id == operator.id,
+            Checkout.reference == reference,
+            Checkout.subscriber_id == due.subscriber_id,
+        )
+    )
+    if checkout is None:
+        return redirect(url_for(".page", text=text))
+    try:
+        checkout = settle(session, context.portal().settings, checkout, context.now())
+    except (ProviderTrouble, Invalid, BillingOff) as problem:
+        session.rollback()
+        log.warning("checkout_not_settled", checkout_id=checkout.id, why=type(problem).__name__)
+    payment = session.get(Payment, checkout.payment_id) if checkout.payment_id is not None else None
+    receipt_url = None
+    services = []
+    if payment is not None:
+        receipt_url = _link_url(session, "pay.document", FETCHED_BY["receipt"], operator.id, payment.id)
+        services = [(each["name"], _day(each["next_cut_off"])) for each in payment.effects.get("services", ())]
+        session.commit()
+    return render_template(
+        "pay/back.html",
+        operator=operator,
+        checkout=checkout,
+        amount=_money(checkout.amount, checkout.currency),
+        receipt=document_number(payment.prefix, payment.number) if payment else None,
+        receipt_url=receipt_url,
+        services=services,
+        text=text,
+    )
+
+
+@blueprint.get("/check/<text>")
+@public
+@limiter.limit("60 per minute", key_func=_link_text)
+def check(text: str) -> ResponseReturnValue:
+    """Say whether a document that somebody holds is genuine and in force."""
+    kinds = {purpose: kind for kind, purpose in CHECKED_BY.items()}
+    link, session, operator = _opened(text, tuple(kinds))
+    try:
+        standing = standing_of(session, operator.id, kinds[link.purpose], link.subject_id)
+    except NoDocument:
+        abort(404)
+    return render_template(
+        "pay/check.html",
+        operator=operator,
+        standing=standing,
+        title=_(TITLES[standing.kind]),
+        day=_day(standing.day),
+        amount=_money(standing.amount, standing.currency),
+    )
+
+
+@blueprint.get("/documents/<text>.pdf")
+@public
+@limiter.limit("20 per minute", key_func=_link_text)
+def document(text: str) -> ResponseReturnValue:
+    """The PDF of a document that was sent by e-mail."""
+    kinds = {purpose: kind for kind, purpose in FETCHED_BY.items()}
+    link, session, operator = _opened(text, tuple(kinds))
+    paper = request.args.get("paper", A4.name)
+    try:
+        made, content = pdf_of(
+            session,
+            context.keyring(),
+            operator.id,
+            kinds[link.purpose],
+            link.subject_id,
+            context.portal().settings.public_url,
+            paper=paper if paper in PAPERS else A4.name,
+            language=request.args.get("language"),
+        )
+    except NoDocument:
+        abort(404)
+    except NotRendered:
+        log.exception("not_rendered", operator_id=operator.id)
+        abort(503)
+    session.commit()
+    return pdf_response(content, file_name(made), download="download" in request.args)
+
+
+def pdf_response(content: bytes, name: str, *, download: bool) -> Response:
+    """Return a PDF to be shown by the browser, or kept as a file."""
+    response = Response(content, mimetype="application/pdf")
+    response.headers["Content-Disposition"] = f'{"attachment" if download else "inline"}; filename="{name}"'
+    return response
+
+
+@blueprint.post("/webhooks/<kind>/<int:operator_id>")
+@public
+def webhook(kind: str, operator_id: int) -> ResponseReturnValue:
+    """What a provider tells. 4xx: not from it. 5xx: it shall tell it again."""
+    if kind not in PROVIDERS or (request.content_length or 0) > LARGEST_WEBHOOK:
+        abort(404)
+    session = context.open_for(operator_id)
+    gateway = session.scalar(select(Gateway).where(Gateway.operator_id == operator_id, Gateway.kind == kind))
+    if gateway is None:
+        abort(404)
+    settings, query = context.portal().settings, request.args.to_dict()
+    try:
+        outcome = hear(session, settings, gateway, dict(request.headers), query, request.get_data(), context.now())
+    except BadSignature:
+        log.warning("webhook_not_signed", operator_id=operator_id, provider=kind, address=request.remote_addr)
+        return {"error": "signature"}, 400
+    except (ProviderTrouble, Invalid, BillingOff) as problem:
+        session.rollback()
+        log.warning("webhook_not_settled", operator_id=operator_id, provider=kind, why=type(problem).__name__)
+        return {"error": "try again"}, 503
+    return {"outcome": outcome}
+
+
+# Below here: what the pages are made of.
+
+
+def _opened(text: str, purposes: tuple[LinkFor, ...]) -> tuple[Link, Session, Operator]:
+    """Return a link that is genuine, with a session of its operator; 404 for any other."""
+    link = read_link(text)
+    if link is None or link.purpose not in purposes:
+        abort(404)
+    person = context.signed_in_staff()
+    if person is not None and person.operator_id != link.operator_id:
+        # The request's session acts for the operator of who is signed in; this page is another's.
+        context.close_db()
+        g.staff = None
+    session = context.open_for(link.operator_id)
+    if not is_genuine(session, context.keyring(), link):
+        abort(404)
+    operator = session.get(Operator, link.operator_id)
+    if operator is None:
+        abort(404)
+    return link, session, operator
+
+
+def _due(session: Session, link: Link) -> Due:
+    found = due_of_invoice if link.purpose is LinkFor.PAY_INVOICE else due_of_subscriber
+    due = found(session, link.operator_id, link.subject_id)
+    if due is None:
+        abort(404)
+    return due
+
+
+def _what(session: Session, link: Link) -> str:
+    if link.purpose is LinkFor.PAY_BALANCE:
+        return str(_("all that is open"))
+    invoice = session.get_one(Invoice, link.subject_id)
+    return str(_("invoice %(number)s", number=document_number(invoice.prefix, invoice.number)))
+
+
+def _pay_page(session: Session, operator: Operator, link: Link, text: str, trouble: str = "") -> str:
+    due = _due(session, link)
+    subscriber = session.get_one(Subscriber, due.subscriber_id)
+    if subscriber.language in LANGUAGES and LANGUAGE_COOKIE not in request.cookies:
+        g.language = subscriber.language
+    invoices = session.scalars(
+        select(Invoice)
+        .where(Invoice.subscriber_id == subscriber.id, Invoice.open > 0)
+        .order_by(Invoice.due_on, Invoice.id)
+        .limit(50)
+    ).all()
+    if link.purpose is LinkFor.PAY_INVOICE:
+        invoices = [invoice for invoice in invoices if invoice.id == link.subject_id]
+    shown = [
+        (document_number(one.prefix, one.number), _day(one.due_on), _money(one.open, one.currency)) for one in invoices
+    ]
+    accounts = active_accounts(session, operator.id) if billing_is_on(session, operator.id) else []
+    return render_template(
+        "pay/page.html",
+        operator=operator,
+        subscriber=subscriber,
+        invoices=shown,
+        amount=_money(due.amount, operator.currency),
+        open=due.amount > 0,
+        providers=[(account.kind, PROVIDERS[account.kind]) for account in accounts],
+        trouble=trouble,
+        text=text,
+    )
+
+
+def _link_url(session: Session, endpoint: str, purpose: LinkFor, operator_id: int, subject_id: int) -> str:
+    key = link_key(session, context.keyring(), operator_id)
+    return url_for(endpoint, text=signed(key, purpose, operator_id, subject_id))
+
+
+def _money(amount: Decimal, currency: str) -> str:
+    return format_money(amount, currency, money_locale(reader_language(), currency))
+
+
+def _day(day: date | str | None) -> str:
+    if day is None:
+        return ""
+    found = date.fromisoformat(day) if isinstance(day, str) else day
+    return str(format_date(found, "medium", locale=reader_language()))
+
+
+def install(app: Flask) -> None:
+    app.register_blueprint(blueprint)
+    app.extensions["csrf"].exempt(webhook)

@@ -1,0 +1,259 @@
+"""Paying online by a signed link: from the link to the restored service, and everything that goes wrong between."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from billing.gateways.tasks import look
+from billing.links import LinkFor, link_key, signed
+from core.settings import Settings
+from db.models import Checkout, GatewayEvent, Payment, PaymentMethod
+from db.session import make_sessions
+from lab.gateways import REFUSED_CARD, Providers, Sale
+from tests.portal.billing_isp import bill, billed_line, cut_off, pay, service_of, start_billing
+from tests.portal.conftest import Isp, make_isp
+from tests.portal.online import enter_accounts, listening, pay_path, providers_of
+
+KINDS = ("stripe", "mercadopago")
+
+
+@pytest.fixture(scope="module")
+def installation(new_installation: Callable[[], Settings]) -> Settings:
+    """An installation of the demo: accounts with emulated providers are good there alone."""
+    return new_installation().model_copy(update={"demo": True})
+
+
+@pytest.fixture(scope="module")
+def address(app: Flask, installation: Settings) -> Iterator[str]:
+    with listening(app, installation) as url:
+        yield url
+
+
+@dataclass
+class Line:
+    """A subscriber who was cut for owing 300, and the providers that they may pay with."""
+
+    system: Engine
+    settings: Settings
+    isp: Isp
+    providers: Providers
+    address: str
+    subscriber_id: int
+    service_id: int
+    path: str
+
+    def begin(self, kind: str, browser: requests.Session | None = None) -> Sale:
+        """Open the link, press the button, and return the provider's checkout."""
+        browser = browser or requests.Session()
+        page = browser.get(self.address + self.path, timeout=10)
+        assert page.status_code == 200, page.text
+        token = page.text.split('name="csrf_token" value="')[1].split('"')[0]
+        answer = browser.post(f"{self.address}{self.path}/with/{kind}", data={"csrf_token": token}, timeout=20)
+        assert answer.status_code == 200, answer.text
+        url = re.search(r'http-equiv="refresh" content="0; url=([^"]+)"', answer.text)
+        assert url is not None, answer.text
+        return self.providers.sales[url[1].rsplit("/", 1)[1]]
+
+    def payments(self) -> list[Payment]:
+        with Session(self.system) as session:
+            query = select(Payment).where(Payment.subscriber_id == self.subscriber_id).order_by(Payment.id)
+            return list(session.scalars(query))
+
+    def checkout(self, sale: Sale) -> Checkout:
+        with Session(self.system) as session:
+            return session.scalars(select(Checkout).where(Checkout.reference == sale.reference)).one()
+
+    def state(self) -> str:
+        return service_of(self.system, self.service_id).state
+
+
+@pytest.fixture
+def line(system: Engine, installation: Settings, isp: Isp, address: str) -> Iterator[Line]:
+    start_billing(system, isp)
+    subscriber_id, service_id = billed_line(system, installation, isp, "Ana Peña", 3)
+    bill(system, isp)
+    cut_off(system, isp, service_id)
+    enter_accounts(system, installation, isp)
+    path = pay_path(system, installation, isp, subscriber_id=subscriber_id)
+    with providers_of(isp, installation) as providers:
+        yield Line(system, installation, isp, providers, address, subscriber_id, service_id, path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_card_pays_what_is_owed_and_brings_the_service_back(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.pay(sale.id)
+    (payment,) = line.payments()
+    assert (payment.amount, payment.external_id, line.providers.told) == (Decimal(300), sale.payments[0]["id"], [200])
+    assert line.state() == "active"
+    page = requests.get(sale.back_url, headers={"Accept-Language": "es"}, timeout=20)
+    assert payment.prefix + str(payment.number) in page.text or str(payment.number) in page.text
+    receipt = re.search(r'href="(/documents/fr-[^"]+\.pdf)"', page.text)
+    assert receipt is not None, page.text
+    assert requests.get(line.address + receipt[1], timeout=20).content.startswith(b"%PDF-")
+    assert "http-equiv" not in requests.get(line.address + line.path, timeout=10).text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_webhook_told_five_times_at_once_registers_one_payment(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    tellers = [threading.Thread(target=line.providers.tell, args=(sale,)) for _number in range(5)]
+    for teller in tellers:
+        teller.start()
+    requests.get(sale.back_url, timeout=20)  # and the browser comes back in the same moment
+    for teller in tellers:
+        teller.join(20)
+    assert line.providers.told == [200] * 5
+    assert len(line.payments()) == 1
+    with Session(line.system) as session:
+        told = session.scalars(select(GatewayEvent).where(GatewayEvent.operator_id == line.isp.operator_id)).all()
+    assert [event.times for event in told] == [5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_double_click_leads_to_one_checkout(line: Line, kind: str) -> None:
+    browser = requests.Session()
+    assert line.begin(kind, browser) is line.begin(kind, browser)
+    assert len(line.providers.sales) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_webhook_that_is_not_signed_by_the_provider_changes_nothing(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    assert line.providers.tell(sale, signed_with="somebody else") == 400
+    assert line.payments() == []
+    assert line.checkout(sale).state == "open"
+
+
+def test_an_old_webhook_of_stripe_is_refused(line: Line) -> None:
+    sale = line.begin("stripe")
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    assert line.providers.tell(sale, at=1_700_000_000) == 400
+
+
+@pytest.mark.parametrize(("fault", "value"), [("short", 100), ("pays_in", "USD")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_amount_or_currency_is_left_to_a_person(line: Line, kind: str, fault: str, value: object) -> None:
+    sale = line.begin(kind)
+    setattr(line.providers, fault, value)
+    line.providers.pay(sale.id)
+    assert line.checkout(sale).state == "mismatch"
+    assert line.payments() == []
+    assert line.state() == "suspended"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_a_declined_card_another_one_pays(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.pay(sale.id, REFUSED_CARD)
+    assert line.payments() == []
+    line.providers.pay(sale.id)
+    line.providers.tell(sale, event_id="late")
+    assert len(line.payments()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_webhook_that_never_came_is_made_up_for(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    with Session(line.system) as session:
+        session.execute(
+            Checkout.__table__.update()
+            .where(Checkout.reference == sale.reference)
+            .values(created_at=func.now() - func.make_interval(0, 0, 0, 0, 0, 10))
+        )
+        session.commit()
+    assert look(make_sessions(line.system), line.settings) == 1
+    assert line.state() == "active"
+    assert look(make_sessions(line.system), line.settings) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_provider_that_is_out_of_order_is_told_as_such_and_asked_again(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    line.providers.answers = 500
+    assert line.providers.tell(sale) == 503
+    assert line.payments() == []
+    line.providers.answers = None
+    assert line.providers.tell(sale) == 200
+    assert len(line.payments()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_provider_that_does_not_know_the_key_is_no_page_of_errors(line: Line, kind: str) -> None:
+    line.providers.accounts[kind].key = "another"
+    browser = requests.Session()
+    token = browser.get(line.address + line.path, timeout=10).text.split('name="csrf_token" value="')[1].split('"')[0]
+    answer = browser.post(f"{line.address}{line.path}/with/{kind}", data={"csrf_token": token}, timeout=20)
+    assert answer.status_code == 503
+    assert "cannot be reached" in answer.text
+    assert "sk_test_lab" not in answer.text
+
+
+def test_paid_at_the_counter_meanwhile_the_money_becomes_credit(line: Line) -> None:
+    sale = line.begin("stripe")
+    with Session(line.system) as session:
+        cash_id = session.scalars(
+            select(PaymentMethod.id).where(
+                PaymentMethod.operator_id == line.isp.operator_id, PaymentMethod.name == "Cash"
+            )
+        ).one()
+    pay(line.system, line.isp, line.subscriber_id, cash_id, "300")
+    line.providers.pay(sale.id)
+    assert [payment.unapplied for payment in line.payments()] == [Decimal(0), Decimal(300)]
+
+
+def test_a_link_that_was_altered_opens_nothing(line: Line) -> None:
+    purpose, operator, number, signature = line.path.removeprefix("/pay/").split("-")
+    other = f"/pay/{purpose}-{operator}-{int(number) + 1}-{signature}"
+    foreign = f"/pay/{purpose}-{int(operator) + 1}-{number}-{signature}"
+    check = f"/check/vr-{operator}-{number}-{signature}"
+    for path in (other, foreign, check, f"/documents/fr-{operator}-{number}-{signature}.pdf", "/pay/nonsense"):
+        assert requests.get(line.address + path, timeout=10).status_code == 404
+
+
+def test_a_receipt_is_checked_by_whoever_holds_it_and_says_when_it_is_void(line: Line) -> None:
+    line.providers.pay(line.begin("stripe").id)
+    (payment,) = line.payments()
+    with Session(line.system) as session:
+        key = link_key(session, line.settings.keyring, line.isp.operator_id)
+    url = f"{line.address}/check/{signed(key, LinkFor.CHECK_RECEIPT, line.isp.operator_id, payment.id)}"
+    page = requests.get(url, timeout=10).text
+    assert "genuine" in page
+    assert "Ana" not in page
+    with Session(line.system) as session:
+        session.execute(
+            Payment.__table__.update()
+            .where(Payment.id == payment.id)
+            .values(voided_at=func.now(), void_reason="bounced", unapplied=0)
+        )
+        session.commit()
+    assert "it is void" in requests.get(url, timeout=10).text
+
+
+def test_an_operator_never_settles_the_checkout_of_another(line: Line, system: Engine, installation: Settings) -> None:
+    sale = line.begin("stripe")
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    other = make_isp(system, installation)
+    start_billing(system, other)
+    enter_accounts(system, installation, other)
+    line.providers.accounts["stripe"].webhook_url = f"{line.address}/webhooks/stripe/{other.operator_id}"
+    assert line.providers.tell(sale) == 200
+    assert line.payments() == []
