@@ -24,11 +24,11 @@ from billing.charges import (
     redeem_coupon,
 )
 from billing.ledger import balance_of
-from billing.preview import NOTHING, Proposal, next_invoices
+from billing.preview import NOTHING, next_invoices
 from billing.promises import cancel_promise, promise, promises_left
 from billing.statement import statement
 from crm.problems import Invalid, WrongState
-from db.models import Charge, Discount, RatePlan, Service, ServiceBilling, Subscriber
+from db.models import Charge, Discount, Service, ServiceBilling, Subscriber
 from portal import context, forms
 from portal.errors import problem_text, put_on_form, wrong_state_text
 from portal.fields import Option
@@ -37,6 +37,7 @@ from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.staff.billing import base
 from portal.staff.billing.base import amount_of
+from portal.staff.billing.proposals import ProposalForm
 from portal.staff.subscribers import find, live_sessions, services_of
 
 blueprint = Blueprint("statement", __name__, url_prefix="/subscribers/<int:subscriber_id>/billing")
@@ -274,29 +275,6 @@ def end_promise(subscriber_id: int, service_id: int) -> ResponseReturnValue:
 
 
 # The next invoices.
-
-
-class ProposalForm(Form):
-    plan_id = forms.choice(_l("With the plan"), numeric=True)
-    months = forms.whole_number(_l("Paid for so many months at once"))
-    cut_off_day = forms.whole_number(_l("With the cut-off day"))
-
-    class Meta(Form.Meta):
-        csrf = False
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(formdata=request.args, **kwargs)
-        plans = context.db().scalars(select(RatePlan).where(~RatePlan.archived).order_by(RatePlan.name))
-        self.plan_id.choices = [("", _("As it is")), *((str(plan.id), plan.name) for plan in plans)]
-
-    def proposal(self) -> Proposal:
-        """Return what is proposed; what is out of range is left as it is."""
-        months, day = self.months.data, self.cut_off_day.data
-        return Proposal(
-            plan_id=self.plan_id.data,
-            months=months if months is not None and 1 <= months <= 12 else None,
-            cut_off_day=day if day is not None and 1 <= day <= 31 else None,
-        )
 
 
 @blueprint.get("/services/<int:service_id>/next")
