@@ -35,6 +35,7 @@
     var results = document.getElementById("search-results");
     if (results && !event.target.closest(".portal-search")) results.replaceChildren();
 
+    if (event.target.closest("[data-print]")) window.print();
     if (event.target.closest("[data-switch-theme]")) {
       var theme = root.dataset.bsTheme === "dark" ? "light" : "dark";
       root.dataset.bsTheme = theme;
@@ -138,6 +139,7 @@
       hooks: { draw: [drawLevels] },
       axes: [
         { stroke: text, grid: grid, ticks: grid, values: [
+          [2419200, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
           [86400, "{DD}.{MM}.", null, null, null, null, null, null, 1],
           [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
           [60, "{HH}:{mm}", null, null, null, null, null, null, 1] ] },

@@ -1,0 +1,260 @@
+"""Cash desks: a cashier's own, open from the first coin to the count, and the report of each day's.
+
+The report of a desk is a page that prints as it stands: what was in it, what came and went, what was counted.
+"""
+
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import func, select
+
+from billing.desks import close_desk, desk_sums, move_cash, open_desk, open_desk_of
+from crm.problems import Invalid
+from db.models import CashDesk, CashMovement, Collector, Payment, PaymentMethod, Refund, Staff, Subscriber
+from portal import context, forms
+from portal.errors import put_on_form
+from portal.forms import Form
+from portal.labels import choices
+from portal.messages import done, refuse, warn
+from portal.permissions import Permission, requires
+from portal.staff.billing import base
+from portal.staff.billing.base import amount_of
+from portal.tables import Column, Filter, Table, show
+
+blueprint = Blueprint("desk", __name__, url_prefix="/desk")
+blueprint.record_once(base.install)
+
+
+class OpenForm(Form):
+    opening = forms.text(_l("What is in the till now"))
+
+
+class MoveForm(Form):
+    kind = forms.choice(_l("What happens"))
+    amount = forms.text(_l("Amount"))
+    collector_id = forms.choice(_l("Collector"), numeric=True)
+    description = forms.text(_l("Note"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kind.choices = choices("cash_kind")
+        collectors = context.db().scalars(select(Collector).where(Collector.active).order_by(Collector.name))
+        self.collector_id.choices = [("", "–"), *((str(one.id), one.name) for one in collectors)]
+
+
+class CloseForm(Form):
+    counted = forms.text(_l("What was counted"))
+    note = forms.text(_l("Note"))
+
+
+MOVE, CLOSE = "move-", "close-"
+"""Both forms stand on one page, so their fields have names of their own."""
+
+
+@blueprint.get("/")
+@requires(Permission.DESK)
+def index() -> ResponseReturnValue:
+    return _page()
+
+
+@blueprint.post("/open")
+@requires(Permission.DESK)
+def open_now() -> ResponseReturnValue:
+    session, form = context.db(), OpenForm()
+    opening = amount_of(form, "opening", zero=True)
+    if opening is not None:
+        try:
+            open_desk(session, context.actor(), base.rules(), opening, context.now())
+        except Invalid as invalid:
+            session.rollback()
+            put_on_form(form, invalid)
+        else:
+            session.commit()
+            done(_("Your cash desk is open. Cash that you register goes into it."))
+            return redirect(url_for(".index"))
+    return _page(open_form=form), 422
+
+
+@blueprint.post("/move")
+@requires(Permission.DESK)
+def move() -> ResponseReturnValue:
+    """Take cash to the bank, spend it, or take it from a collector."""
+    session, form = context.db(), MoveForm(prefix=MOVE)
+    desk = _own()
+    readable = form.validate()
+    amount = amount_of(form)
+    if desk is None:
+        refuse(_("Your cash desk is closed. Open it before you take cash."))
+        return redirect(url_for(".index"))
+    if readable and amount is not None:
+        collector = session.get(Collector, form.collector_id.data) if form.collector_id.data else None
+        if form.kind.data != "handover":
+            collector = None
+        try:
+            move_cash(
+                session, context.actor(), base.rules(), desk, form.kind.data, amount, form.description.data or "",
+                context.now(), collector,
+            )  # fmt: skip
+        except Invalid as invalid:
+            session.rollback()
+            put_on_form(form, invalid)
+        else:
+            session.commit()
+            done(_("Booked."))
+            return redirect(url_for(".index"))
+    return _page(move_form=form), 422
+
+
+@blueprint.post("/close")
+@requires(Permission.DESK)
+def close() -> ResponseReturnValue:
+    """Close the desk with what was counted; the report follows."""
+    session, form = context.db(), CloseForm(prefix=CLOSE)
+    desk = _own()
+    if desk is None:
+        refuse(_("Your cash desk is closed already."))
+        return redirect(url_for(".index"))
+    counted = amount_of(form, "counted", zero=True)
+    if counted is not None:
+        desk_id = desk.id
+        try:
+            difference = close_desk(
+                session, context.actor(), base.rules(), desk, counted, form.note.data or "", context.now()
+            )
+        except Invalid as invalid:
+            session.rollback()
+            put_on_form(form, invalid)
+        else:
+            session.commit()
+            if difference:
+                warn(_("Closed with a difference. It is booked, and stands on the report."))
+            else:
+                done(_("Closed. It came out even."))
+            return redirect(url_for(".report", desk_id=desk_id))
+    return _page(close_form=form), 422
+
+
+def _own() -> CashDesk | None:
+    return open_desk_of(context.db(), context.staff().id)
+
+
+def _page(
+    open_form: OpenForm | None = None, move_form: MoveForm | None = None, close_form: CloseForm | None = None
+) -> str:
+    session = context.db()
+    base.rules()
+    desk = _own()
+    last = select(CashDesk).where(CashDesk.staff_id == context.staff().id, CashDesk.closed_at.is_not(None))
+    return render_template(
+        "staff/billing/desk.html",
+        desk=desk,
+        sums=desk_sums(session, desk) if desk else None,
+        lines=_lines(desk) if desk else [],
+        open_form=open_form or OpenForm(formdata=None),
+        move_form=move_form or MoveForm(formdata=None, prefix=MOVE),
+        close_form=close_form or CloseForm(formdata=None, prefix=CLOSE),
+        last=list(session.scalars(last.order_by(CashDesk.opened_at.desc()).limit(5))),
+    )
+
+
+# Reports of desks.
+
+
+TABLE = Table(
+    name="cash-desks",
+    columns=(
+        Column("opened", _l("Opened"), lambda row: row.CashDesk.opened_at, CashDesk.opened_at),
+        Column("closed", _l("Closed"), lambda row: row.CashDesk.closed_at, wide=True),
+        Column("cashier", _l("Cashier"), lambda row: row.cashier),
+        Column("opening", _l("Opening"), lambda row: row.CashDesk.opening, numeric=True, wide=True),
+        Column("expected", _l("Expected"), lambda row: row.CashDesk.expected, numeric=True),
+        Column("counted", _l("Counted"), lambda row: row.CashDesk.counted, numeric=True),
+        Column(
+            "difference",
+            _l("Difference"),
+            lambda row: None if row.CashDesk.counted is None else row.CashDesk.counted - row.CashDesk.expected,
+            numeric=True,
+        ),
+    ),
+    order="-opened",
+    tie=CashDesk.id,
+    filters=(
+        Filter(
+            "state",
+            _l("Any state"),
+            lambda: choices("desk_state"),
+            lambda value: CashDesk.closed_at.is_(None) if value == "open" else CashDesk.closed_at.is_not(None),
+        ),
+    ),
+)
+
+
+@blueprint.get("/all")
+@requires(Permission.BILLING_REPORTS)
+def every() -> ResponseReturnValue:
+    """Everybody's desks."""
+    query = select(CashDesk, Staff.name.label("cashier")).join(Staff, Staff.id == CashDesk.staff_id)
+    return show(context.db(), TABLE, query, "staff/billing/desks.html")
+
+
+@blueprint.get("/<int:desk_id>")
+@requires(Permission.DESK)
+def report(desk_id: int) -> ResponseReturnValue:
+    session = context.db()
+    desk = session.get(CashDesk, desk_id) or abort(404)
+    if desk.staff_id != context.staff().id and not context.may(Permission.BILLING_REPORTS):
+        abort(403)
+    by_method = session.execute(
+        select(PaymentMethod.name, func.count().label("count"), func.sum(Payment.amount).label("amount"))
+        .join(PaymentMethod, PaymentMethod.id == Payment.method_id)
+        .where(Payment.desk_id == desk.id, Payment.voided_at.is_(None))
+        .group_by(PaymentMethod.name)
+        .order_by(PaymentMethod.name)
+    )
+    return render_template(
+        "staff/billing/desk_report.html",
+        desk=desk,
+        cashier=session.get_one(Staff, desk.staff_id),
+        sums=desk_sums(session, desk),
+        lines=_lines(desk),
+        by_method=list(by_method),
+    )
+
+
+def _lines(desk: CashDesk) -> list[dict[str, Any]]:
+    """Return what went through a desk, oldest first: `at`, `kind`, `what`, `amount`, `payment_id`, `voided`."""
+    session = context.db()
+    payments = session.execute(
+        select(Payment, Subscriber.name)
+        .join(Subscriber, Subscriber.id == Payment.subscriber_id)
+        .where(Payment.desk_id == desk.id)
+    )
+    lines: list[dict[str, Any]] = [
+        {
+            "at": payment.created_at, "kind": _("Receipt %(number)s", number=base.number_of(payment)), "what": name,
+            "amount": payment.amount, "payment_id": payment.id, "voided": payment.voided_at is not None,
+        }
+        for payment, name in payments
+    ]  # fmt: skip
+    refunds = session.execute(
+        select(Refund, Payment).join(Payment, Payment.id == Refund.payment_id).where(Refund.desk_id == desk.id)
+    )
+    lines += [
+        {
+            "at": refund.created_at, "kind": _("Refund of %(number)s", number=base.number_of(payment)),
+            "what": refund.reason, "amount": -refund.amount, "payment_id": payment.id, "voided": False,
+        }
+        for refund, payment in refunds
+    ]  # fmt: skip
+    kinds = dict(choices("cash_kind"))
+    lines += [
+        {
+            "at": row.created_at, "kind": kinds[row.kind], "what": row.description, "amount": row.amount,
+            "payment_id": None, "voided": False,
+        }
+        for row in session.scalars(select(CashMovement).where(CashMovement.desk_id == desk.id))
+    ]  # fmt: skip
+    return sorted(lines, key=lambda line: line["at"])
