@@ -167,11 +167,15 @@ def show(
     wanted = request.args.get("format")
     if wanted is None:
         return render_template(template, listing=page_of(session, table, query, request.args), **values)
-    if not context.may(Permission.EXPORT):
-        abort(403)
     g.whole_list = True
     narrowed, _chosen, _q = _narrow(table, query, request.args)
-    rows = _all_rows(session, _ordered(table, narrowed, request.args.get("sort", ""))[1])
+    return exported(table, _all_rows(session, _ordered(table, narrowed, request.args.get("sort", ""))[1]), wanted)
+
+
+def exported(table: Table, rows: Iterable[Any], wanted: str) -> ResponseReturnValue:
+    """Return rows as a file, for who may export: `wanted` is csv or xlsx."""
+    if not context.may(Permission.EXPORT):
+        abort(403)
     if wanted == "csv":
         return _csv(table, rows)
     if wanted == "xlsx":

@@ -80,7 +80,7 @@ def make_isp(system: Engine, installation: Settings) -> Isp:
         nas = Nas(
             operator_id=operator.id,
             name="tower-1",
-            address=f"10.99.{number}.1",
+            address=f"10.{100 + number // 200}.{number % 200}.1",
             secret=installation.keyring.seal("nas.secret", "testing123"),
         )
         session.add_all([plan, nas])
