@@ -48,6 +48,8 @@ class Problem(StrEnum):
     UNKNOWN_ROLE = "unknown_role"
     NOT_THE_SAME = "not_the_same"
     NOT_A_SLUG = "not_a_slug"
+    NOT_A_CODE = "not_a_code"  # of a coupon
+    ONE_OF_BOTH = "one_of_both"
     NOT_A_KEY = "not_a_key"  # WireGuard's
     WRONG_PASSWORD = "wrong_password"  # noqa: S105
     AMOUNT_MISSING = "amount_missing"

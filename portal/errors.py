@@ -56,6 +56,8 @@ TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
     Problem.UNKNOWN_ROLE: N_("This is not a role."),
     Problem.NOT_THE_SAME: N_("The two are not the same. Type the new password twice."),
+    Problem.NOT_A_CODE: N_("Three to 32 letters, digits and dashes are needed, such as SUMMER-27."),
+    Problem.ONE_OF_BOTH: N_("Enter a percentage or an amount, one of the two."),
     Problem.NOT_A_KEY: N_("This is not a WireGuard key. It has 44 characters and ends with =."),
     Problem.NOT_A_SLUG: N_("Small letters, digits and dashes are needed here, such as valle-net."),
     Problem.PASSWORD_AGAIN: N_(

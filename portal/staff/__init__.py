@@ -31,6 +31,7 @@ AREAS = (
     "billing.desk",
     "billing.collectors",
     "billing.settings",
+    "dunning",
     "auth_events",
     "enforcement",
     "addresses",
