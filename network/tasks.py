@@ -4,15 +4,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 from celery import shared_task
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from core.settings import read_settings
+from db.models import Operator
 from db.session import make_engine
 
 TASK_LOCK = 7479
@@ -69,6 +71,34 @@ def back_up_due(engine: Engine, keyring: Keyring, longest: float = LONGEST) -> d
             if outcome:
                 counts[outcome] += 1
     return counts
+
+
+@shared_task
+def write_shaper_files() -> None:
+    """Write LibreQoS's files of every operator, where the settings say into which directory."""
+    settings = read_settings()
+    if settings.libreqos_dir is None:
+        return
+    with _alone(_SHAPER) as engine:
+        if engine is not None:
+            for slug, names in write_all_shaper_files(engine, settings.libreqos_dir).items():
+                log.info("shaper_files_written", operator=slug, names=names)
+
+
+def write_all_shaper_files(engine: Engine, directory: Path) -> dict[str, list[str]]:
+    """Return what was written for each operator that had a change. One that fails is no other's business."""
+    from network.shaper import files, write_files
+
+    written = {}
+    with Session(engine) as session:
+        operators = session.execute(select(Operator.id, Operator.slug)).all()
+        for operator_id, slug in operators:
+            try:
+                if names := write_files(directory / slug, files(session, operator_id)):
+                    written[slug] = names
+            except OSError as problem:
+                log.warning("shaper_files_not_written", operator=slug, error=problem.strerror)
+    return written
 
 
 def _back_up(engine: Engine, keyring: Keyring, operator_id: int, nas_id: int, deadline: float) -> str:

@@ -19,6 +19,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "end broken promises": _every(HOUR, "billing.tasks.end_broken_promises"),
     "back up routers": _every(5 * MINUTE, "network.tasks.back_up_routers"),
     "climb the ladders": _every(5 * MINUTE, "billing.tasks.climb_ladders"),
+    "write LibreQoS's files": _every(MINUTE, "network.tasks.write_shaper_files"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),
