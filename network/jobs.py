@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from crm.jobs import JobFunction
-from network import backups, circuit_test, shadow
+from network import backups, circuit_test, pools, shadow
 from network.importing import jobs as importing
 from network.provisioning import jobs as provisioning
 
@@ -12,6 +12,8 @@ JOBS: Mapping[str, JobFunction] = {
     importing.WRITE: importing.write_batch,
     importing.UNDO: importing.undo_batch,
     circuit_test.TEST: circuit_test.run_circuit_test,
+    pools.LOOK: pools.look_at_pools,
+    pools.WRITE: pools.write_pools,
     shadow.LOOK: shadow.run_look,
     shadow.TAKE_OVER: shadow.run_take_over,
     shadow.GIVE_BACK: shadow.run_give_back,
