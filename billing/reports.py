@@ -73,7 +73,7 @@ class MonthRow:
 
 @dataclass(frozen=True, slots=True)
 class OddService:
-    """A service whose state is not what its money says."""
+    """A service whose state is not what its money says; `price` is of a month, `owed` what its invoices have open."""
 
     service_id: int
     name: str
@@ -82,6 +82,8 @@ class OddService:
     state: str
     cause: str | None
     paid_until: date | None
+    price: Decimal
+    owed: Decimal
 
 
 _AGING = """
@@ -173,19 +175,25 @@ FROM invoice WHERE operator_id = :operator_id AND due_on BETWEEN :first AND :las
 
 _PAID_BUT_OFF = """
 SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.state, s.suspension_cause AS cause,
-       s.paid_until
+       s.paid_until, coalesce(y.price, p.price) AS price,
+       (SELECT coalesce(sum(i.open), 0) FROM invoice i
+        WHERE i.service_id = s.id AND i.paid + i.credited < i.total) AS owed
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
+JOIN rate_plan p ON p.id = s.plan_id
 WHERE s.operator_id = :operator_id AND s.state = 'suspended' AND s.suspension_cause = 'overdue'
-  AND (s.paid_until IS NULL OR s.paid_until + :grace >= :today OR s.promised_until >= :today)
+  AND (s.paid_until IS NULL OR greatest(s.paid_until + :grace, s.promised_until, s.held_until) >= :today)
 ORDER BY s.id LIMIT :most
 """
 
 _UNPAID_BUT_ON = """
 SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.state, s.suspension_cause AS cause,
-       s.paid_until
+       s.paid_until, coalesce(y.price, p.price) AS price,
+       (SELECT coalesce(sum(i.open), 0) FROM invoice i
+        WHERE i.service_id = s.id AND i.paid + i.credited < i.total) AS owed
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
+JOIN rate_plan p ON p.id = s.plan_id
 WHERE s.operator_id = :operator_id AND s.state = 'active' AND s.management = 'automatic'
-  AND s.paid_until + :grace < :today AND (s.promised_until IS NULL OR s.promised_until < :today)
+  AND greatest(s.paid_until + :grace, s.promised_until, s.held_until) < :today
 ORDER BY s.id LIMIT :most
 """
 
@@ -231,17 +239,23 @@ def expected_and_collected(session: Session, operator_id: int, first: date, last
 
 
 def paid_but_off(
-    session: Session, operator_id: int, today: date, grace_days: int, most: int = 1000
+    session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000
 ) -> list[OddService]:
-    """Return services that are suspended for being overdue and are not overdue: none when all is well."""
-    return _odd(session, _PAID_BUT_OFF, operator_id, today, grace_days, most)
+    """Return services that are suspended for being overdue and are not overdue: none when all is well.
+
+    `day` is the first that counts as paid: `CutOffRule.first_day_on()`.
+    """
+    return _odd(session, _PAID_BUT_OFF, operator_id, day, grace_days, most)
 
 
 def unpaid_but_on(
-    session: Session, operator_id: int, today: date, grace_days: int, most: int = 1000
+    session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000
 ) -> list[OddService]:
-    """Return services that are overdue and active: none when all is well, but for the minute after midnight."""
-    return _odd(session, _UNPAID_BUT_ON, operator_id, today, grace_days, most)
+    """Return services that are overdue and active: none when all is well, but for the minute after a cut-off.
+
+    `day` is the first that counts as paid: `CutOffRule.first_day_on()`.
+    """
+    return _odd(session, _UNPAID_BUT_ON, operator_id, day, grace_days, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +294,6 @@ def journal(
     return [JournalLine(**row._asdict()) for row in session.execute(text(_JOURNAL), where)]
 
 
-def _odd(session: Session, query: str, operator_id: int, today: date, grace_days: int, most: int) -> list[OddService]:
-    where = {"operator_id": operator_id, "today": today, "grace": grace_days, "most": most}
+def _odd(session: Session, query: str, operator_id: int, day: date, grace_days: int, most: int) -> list[OddService]:
+    where = {"operator_id": operator_id, "today": day, "grace": grace_days, "most": most}
     return [OddService(**row._asdict()) for row in session.execute(text(query), where)]

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from billing.dunning import DunningResult, run_dunning
+from billing.dunning_lists import alert
 from billing.promises import break_promises
 from billing.rules import rules_of
 from billing.run import billing_operators, run_billing
@@ -60,6 +61,9 @@ def climb_ladders() -> None:
         except OperationalError as failed:
             log.warning("dunning_interrupted", operator_id=operator_id, error=type(failed.orig).__name__)
             continue
+        with sessions() as session:
+            alert(session, keyring, operator_id, utc_now())
+            session.commit()
         if done != DunningResult():
             log.info("dunned", operator_id=operator_id, **asdict(done))
 
