@@ -33,6 +33,7 @@ TABS = (
     Tab("provisioning.router", N_("Queues"), "adjustments-horizontal"),
     Tab("imports.new_page", N_("Import"), "file-import"),
     Tab("vpn.router", N_("VPN and script"), "shield-lock"),
+    Tab("pools.router", N_("Pools"), "address-book"),
     Tab("backups.router", N_("Backups"), "archive"),
 )
 

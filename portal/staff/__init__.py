@@ -20,6 +20,7 @@ AREAS = (
     "backups",
     "vpn",
     "circuit",
+    "pools",
     "explain",
     "imports",
     "shadow",
