@@ -37,6 +37,7 @@ from db.session import make_engine
 from network.access import PASSWORD_PURPOSE
 from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
+from stack.demo_billing import bill_demo
 
 SLUG = "demo"
 ZONE = ZoneInfo("America/Mexico_City")
@@ -234,6 +235,8 @@ def seed(settings: Settings) -> Demo:
                 operator = _make_operator(session, settings, keyring, utc_now())
             _register_routers(session, operator.id, settings, keyring)
             logins = _logins(session, operator.id, settings)
+            session.flush()
+            bill_demo(session, operator.id, utc_now())
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
             at = f"{new_router_address(settings)}:{settings.lab_api_port}"

@@ -3,9 +3,12 @@ import tomllib
 import psycopg
 import pytest
 from argon2 import PasswordHasher
+from sqlalchemy.orm import Session
 
+from billing.ledger import broken_entries, discrepancies
 from core.settings import Settings
 from db.models import ROLES
+from db.session import make_engine
 from lab.scenario import read_scenario
 from stack.demo import LINES, STRANGERS, Demo, seed
 from stack.explanation import explanation_text
@@ -86,3 +89,28 @@ def test_the_command_line_explains_in_both_languages(installation, demo):
     assert "✓ Registered: Juan Pablo Itzá Canul" in english
     accepted = explanation_text(installation, "demo", "4C-5E-0C-1A-2B-01", "en")
     assert "4c:5e:0c:1a:2b:01: Would be accepted with ↓ 20 Mbit/s ↑ 6 Mbit/s" in accepted
+
+
+def test_the_demo_has_books_that_balance_and_somebody_who_owes(installation, demo, system_dsn):
+    with psycopg.connect(system_dsn) as connection:
+        operator_id = connection.execute("SELECT id FROM operator WHERE slug = 'demo'").fetchone()[0]
+        owing = connection.execute(
+            "SELECT DISTINCT s.name FROM invoice i JOIN service s ON s.id = i.service_id"
+            " WHERE i.operator_id = %s AND i.open > 0 AND i.due_on < current_date", (operator_id,)
+        ).fetchall()  # fmt: skip
+        lost = connection.execute(
+            "SELECT name FROM service WHERE operator_id = %s AND state = 'active' AND management = 'automatic'"
+            " AND paid_until < current_date - 2", (operator_id,)
+        ).fetchall()  # fmt: skip
+        payments = connection.execute(
+            "SELECT count(*), count(DISTINCT method_id), count(collector_id) FROM payment WHERE operator_id = %s",
+            (operator_id,),
+        ).fetchone()
+    assert {"jp.itza", "arturo.benitez"} <= {name for (name,) in owing}
+    assert lost == []  # nobody is cut by the demo's own books
+    assert payments[0] >= 14
+    assert payments[1:] == (4, 2)
+    engine = make_engine(system_dsn)
+    with Session(engine) as session:
+        assert (broken_entries(session, operator_id), discrepancies(session, operator_id)) == ([], [])
+    engine.dispose()
