@@ -17,7 +17,7 @@ from billing.cycles import Cycle, Timing, issue_on, period_from
 from billing.drafts import Draft, DraftLine, WaitingCharge, tax_sums, waiting_line
 from billing.ledger import Entry, Posting, post
 from billing.rules import BillingRules
-from billing.store import as_json, draw_ids, insert_rows, rowset
+from billing.store import as_json, draw_ids, insert_rows, insert_together, rowset
 from db.models import Charge, Discount, Invoice, InvoiceLine, InvoiceTax, ServiceBilling, ServicePeriod
 
 _DAY = timedelta(days=1)
@@ -98,9 +98,7 @@ def issue(session: Session, rules: BillingRules, drafts: Sequence[Draft], today:
             number += 1
         if draft.period is not None:
             periods.append(_period_row(rules.operator_id, draft, invoice_id))
-    insert_rows(session, Invoice, invoices)
-    insert_rows(session, InvoiceLine, lines)
-    insert_rows(session, InvoiceTax, taxes)
+    insert_together(session, (Invoice, invoices), (InvoiceLine, lines), (InvoiceTax, taxes))
     insert_rows(session, ServicePeriod, periods)
     post(session, rules.operator_id, entries)
     _take_charges(session, charges)

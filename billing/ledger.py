@@ -19,7 +19,7 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from billing.store import draw_ids, insert_rows
+from billing.store import draw_ids, insert_together
 from db.models import LedgerEntry, LedgerLine
 
 
@@ -49,39 +49,32 @@ def post(session: Session, operator_id: int, entries: Sequence[Entry]) -> None:
     """Book entries. One that moves nothing is left out; PostgreSQL refuses the commit of one that does not balance."""
     moving = [entry for entry in entries if any(posting.amount for posting in entry.postings)]
     ids = draw_ids(session, LedgerEntry, len(moving))
-    insert_rows(
-        session,
-        LedgerEntry,
-        [
-            {
-                "id": number,
-                "operator_id": operator_id,
-                "booked_on": entry.booked_on,
-                "kind": entry.kind,
-                "source": entry.source,
-                "source_id": entry.source_id,
-                "currency": entry.currency,
-                "reason": entry.reason,
-            }
-            for number, entry in zip(ids, moving, strict=True)
-        ],
-    )
-    insert_rows(
-        session,
-        LedgerLine,
-        [
-            {
-                "entry_id": number,
-                "position": position,
-                "operator_id": operator_id,
-                "account": posting.account,
-                "subscriber_id": posting.subscriber_id,
-                "amount": posting.amount,
-            }
-            for number, entry in zip(ids, moving, strict=True)
-            for position, posting in enumerate((each for each in entry.postings if each.amount), 1)
-        ],
-    )
+    entered = [
+        {
+            "id": number,
+            "operator_id": operator_id,
+            "booked_on": entry.booked_on,
+            "kind": entry.kind,
+            "source": entry.source,
+            "source_id": entry.source_id,
+            "currency": entry.currency,
+            "reason": entry.reason,
+        }
+        for number, entry in zip(ids, moving, strict=True)
+    ]
+    lines = [
+        {
+            "entry_id": number,
+            "position": position,
+            "operator_id": operator_id,
+            "account": posting.account,
+            "subscriber_id": posting.subscriber_id,
+            "amount": posting.amount,
+        }
+        for number, entry in zip(ids, moving, strict=True)
+        for position, posting in enumerate((each for each in entry.postings if each.amount), 1)
+    ]
+    insert_together(session, (LedgerEntry, entered), (LedgerLine, lines))
 
 
 def broken_entries(session: Session, operator_id: int, limit: int = 20) -> list[int]:

@@ -76,7 +76,7 @@ class InvoiceLine(Tenanted, Base):
 
     invoice_id: Mapped[BigInt] = mapped_column(ForeignKey("invoice.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    operator_id: Mapped[BigInt]  # the invoice's; a trigger compares them
     kind: Mapped[str]
     description: Mapped[str]
     plan_id: Mapped[BigInt | None]
@@ -94,7 +94,7 @@ class InvoiceTax(Tenanted, Base):
 
     invoice_id: Mapped[BigInt] = mapped_column(ForeignKey("invoice.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    operator_id: Mapped[BigInt]  # the invoice's; a trigger compares them
     name: Mapped[str]
     rate: Mapped[Percent]
     base: Mapped[Amount]

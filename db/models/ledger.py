@@ -79,7 +79,7 @@ class LedgerLine(Tenanted, Base):
 
     entry_id: Mapped[BigInt] = mapped_column(ForeignKey("ledger_entry.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    operator_id: Mapped[BigInt]  # the entry's; a trigger compares them
     account: Mapped[str]
     subscriber_id: Mapped[BigInt | None]
     amount: Mapped[Amount]

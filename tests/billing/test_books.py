@@ -92,16 +92,76 @@ def test_an_entry_without_lines_is_refused_at_the_commit(system_dsn, operator_id
             connection.commit()
 
 
-def test_lines_that_are_not_the_sum_of_their_invoice_are_refused_at_the_commit(system_dsn, operator_id):
+_INVOICE = (
+    "INSERT INTO invoice (operator_id, subscriber_id, kind, prefix, number, issued_on, due_on, currency, net, tax,"
+    " total) SELECT operator_id, id, 'charges', 'X', 9, '2027-01-05', '2027-01-05', 'MXN', 5, 1, 6"
+    " FROM subscriber WHERE operator_id = %(operator)s RETURNING id, operator_id"
+)
+_LINE = "INSERT INTO invoice_line (invoice_id, position, operator_id, kind, description, net, tax, total)"
+_TAX = "INSERT INTO invoice_tax (invoice_id, position, operator_id, name, rate, base, amount)"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param("SELECT 1", id="nothing"),
+        pytest.param(f"{_LINE} SELECT id, 1, operator_id, 'one_off', 'x', 5, 1, 6 FROM made", id="no tax"),
+        pytest.param(f"{_TAX} SELECT id, 1, operator_id, 'IVA', 20, 5, 1 FROM made", id="no line"),
+        pytest.param(
+            f"lines AS ({_LINE} SELECT id, 1, operator_id, 'one_off', 'x', 4, 1, 5 FROM made)"
+            f" {_TAX} SELECT id, 1, operator_id, 'IVA', 20, 5, 1 FROM made",
+            id="another sum",
+        ),
+    ],
+)
+def test_an_invoice_without_the_lines_and_taxes_of_its_sum_is_refused(system_dsn, operator_id, parts):
+    comma = "," if parts.startswith("lines") else ""
+    with psycopg.connect(system_dsn) as connection, pytest.raises(psycopg.errors.CheckViolation, match="not its sum"):
+        connection.execute(f"WITH made AS ({_INVOICE}){comma} {parts}", {"operator": operator_id})
+
+
+@pytest.mark.parametrize("late", [_LINE, _TAX])
+def test_a_whole_invoice_takes_no_further_line_in_its_own_transaction(system_dsn, operator_id, late):
+    line = f"{_LINE} SELECT id, %(position)s, operator_id, 'one_off', 'x', 5, 1, 6 FROM"
+    tax = f"{_TAX} SELECT id, %(position)s, operator_id, 'IVA', 20, 5, 1 FROM"
     with psycopg.connect(system_dsn) as connection:
-        connection.execute(
-            "INSERT INTO invoice (operator_id, subscriber_id, kind, prefix, number, issued_on, due_on, currency, net,"
-            " tax, total) SELECT operator_id, id, 'charges', 'X', 9, '2027-01-05', '2027-01-05', 'MXN', 5, 0, 5"
-            " FROM subscriber WHERE operator_id = %s",
-            (operator_id,),
-        )
+        where = {"operator": operator_id, "position": 1}
+        connection.execute(f"WITH made AS ({_INVOICE}), lines AS ({line} made) {tax} made", where)
+        again = line if late == _LINE else tax
         with pytest.raises(psycopg.errors.CheckViolation, match="not its sum"):
-            connection.commit()
+            connection.execute(f"{again} invoice WHERE prefix = 'X'", {"position": 2})
+        connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param(
+            "WITH made AS (INSERT INTO ledger_entry (operator_id, booked_on, kind, source, source_id, currency)"
+            " VALUES (%(operator)s, '2027-01-05', 'x', 'x', 1, 'MXN') RETURNING id)"
+            " INSERT INTO ledger_line (entry_id, position, operator_id, account, amount)"
+            " SELECT id, 1, %(other)s, 'cash', 5 FROM made",
+            id="ledger",
+        ),
+        pytest.param(
+            f"WITH made AS ({_INVOICE}), taxes AS ({_TAX} SELECT id, 1, operator_id, 'IVA', 20, 5, 1 FROM made)"
+            f" {_LINE} SELECT id, 1, %(other)s, 'one_off', 'x', 5, 1, 6 FROM made",
+            id="invoice",
+        ),
+        pytest.param(
+            f"WITH made AS ({_INVOICE}), lines AS"
+            f" ({_LINE} SELECT id, 1, operator_id, 'one_off', 'x', 5, 1, 6 FROM made)"
+            f" {_TAX} SELECT id, 1, %(other)s, 'IVA', 20, 5, 1 FROM made",
+            id="tax",
+        ),
+    ],
+)
+def test_a_line_is_of_the_operator_whose_document_it_is_on(system_dsn, operator_id, statement):
+    with psycopg.connect(system_dsn) as connection:
+        other = connection.execute("INSERT INTO operator (slug, name) VALUES ('o', 'O') RETURNING id").fetchone()[0]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="another operator"):
+            connection.execute(statement, {"operator": operator_id, "other": other})
+        connection.rollback()
 
 
 def test_number_and_hash_of_an_entry_are_nobodys_to_choose(system_dsn, operator_id):

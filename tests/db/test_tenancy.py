@@ -79,6 +79,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
     fill_routers(connection, isp, service)
     fill_vpn(connection, isp)
+    fill_router_logins(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
     fill_mass_changes(connection, isp, service)
@@ -109,6 +110,12 @@ def fill_circuits_and_pools(connection: psycopg.Connection, isp: Isp, service: i
 def fill_mass_changes(connection: psycopg.Connection, isp: Isp, service: int) -> None:
     change = insert(connection, isp, "mass_change", {"kind": "restore", "terms": "{}"}, "id")
     insert(connection, isp, "mass_change_row", {"mass_change_id": change, "service_id": service})
+
+
+def fill_router_logins(connection: psycopg.Connection, isp: Isp) -> None:
+    staff = connection.execute("SELECT min(id) FROM staff WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    insert(connection, isp, "router_login", {"staff_id": staff, "name": "ana", "password": b"sealed"})
+    insert(connection, isp, "router_group", {"role": "technical", "router_group": "read"})
 
 
 def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None:
@@ -193,18 +200,15 @@ def fill_billing(connection: psycopg.Connection, isp: Isp, subscriber: int, serv
         },
     )  # fmt: skip
     sums = {"currency": "USD", "net": 1, "tax": 0, "total": 1}
-    invoice = insert(
-        connection, isp, "invoice",
-        {
-            "subscriber_id": subscriber, "kind": "charges", "prefix": "", "number": 1, "issued_on": "2027-01-01",
-            "due_on": "2027-01-01", **sums,
-        },
-        "id",
-    )  # fmt: skip
-    line = {"invoice_id": invoice, "position": 1, "kind": "charge", "description": "x", "net": 1, "tax": 0, "total": 1}
-    insert(connection, isp, "invoice_line", line)
-    tax = {"invoice_id": invoice, "position": 1, "name": "VAT", "rate": 0, "base": 1, "amount": 0}
-    insert(connection, isp, "invoice_tax", tax)
+    invoice = connection.execute(
+        "WITH made AS (INSERT INTO invoice (operator_id, subscriber_id, kind, prefix, number, issued_on, due_on,"
+        " currency, net, tax, total) VALUES (%s, %s, 'charges', '', 1, '2027-01-01', '2027-01-01', 'USD', 1, 0, 1)"
+        " RETURNING id, operator_id), line AS (INSERT INTO invoice_line (invoice_id, position, operator_id, kind,"
+        " description, net, tax, total) SELECT id, 1, operator_id, 'charge', 'x', 1, 0, 1 FROM made)"
+        " INSERT INTO invoice_tax (invoice_id, position, operator_id, name, rate, base, amount)"
+        " SELECT id, 1, operator_id, 'VAT', 0, 1, 0 FROM made RETURNING invoice_id",
+        (isp.operator_id, subscriber),
+    ).fetchone()[0]
     note = {"subscriber_id": subscriber, "invoice_id": invoice, "prefix": "", "number": 1, "issued_on": "2027-01-01"}
     insert(connection, isp, "credit_note", {**note, "reason": "x", **sums})
     days = {"first": "2027-01-01", "last": "2027-01-31", "net": 1}
