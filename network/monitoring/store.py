@@ -39,6 +39,7 @@ class Polled:
     serial: str | None = None
     waiting: tuple[Device, ...] | None = None
     detail: str = ""
+    fingerprint: str | None = None  # of the certificate shown
 
 
 def store(connection: psycopg.Connection[Any], polled: Sequence[Polled]) -> None:
@@ -57,6 +58,8 @@ def store(connection: psycopg.Connection[Any], polled: Sequence[Polled]) -> None
             if interfaces:
                 cursor.executemany(_INTERFACE, interfaces)
             cursor.executemany(_STATE, [_state_row(one) for one in kept])
+            # The first certificate seen is remembered, so that the password goes to no other box from then on.
+            cursor.executemany(_PIN, [(one.fingerprint, one.nas_id) for one in kept if one.fingerprint is not None])
             for one in kept:
                 if one.waiting is not None:
                     _store_waiting(cursor, one, one.waiting[:MOST_WAITING])
@@ -96,6 +99,7 @@ SET status = excluded.status, cause = excluded.cause, detail = excluded.detail,
     board = coalesce(%(board)s, router_state.board), serial = coalesce(%(serial)s, router_state.serial),
     facts = router_state.facts || coalesce(%(facts)s::jsonb, '{}') || %(always)s::jsonb
 """
+_PIN = "UPDATE router SET api_fingerprint = %s WHERE nas_id = %s AND api_tls AND api_fingerprint IS NULL"
 _WAITING = """
 INSERT INTO waiting_device (nas_id, operator_id, mac, address, source, server, host_name, first_seen_at)
 VALUES (%(nas_id)s, %(operator_id)s, %(mac)s, %(address)s, %(source)s, %(server)s, %(host_name)s, %(at)s)

@@ -103,6 +103,7 @@ class Watcher:
                         sample(before, reading, watched.wan),
                         serial,
                         seen.waiting if seen.waiting != waiting else None,
+                        fingerprint=router.fingerprint,
                     )
                     before, waiting = reading, seen.waiting
                 self._done(polled)
@@ -158,6 +159,11 @@ class _Line:
             await stack.aclose()
             self._router = None
             raise
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The certificate that the router showed; None without TLS."""
+        return self._router.fingerprint if self._router is not None else None
 
     async def serial(self) -> str:
         assert self._router is not None

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from network.monitoring.service import Monitor
+from tests.network.certificates import router_certificate
 
 
 def monitored(isp, seconds: float, *steps: Callable[[], None]) -> None:
@@ -133,3 +134,23 @@ def test_a_router_that_is_no_longer_watched_is_left_alone(isp, router):
     monitored(isp, 2.0)
     assert isp.fetch("SELECT FROM router_state WHERE nas_id = %s", nas) == []
     assert not router.server.connections
+
+
+@pytest.mark.fault
+def test_the_first_certificate_is_remembered_and_another_one_is_sent_no_password(isp, emulated_router, tmp_path):
+    first, shown = router_certificate(tmp_path, "first")
+    router = emulated_router(tls=first)
+    nas = isp.router(router, api_tls=True)
+    seen = []
+
+    def state():
+        seen.append(isp.fetch("SELECT status, cause FROM router_state WHERE nas_id = %s", nas)[0])
+
+    def another():
+        state()
+        assert isp.fetch("SELECT api_fingerprint FROM router WHERE nas_id = %s", nas) == [(shown,)]
+        # As another box at the same address would: the pinned certificate is no longer the one shown.
+        isp.connection.execute("UPDATE router SET api_fingerprint = %s WHERE nas_id = %s", ("0" * 64, nas))
+
+    monitored(isp, 12.0, another, state)
+    assert seen == [("online", ""), ("offline", "tls")]
