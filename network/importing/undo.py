@@ -145,7 +145,8 @@ _QUERIES: Mapping[Obstacle, TextClause] = {
     ),
     Obstacle.TAKEN_OVER: text(
         f"{_START} JOIN shadow_secret x ON x.service_id = r.service_id AND x.state = 'portico'"
-        " WHERE r.batch_id = :batch AND r.state = 'created'"
+        # What others had disabled on the router was never ours to give back.
+        " AND x.problem <> 'not_ours' WHERE r.batch_id = :batch AND r.state = 'created'"
     ),
 }
 
@@ -163,7 +164,7 @@ ORDER BY 1, 2
 
 _MADE = "(SELECT service_id FROM import_row WHERE batch_id = :batch AND state = 'created')"
 _REMOVE = (
-    "DELETE FROM shadow_secret WHERE state = 'local' AND service_id IN"
+    "DELETE FROM shadow_secret WHERE (state = 'local' OR problem = 'not_ours') AND service_id IN"
     " (SELECT service_id FROM import_row WHERE batch_id = :batch AND state IN ('created', 'updated'))",
     f"DELETE FROM service_mac WHERE service_id IN {_MADE}",  # noqa: S608
     f"DELETE FROM service_grant WHERE service_id IN {_MADE}",  # noqa: S608

@@ -283,7 +283,8 @@ def test_taking_over_disables_the_secret_and_giving_back_enables_only_ours(impor
         {"name": "cut", "disabled": "true", "comment": "debe"},
     )
     importer.connect(router)
-    importer.write(importer.read("secrets"))
+    batch = importer.read("secrets")
+    importer.write(batch)
     nas = importer.isp.nas_id
     assert importer.do(TAKE_OVER, nas_id=nas).outcome == {"changed": 3}
     held = secrets_of(router)
@@ -298,6 +299,8 @@ def test_taking_over_disables_the_secret_and_giving_back_enables_only_ours(impor
         "cut": "true",
     }
     assert (held["ana"]["comment"], held["ben"].get("comment", "")) == ("Ana", "")
+    importer.undo(batch)  # nothing of ours is left on the router, so nothing keeps the import
+    assert services(importer) == {}
 
 
 def test_one_secret_that_cannot_be_changed_leaves_the_others(importer, emulated_router):
