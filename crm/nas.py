@@ -14,10 +14,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from aaa.facts import AccessMethod, ServiceState
 from core.crypto import Keyring
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
@@ -119,8 +120,11 @@ def delete_nas(session: Session, actor: Actor, nas: Nas, move_to: Nas | None, no
     """Delete a NAS: from now on its packets are not answered.
 
     Services tied to it are tied to `move_to`, or to no router, which means any. Its open sessions are closed as by
-    staff, since no Stop of theirs will be believed any more, and its open orders are given up.
+    staff, since no Stop of theirs will be believed any more, and its open orders are given up. Static addresses are
+    queues on a router: where there are any, somebody must say which it is from now on. Raises Invalid.
     """
+    if move_to is None and _has_queues(session, nas):
+        raise Invalid(FieldProblem("move_to", Problem.QUEUES_STAY))
     audited = _audited(terms_of_nas(nas))
     moved = session.scalars(
         update(Service)
@@ -172,6 +176,20 @@ def routeros_snippet(nas: Nas, secret: str, server: str, auth_port: int, acct_po
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _has_queues(session: Session, nas: Nas) -> bool:
+    return bool(
+        session.scalar(
+            select(
+                exists().where(
+                    Service.nas_id == nas.id,
+                    Service.access_method == AccessMethod.QUEUE.value,
+                    Service.state != ServiceState.TERMINATED.value,
+                )
+            )
+        )
+    )
 
 
 def _text(address: object) -> str | None:

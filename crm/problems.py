@@ -72,6 +72,7 @@ class Problem(StrEnum):
     ALREADY_DONE = "already_done"
     NOT_A_PICTURE = "not_a_picture"  # neither PNG nor JPEG, or a broken one
     PICTURE_TOO_LARGE = "picture_too_large"
+    QUEUES_STAY = "queues_stay"  # static addresses, which are queues on some router
     PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
 
 

@@ -137,10 +137,14 @@ def detach_router(session: Session, actor: Actor, router: Router) -> None:
 
 
 def delete_router(session: Session, actor: Actor, router: Router, move_to: Nas | None, now: datetime) -> None:
-    """Delete a router and its NAS: its packets are not answered any more. Services go to `move_to`, or to any NAS."""
+    """Delete a router and its NAS: its packets are not answered any more. Services go to `move_to`, or to any NAS.
+
+    Raises Invalid where static addresses would be left without a router.
+    """
     nas = router.nas
-    detach_router(session, actor, router)
-    delete_nas(session, actor, nas, move_to, now)
+    with session.begin_nested():
+        detach_router(session, actor, router)
+        delete_nas(session, actor, nas, move_to, now)
 
 
 def pin_certificate(session: Session, router: Router, fingerprint: str | None) -> None:

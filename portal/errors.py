@@ -60,6 +60,9 @@ TEXTS: Mapping[Problem, str] = {
     Problem.ONE_OF_BOTH: N_("Enter a percentage or an amount, one of the two."),
     Problem.NOT_A_KEY: N_("This is not a WireGuard key. It has 44 characters and ends with =."),
     Problem.NOT_A_SLUG: N_("Small letters, digits and dashes are needed here, such as valle-net."),
+    Problem.QUEUES_STAY: N_(
+        "Some of them have a static address, which a router must keep. Choose the one they move to."
+    ),
     Problem.PASSWORD_AGAIN: N_(
         "Enter the password again: address, port or TLS has changed, and it would be sent somewhere else."
     ),

@@ -203,7 +203,11 @@ def delete(nas_id: int) -> ResponseReturnValue:
     if not form.validate_on_submit():
         return _ask_to_delete(nas, form), 422
     target = _nas(int(form.move_to.data)) if form.move_to.data else None
-    delete_nas(context.db(), context.actor(), nas, target, context.now())
+    try:
+        delete_nas(context.db(), context.actor(), nas, target, context.now())
+    except Invalid as invalid:
+        put_on_form(form, invalid)
+        return _ask_to_delete(nas, form), 422
     context.db().commit()
     done(_("%(nas)s is deleted; its packets are no longer answered.", nas=nas.name))
     return redirect(url_for("nas.index"))

@@ -339,7 +339,11 @@ def delete(nas_id: int) -> ResponseReturnValue:
         text = _("The access to the API of %(router)s is deleted; it stays a NAS.", router=name)
     else:
         move_to = session.get_one(Nas, int(form.move_to.data)) if form.move_to.data else None
-        delete_router(session, context.actor(), router, move_to, context.now())
+        try:
+            delete_router(session, context.actor(), router, move_to, context.now())
+        except Invalid as invalid:
+            put_on_form(form, invalid)
+            return _ask_to_delete(router, form), 422
         text = _("%(nas)s is deleted; its packets are no longer answered.", nas=name)
     session.commit()
     done(text)

@@ -345,6 +345,23 @@ def test_deleting_asks_what_becomes_of_the_services(technician, isp, system, ins
     assert actions(system, isp)[-2:] == ["router.delete", "nas.delete"]
 
 
+def test_a_router_with_static_addresses_is_not_deleted_before_another_takes_them(
+    technician, isp, system, installation, stored
+):
+    fixed = add_service(
+        system, installation, isp, add_subscriber(system, isp, "Ana"), "ana", nas_id=stored, state="active",
+        access_method="queue", framed_ip="10.20.0.9", password=None,
+    )  # fmt: skip
+    for path in ("routers", "nas"):
+        refused = post(technician, f"/{path}/{stored}/delete", what="all", move_to="")
+        assert refused.status_code == 422
+        assert "Some of them have a static address" in refused.text
+    assert len(routers_of(system, isp)) == 1
+    assert post(technician, f"/routers/{stored}/delete", what="all", move_to=isp.nas_id).status_code == 302
+    with Session(system) as session:
+        assert session.get(Service, fixed).nas_id == isp.nas_id
+
+
 def test_only_the_api_may_be_deleted(technician, isp, system, stored):
     assert post(technician, f"/routers/{stored}/delete", what="api", move_to="").status_code == 302
     assert routers_of(system, isp) == []
