@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import func, select
 
+from billing.batches import BATCH, make_batch
 from billing.rules import rules_of
 from billing.run import Batch, run_billing
 from core.clock import utc_now
@@ -37,4 +38,4 @@ def issue_invoices(job: RunningJob) -> dict[str, object]:
     return counts
 
 
-JOBS: Mapping[str, JobFunction] = {ISSUE: issue_invoices, **mass_change.JOBS}
+JOBS: Mapping[str, JobFunction] = {ISSUE: issue_invoices, **mass_change.JOBS, BATCH: make_batch}

@@ -1,7 +1,7 @@
 """Payment providers of the lab: local servers that speak Stripe's and Mercado Pago's APIs as their SDKs see them.
 
 One server plays both, under `/stripe` and `/mercadopago`. Each has one account: its key, what it signs webhooks with,
-and for Stripe where they go (Mercado Pago is told with each preference). A checkout's page takes a test card; paying
+and where they go. A checkout's page takes a test card; paying
 sends the webhook as the provider would and leads the browser back. Faults are attributes that a test sets.
 
     card 4242 4242 4242 4242 pays, 4000 0000 0000 0002 is refused
@@ -220,7 +220,7 @@ class Providers:
                     item["currency_id"],
                     item["title"],
                     said["back_urls"]["success"],
-                    said["notification_url"],
+                    self.accounts[MERCADO_PAGO].webhook_url,
                 )
                 self.sales[sale.id] = sale
                 return 201, {"id": sale.id, "init_point": f"{self.url}/{MERCADO_PAGO}/pay/{sale.id}"}

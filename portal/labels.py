@@ -114,6 +114,14 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "refunded": Badge(N_("Refunded"), "orange", "receipt-refund"),
         "voided": Badge(N_("Voided"), "red", "circle-x"),
     },
+    "checkout_state": {
+        "new": Badge(N_("Begun"), "secondary", "clock"),
+        "open": Badge(N_("Begun"), "blue", "clock"),
+        "paid": Badge(N_("Paid"), "green", "check"),
+        "mismatch": Badge(N_("Another amount was paid"), "red", "alert-triangle"),
+        "refused": Badge(N_("Refused"), "orange", "circle-x"),
+        "ended": Badge(N_("Not paid"), "secondary", "circle-off"),
+    },
     "statement_line": {
         "invoice": Badge(N_("Invoice"), "blue", "file-invoice"),
         "credit_note": Badge(N_("Credit note"), "secondary", "arrow-back-up"),
@@ -231,6 +239,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     },
     "job_kind": {
         "billing.issue": N_("Issue invoices"),
+        "documents.batch": N_("Make documents"),
         "services.change": N_("Change services"),
         "services.undo": N_("Take a change of services back"),
         "imports.read": N_("Read a router for an import"),

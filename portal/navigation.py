@@ -67,6 +67,8 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         N_("Settings"),
         (
             Entry("billing_settings.index", N_("Billing rules"), "receipt-tax", Permission.BILLING_SETTINGS),
+            Entry("documents.letterhead", N_("Letterhead"), "heading", Permission.BILLING_SETTINGS),
+            Entry("gateways.index", N_("Online payments"), "credit-card", Permission.BILLING_SETTINGS),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),

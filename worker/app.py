@@ -17,7 +17,9 @@ from worker.schedule import SCHEDULE
 
 settings = read_settings()
 
-app = celery.Celery("portico", include=["billing.tasks", "network.tasks", "radius.tasks"], set_as_current=True)
+app = celery.Celery(
+    "portico", include=["billing.tasks", "billing.gateways.tasks", "network.tasks", "radius.tasks"], set_as_current=True
+)
 app.conf.update(
     broker_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
     broker_connection_retry_on_startup=True,

@@ -16,6 +16,8 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 SCHEDULE: dict[str, dict[str, Any]] = {
     "suspend who is overdue": _every(MINUTE, "radius.tasks.suspend_overdue_services"),
     "issue invoices": _every(5 * MINUTE, "billing.tasks.issue_invoices"),
+    "look after checkouts": _every(MINUTE, "billing.gateways.tasks.look_after_checkouts"),
+    "mail receipts": _every(MINUTE, "billing.gateways.tasks.mail_new_receipts"),
     "end broken promises": _every(HOUR, "billing.tasks.end_broken_promises"),
     "back up routers": _every(5 * MINUTE, "network.tasks.back_up_routers"),
     "climb the ladders": _every(5 * MINUTE, "billing.tasks.climb_ladders"),

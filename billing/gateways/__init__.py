@@ -43,7 +43,7 @@ class BadSignature(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CheckoutTerms:
-    """What is to be paid. `reference` is ours and comes back; the addresses are where the browser goes afterwards."""
+    """What is to be paid. `reference` is ours and comes back; the browser goes to `back_url` afterwards."""
 
     reference: str
     amount: Decimal
@@ -51,7 +51,6 @@ class CheckoutTerms:
     description: str
     email: str | None
     back_url: str
-    webhook_url: str
 
 
 @dataclass(frozen=True, slots=True)

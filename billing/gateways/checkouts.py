@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -113,7 +113,6 @@ def start_checkout(
         description=description,
         email=subscriber.email,
         back_url=f"{back_url}{checkout.reference}",
-        webhook_url=webhook_url(settings, gateway),
     )
     opened = provider_of(gateway, settings).open_checkout(terms)
     if checkout.state == "new":
@@ -201,15 +200,23 @@ def refund_online(
 
 
 def checkouts_to_look_at(session: Session, now: datetime, most: int = 100) -> list[int]:
-    """Return checkouts of all operators that nobody told us about for a while, those not looked at longest first."""
+    """Return checkouts of all operators that nobody told us about for a while, those not looked at longest first.
+
+    Each is looked at every two minutes in its first hour, and then once an hour.
+    """
     return list(
         session.scalars(
             select(Checkout.id)
             .where(
                 Checkout.state.in_(WAITING),
                 Checkout.created_at < now - timedelta(minutes=2),
-                func.coalesce(Checkout.looked_at, Checkout.created_at)
-                < now - func.least((now - Checkout.created_at) / 4, timedelta(hours=1)),
+                or_(
+                    func.coalesce(Checkout.looked_at, Checkout.created_at) < now - timedelta(hours=1),
+                    and_(
+                        Checkout.created_at > now - timedelta(hours=1),
+                        func.coalesce(Checkout.looked_at, Checkout.created_at) < now - timedelta(minutes=2),
+                    ),
+                ),
             )
             .order_by(Checkout.looked_at.nulls_first(), Checkout.id)
             .limit(most)
@@ -218,7 +225,7 @@ def checkouts_to_look_at(session: Session, now: datetime, most: int = 100) -> li
 
 
 def webhook_url(settings: Settings, gateway: Gateway) -> str:
-    """Return where a provider tells us what happened: entered in its settings, or sent with each checkout."""
+    """Return where a provider tells us what happened: what the operator enters in its settings there."""
     return f"{settings.public_url}/webhooks/{gateway.kind}/{gateway.operator_id}"
 
 

@@ -64,7 +64,6 @@ class MercadoPago:
             ],
             "external_reference": terms.reference,
             "back_urls": dict.fromkeys(("success", "pending", "failure"), terms.back_url),
-            "notification_url": terms.webhook_url,
         }
         if terms.email:
             preference["payer"] = {"email": terms.email}

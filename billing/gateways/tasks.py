@@ -1,13 +1,17 @@
-"""The look by the clock at checkouts whose webhook did not come."""
+"""What is done by the clock: looking at checkouts whose webhook did not come, and sending receipts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import structlog
 from celery import shared_task
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from billing.gateways import ProviderTrouble
 from billing.gateways.checkouts import checkouts_to_look_at, settle
+from billing.mailing import mail_receipts
 from billing.rules import BillingOff
 from core.clock import utc_now
 from core.settings import Settings, read_settings
@@ -17,11 +21,35 @@ from db.session import make_engine, make_sessions
 
 log = structlog.get_logger()
 
+LOCK = 7481
+
 
 @shared_task
 def look_after_checkouts() -> None:
     """Settle what is still open. A provider that does not answer is asked again at the next turn."""
     look(_sessions(), read_settings())
+
+
+@shared_task
+def mail_new_receipts() -> None:
+    """Send the receipts of operators that want each sent."""
+    settings = read_settings()
+    with _sessions()() as session, locked(session) as alone:
+        if alone:
+            mail_receipts(session, settings.keyring, settings.public_url, utc_now())
+
+
+@contextmanager
+def locked(session: Session) -> Iterator[bool]:
+    """Tell whether this worker is the one that sends receipts: two would send the same one."""
+    with session.get_bind().engine.connect() as connection:
+        taken = bool(connection.scalar(select(func.pg_try_advisory_lock(LOCK))))
+        try:
+            yield taken
+        finally:
+            if taken:
+                connection.execute(select(func.pg_advisory_unlock(LOCK)))
+            connection.rollback()
 
 
 def look(sessions: sessionmaker[Session], settings: Settings) -> int:

@@ -41,7 +41,8 @@ def listening(app: Flask, settings: Settings) -> Iterator[str]:
 def providers_of(isp: Isp, settings: Settings) -> Iterator[Providers]:
     """Run the lab's providers, with an account of an operator at each."""
     accounts = {kind: replace(account) for kind, account in ACCOUNTS.items()}
-    accounts["stripe"].webhook_url = f"{settings.public_url}/webhooks/stripe/{isp.operator_id}"
+    for kind, account in accounts.items():
+        account.webhook_url = f"{settings.public_url}/webhooks/{kind}/{isp.operator_id}"
     with Providers(accounts, port=settings.lab_gateway_port) as providers:
         yield providers
 

@@ -1,0 +1,162 @@
+"""Documents in the staff's pages: printed, sent, made many at a time; the letterhead; keys of providers."""
+
+import io
+import zipfile
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from pypdf import PdfReader
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from billing.batches import make_batch
+from billing.mailing import mail_receipts
+from core.clock import utc_now
+from core.settings import Settings
+from crm.jobs import RunningJob, take_job
+from db.models import DocumentBatch, Gateway, Job, Letterhead, Notification, RenderedDocument, Subscriber
+from tests.portal.billing_isp import bill, billed_line, pay, start_billing, today
+from tests.portal.conftest import Isp, csrf_token, make_isp, post
+
+HOSTILE = (
+    '<script>document.write("JS")</script><meta name="pdfkit-page-size" content="A0"><img src="file:///etc/hostname">'
+)
+
+
+@pytest.fixture
+def paid(system: Engine, installation: Settings, isp: Isp) -> tuple[int, int]:
+    """A subscriber with a name that is meant badly, and their payment."""
+    methods = start_billing(system, isp, taxes=[("IVA", "16", False)])
+    subscriber_id, _service_id = billed_line(system, installation, isp, "Ana Peña", 3)
+    bill(system, isp)
+    with Session(system) as session:
+        subscriber = session.get_one(Subscriber, subscriber_id)
+        subscriber.name, subscriber.email = f"Ana Peña {HOSTILE}", "ana@example.com"
+        session.commit()
+    return subscriber_id, pay(system, isp, subscriber_id, methods["Cash"], "400")
+
+
+def text_of(pdf: bytes) -> str:
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).split())
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Amount paid"), ("es", "Importe pagado")])
+@pytest.mark.parametrize(("paper", "width"), [("a4", 595), ("ticket", 227)])
+def test_a_receipt_says_who_paid_what_and_until_when(
+    sign_in: Callable[..., FlaskClient], paid: tuple[int, int], language: str, word: str, paper: str, width: int
+) -> None:
+    answer = sign_in("finance").get(f"/documents/receipts/{paid[1]}?language={language}&paper={paper}")
+    assert answer.mimetype == "application/pdf"
+    reader = PdfReader(io.BytesIO(answer.data))
+    assert len(reader.pages) == 1
+    assert round(float(reader.pages[0].mediabox.width)) in (width, width - 1, width + 1)
+    said = text_of(answer.data)
+    assert word in said
+    assert "400.00" in said
+    assert "Home 20" in said
+    assert '<script>document.write("JS")' in said, "text, and not run"
+    assert "file:///etc/hostname" in "".join(said.split())
+
+
+def test_a_document_is_rendered_once_until_it_changes(
+    sign_in: Callable[..., FlaskClient], system: Engine, paid: tuple[int, int]
+) -> None:
+    browser = sign_in("manager")
+    first = browser.get(f"/documents/receipts/{paid[1]}").data
+    assert browser.get(f"/documents/receipts/{paid[1]}").data == first
+    with Session(system) as session:
+        (kept,) = session.scalars(select(RenderedDocument).where(RenderedDocument.subject_id == paid[1])).all()
+    answer = post(browser, f"/payments/{paid[1]}/void", **{"void-reason": "bounced"})
+    assert answer.status_code == 302, answer.text
+    again = browser.get(f"/documents/receipts/{paid[1]}").data
+    assert "VOID" in text_of(again)
+    with Session(system) as session:
+        (now,) = session.scalars(select(RenderedDocument).where(RenderedDocument.subject_id == paid[1])).all()
+    assert now.fingerprint != kept.fingerprint
+
+
+def test_another_operators_document_is_not_found(
+    sign_in: Callable[..., FlaskClient], system: Engine, installation: Settings, paid: tuple[int, int]
+) -> None:
+    stranger = sign_in("manager", make_isp(system, installation))
+    assert stranger.get(f"/documents/receipts/{paid[1]}").status_code == 404
+    assert stranger.get(f"/documents/mail/receipt/{paid[1]}").status_code == 404
+
+
+def test_a_receipt_is_sent_again_with_a_link_that_opens_it(
+    sign_in: Callable[..., FlaskClient], system: Engine, isp: Isp, paid: tuple[int, int]
+) -> None:
+    browser = sign_in("finance")
+    answer = post(browser, f"/documents/mail/receipt/{paid[1]}", address="other@example.com")
+    assert answer.status_code == 302
+    with Session(system) as session:
+        (mail,) = session.scalars(select(Notification).where(Notification.operator_id == isp.operator_id)).all()
+    assert mail.shown_address == "other@example.com"
+    link = next(word for word in mail.body.split() if "/documents/" in word)
+    assert browser.get("/documents/" + link.split("/documents/")[1]).data.startswith(b"%PDF-")
+    assert post(browser, f"/documents/mail/receipt/{paid[1]}", address="nobody").status_code == 422
+
+
+def test_receipts_go_by_themselves_once_where_the_operator_wants_it(
+    sign_in: Callable[..., FlaskClient], system: Engine, installation: Settings, isp: Isp, paid: tuple[int, int]
+) -> None:
+    post(sign_in("manager"), "/documents/letterhead", paper="ticket", email_receipts="y")
+    for expected in (1, 0):
+        with Session(system) as session:
+            assert mail_receipts(session, installation.keyring, installation.public_url, utc_now()) == expected
+
+
+def test_a_logo_is_kept_as_pixels_alone(sign_in: Callable[..., FlaskClient], system: Engine, isp: Isp) -> None:
+    browser = sign_in("manager")
+    picture = Image.new("RGB", (900, 300), "#0f4c81")
+    written = io.BytesIO()
+    picture.save(written, "JPEG", comment=b"<?php secret ?>")
+    jpeg = written.getvalue()
+    fields = {"csrf_token": csrf_token(browser), "paper": "a4", "logo": (io.BytesIO(jpeg), "logo.jpg")}
+    assert browser.post("/documents/letterhead", data=fields).status_code == 302
+    with Session(system) as session:
+        logo = session.get_one(Letterhead, isp.operator_id).logo
+    assert logo is not None
+    assert logo.startswith(b"\x89PNG")
+    assert b"secret" not in logo
+    assert Image.open(io.BytesIO(logo)).size == (600, 200)
+    for content in (b"<svg onload=alert(1)>", b"\x89PNG\r\n\x1a\n broken", jpeg[:200]):
+        fields = {"csrf_token": csrf_token(browser), "paper": "a4", "logo": (io.BytesIO(content), "logo.png")}
+        assert browser.post("/documents/letterhead", data=fields).status_code == 422
+
+
+def test_a_month_of_invoices_is_one_file(
+    sign_in: Callable[..., FlaskClient], system: Engine, installation: Settings, isp: Isp, paid: tuple[int, int]
+) -> None:
+    browser = sign_in("finance")
+    answer = post(browser, "/documents/many", kind="receipt", month=f"{today():%Y-%m}", paper="a4")
+    assert answer.status_code == 302
+    with Session(system, expire_on_commit=False) as session:
+        (job_id,) = session.scalars(select(Job.id).where(Job.operator_id == isp.operator_id)).all()
+        job = take_job(session, job_id)
+    assert job is not None
+    for _time in range(2):  # and once more, as after a worker that died
+        outcome = make_batch(RunningJob(system, installation, job))
+    assert outcome["documents"] == 1
+    with Session(system) as session:
+        assert len(session.scalars(select(DocumentBatch).where(DocumentBatch.job_id == job_id)).all()) == 1
+    packed = zipfile.ZipFile(io.BytesIO(browser.get(str(outcome["url"])).data))
+    assert [packed.read(name)[:5] for name in packed.namelist()] == [b"%PDF-"]
+
+
+def test_keys_of_a_provider_are_sealed_and_never_shown(
+    sign_in: Callable[..., FlaskClient], system: Engine, isp: Isp
+) -> None:
+    browser = sign_in("manager")
+    answer = post(browser, "/gateways/", kind="stripe", secret_key="sk_live_1234", webhook_secret="whsec_5678")
+    assert answer.status_code == 302
+    page = browser.get("/gateways/").text
+    assert f"/webhooks/stripe/{isp.operator_id}" in page
+    assert "sk_live_1234" not in page
+    with Session(system) as session:
+        (gateway,) = session.scalars(select(Gateway).where(Gateway.operator_id == isp.operator_id)).all()
+    assert b"sk_live" not in gateway.secret_key
+    assert not gateway.emulated
+    assert post(sign_in("support"), "/gateways/", kind="stripe").status_code == 403
