@@ -238,9 +238,7 @@ def expected_and_collected(session: Session, operator_id: int, first: date, last
     return row.expected, row.collected
 
 
-def paid_but_off(
-    session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000
-) -> list[OddService]:
+def paid_but_off(session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000) -> list[OddService]:
     """Return services that are suspended for being overdue and are not overdue: none when all is well.
 
     `day` is the first that counts as paid: `CutOffRule.first_day_on()`.
@@ -248,9 +246,7 @@ def paid_but_off(
     return _odd(session, _PAID_BUT_OFF, operator_id, day, grace_days, most)
 
 
-def unpaid_but_on(
-    session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000
-) -> list[OddService]:
+def unpaid_but_on(session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000) -> list[OddService]:
     """Return services that are overdue and active: none when all is well, but for the minute after a cut-off.
 
     `day` is the first that counts as paid: `CutOffRule.first_day_on()`.
