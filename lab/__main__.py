@@ -6,7 +6,7 @@ import resource
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import click
 from aaa.facts import AccessKind
 from core.settings import BadSettings, read_settings
 from lab.control import BadOrder, control_socket, perform
+from lab.gateways import Account, Providers
 from lab.nas import Nas, NasProfile, Refused, Server
 from lab.network import Network
 from lab.scenario import BadScenario, Scenario, read_scenario
@@ -65,7 +66,15 @@ def demo(scenario: Path | None = None, seconds: float | None = None) -> None:
     address = "127.0.0.1" if settings.radius_address == "0.0.0.0" else settings.radius_address  # noqa: S104
     server = {"address": address, "auth_port": settings.auth_port, "acct_port": settings.acct_port}
     control = settings.run_dir / "lab.sock"
-    _run(_read(path, server), seconds, control if control.parent.is_dir() else None)
+    accounts = _accounts(settings.data_dir / "providers.json")
+    with ExitStack() as stack:
+        if accounts:
+            try:
+                stack.enter_context(Providers(accounts, settings.lab_address, settings.lab_gateway_port))
+            except OSError as problem:
+                raise click.ClickException(f"PORTICO_LAB_GATEWAY_PORT: {problem}") from None
+            click.echo(f"lab: payment providers are at port {settings.lab_gateway_port}", err=True)
+        _run(_read(path, server), seconds, control if control.parent.is_dir() else None)
 
 
 @command.command("storm")
@@ -192,6 +201,13 @@ def _read(path: Path, server: dict[str, Any] | None = None) -> Scenario:
         return read_scenario(path, server)
     except BadScenario as problem:
         raise click.ClickException(str(problem)) from None
+
+
+def _accounts(path: Path) -> dict[str, Account]:
+    """Return the operator's accounts with the payment providers that the lab plays; none without the file."""
+    if not path.exists():
+        return {}
+    return {kind: Account(**values) for kind, values in json.loads(path.read_text()).items()}
 
 
 def _run(scenario: Scenario, seconds: float | None, control: Path | None) -> None:

@@ -38,6 +38,7 @@ from network.access import PASSWORD_PURPOSE
 from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 from stack.demo_billing import bill_demo
+from stack.demo_gateways import open_gateways, write_gateways
 
 SLUG = "demo"
 ZONE = ZoneInfo("America/Mexico_City")
@@ -237,8 +238,10 @@ def seed(settings: Settings) -> Demo:
             logins = _logins(session, operator.id, settings)
             session.flush()
             bill_demo(session, operator.id, utc_now())
+            open_gateways(session, operator.id, settings)
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
+            write_gateways(session, operator.id, settings)
             at = f"{new_router_address(settings)}:{settings.lab_api_port}"
             new_router = f"{VIEJA}  {at}  {VIEJA_USER}  {_vieja_password(settings)}"
             return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router)

@@ -176,6 +176,8 @@ def wanted_ports(settings: Settings) -> list[Listening]:
     if settings.demo:
         ports.append(Listening("lab", "PORTICO_LAB_COA_PORT", datagram, settings.lab_address, settings.lab_coa_port))
         ports.append(Listening("lab", "PORTICO_LAB_API_PORT", stream, settings.lab_address, settings.lab_api_port))
+        gateways = settings.lab_gateway_port
+        ports.append(Listening("lab", "PORTICO_LAB_GATEWAY_PORT", stream, settings.lab_address, gateways))
     return ports
 
 

@@ -72,6 +72,7 @@ def _idle_stack(seconds: float) -> dict[str, float]:
         "PORTICO_ACCT_PORT": str(free_port()),
         "PORTICO_LAB_COA_PORT": str(free_port()),
         "PORTICO_LAB_API_PORT": str(free_port(socket.SOCK_STREAM)),
+        "PORTICO_LAB_GATEWAY_PORT": str(free_port(socket.SOCK_STREAM)),
         "PORTICO_PORTAL_PORT": str(portal := free_port(socket.SOCK_STREAM)),
     }
     log = directory.with_suffix(".log")
