@@ -202,7 +202,7 @@ TAXES = Table(
     name="taxes",
     columns=(
         Column("name", _l("Tax"), lambda row: row.name),
-        Column("rate", _l("Rate"), lambda row: row.rate, numeric=True),
+        Column("rate", _l("Percent"), lambda row: row.rate, numeric=True),
         Column("base", _l("On"), lambda row: row.base, numeric=True),
         Column("amount", _l("Amount"), lambda row: row.amount, numeric=True),
     ),

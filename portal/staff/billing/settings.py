@@ -119,7 +119,7 @@ def change() -> ResponseReturnValue:
 
 class TaxForm(Form):
     name = forms.text(_l("Name"), required=True)
-    rate = forms.number(_l("Rate"), required=True)
+    rate = forms.number(_l("Percent"), required=True)
     included = BooleanField(_l("Included in the prices already"))
 
 
