@@ -14,6 +14,7 @@ KINDS: Mapping[str, str] = {
     "hotspot": N_("Hotspot"),
     "dhcp": N_("DHCP"),
     "wireless": N_("Wireless"),
+    "login": N_("Router login"),
 }
 
 METHODS: Mapping[str, str] = {

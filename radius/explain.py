@@ -234,7 +234,7 @@ SELECT e.at, e.nas_id, coalesce(n.name, ''), e.user_name, e.mac::text, e.kind, e
 FROM (
     (SELECT * FROM auth_event WHERE service_id = %(service)s ORDER BY at DESC LIMIT %(limit)s)
     UNION
-    (SELECT * FROM auth_event WHERE operator_id = %(operator)s AND user_name = ANY(%(names)s)
+    (SELECT * FROM auth_event WHERE operator_id = %(operator)s AND user_name = ANY(%(names)s) AND kind <> 'login'
      ORDER BY at DESC LIMIT %(limit)s)
 ) e LEFT JOIN nas n ON n.id = e.nas_id
 ORDER BY e.at DESC, e.id DESC LIMIT %(limit)s

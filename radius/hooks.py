@@ -28,8 +28,10 @@ from radius.image import (
     GENERATION,
     Image,
     ImageDamaged,
+    LoginRow,
     NasRow,
     live_key,
+    login_key,
     nas_key,
     plan_key,
     policy_key,
@@ -39,7 +41,7 @@ from radius.image import (
 from radius.journal import ACCOUNTING, AUTHENTICATION, JournalWriter
 from radius.messages import reply_message
 from radius.reply import Pairs, momentary_pairs, own_pairs, prepared_pairs, shared_pairs
-from radius.request import LINE, Method, access_kind, line_name, method, names
+from radius.request import LINE, Method, access_kind, is_router_login, line_name, method, names
 from radius.terms import terms_id
 
 REJECT, FAIL, OK, HANDLED, INVALID, USERLOCK, NOTFOUND, NOOP, UPDATED = range(9)
@@ -51,6 +53,7 @@ _ACCEPTED = (("Auth-Type", ":=", "Accept"),)
 _SILENT: Answer = (HANDLED, {"config": (("Response-Packet-Type", ":=", "Do-Not-Respond"),)})
 _SERVICE_PASSWORD = b"service.password"
 _NAS_SECRET = b"nas.secret"
+_LOGIN_PASSWORD = b"router_login.password"
 _COMPLAINT_INTERVAL = 5.0
 _MOST_WAITING = 50_000
 
@@ -99,9 +102,12 @@ class Hooks:
     def accounting(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
         """Journal an Accounting-Request; OK is the acknowledgement (RFC 2866 §4.1), anything else is silence."""
         try:
-            nas = self._nas_of(dict(pairs)["Tmp-String-0"])
+            attributes = dict(pairs)
+            nas = self._nas_of(attributes["Tmp-String-0"])
             if nas is None:
                 return HANDLED
+            if "Framed-Protocol" not in attributes and is_router_login(attributes):
+                return OK  # of a person on a router, who uses nothing; that they came in is in the journal
             self._journal.append((ACCOUNTING, time.time(), nas.nas_id, nas.operator_id, _readable(pairs)))
         except Exception as problem:  # noqa: BLE001
             self._complain("accounting", problem)
@@ -141,6 +147,8 @@ class Hooks:
         nas = self._nas_of(attributes["Tmp-String-0"])
         if nas is None:
             return _SILENT
+        if "Framed-Protocol" not in attributes and is_router_login(attributes):
+            return self._router_login(attributes, nas)
         user_name = attributes.get("User-Name", "")
         kind = access_kind(attributes)
         mac = find_mac(attributes.get("Calling-Station-Id", ""))
@@ -240,6 +248,50 @@ class Hooks:
         self._note(record)
         return (UPDATED, {"config": _ACCEPTED, "reply": reply})
 
+    def _router_login(self, attributes: Mapping[str, str], nas: NasRow) -> Answer:
+        """Decide whether a person may log in to the router itself, with which of its groups.
+
+        Whoever is not registered for that is refused and never looked for among the subscribers: RouterOS lets in
+        whom RADIUS accepts, if only to read.
+        """
+        user_name = attributes.get("User-Name", "")
+        caller = attributes.get("Calling-Station-Id", "")
+        how, now = method(attributes), time.time()
+        content = self._image.get(login_key(nas.operator_id, user_name)) if user_name else None
+        login = None if content is None else LoginRow(*content)
+        reason: Reason | None = Reason.UNKNOWN_SUBSCRIBER
+        proof, password = Proof.MISSING, b""
+        if login is not None:
+            proof, password = self._prove(attributes, login.sealed_password, how, _LOGIN_PASSWORD)
+            if self._guessing.blocked(login.sealed_password, caller, now):
+                reason = Reason.TOO_MANY_ATTEMPTS
+            elif proof is Proof.MISSING:
+                reason = Reason.NO_PASSWORD
+            elif proof is Proof.WRONG:
+                reason = Reason.WRONG_PASSWORD
+                self._guessing.wrong(login.sealed_password, caller, now)
+            elif login.nas_ids is not None and nas.nas_id not in login.nas_ids:
+                reason = Reason.OTHER_ROUTER
+            else:
+                reason = None
+        detail = {"caller": caller} if login is None else {"caller": caller, "staff": str(login.staff_id)}
+        if login is not None and reason is None:
+            detail["group"] = login.group
+        record = (
+            AUTHENTICATION, now, nas.nas_id, nas.operator_id, None, user_name, None, "login", how._value_,
+            "accept" if reason is None else "reject", reason.value if reason else "", detail,
+            attributes.get("Acct-Session-Id", ""), None, "", attributes.get("NAS-Port-Id", ""),
+        )  # fmt: skip
+        if login is None or reason is not None:
+            self._note(record)
+            message = reply_message(reason or Reason.UNKNOWN_SUBSCRIBER, self._policy(nas.operator_id)[1])
+            return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
+        reply = (("Mikrotik-Group", ":=", login.group),)
+        if proof is Proof.LEFT_TO_MSCHAP:
+            return self._to_mschap(record, reply, login.sealed_password, password)
+        self._note(record)
+        return (UPDATED, {"config": _ACCEPTED, "reply": reply})
+
     def _to_mschap(self, record: tuple[Any, ...], reply: Pairs, sealed: bytes, password: bytes) -> Answer:
         return (
             UPDATED,
@@ -283,11 +335,13 @@ class Hooks:
         message = reply_message(Reason.WRONG_PASSWORD, self._policy(record[3])[1])
         return (OK, {"reply": (("Reply-Message", ":=", message),)})
 
-    def _prove(self, attributes: Mapping[str, str], sealed: bytes | None, how: Method) -> tuple[Proof, bytes]:
+    def _prove(
+        self, attributes: Mapping[str, str], sealed: bytes | None, how: Method, purpose: bytes = _SERVICE_PASSWORD
+    ) -> tuple[Proof, bytes]:
         """Return what became of the password, and the right one in clear (for MS-CHAP)."""
         if sealed is None:
             return Proof.NOT_NEEDED, b""
-        right = self._open_sealed(_SERVICE_PASSWORD, sealed)
+        right = self._open_sealed(purpose, sealed)
         if how is Method.PAP:
             correct = compare_digest(attributes["User-Password"].encode(), right)
         elif how is Method.CHAP:

@@ -11,6 +11,7 @@ names the format and the Python version, and a reader refuses another.
     P + plan              a rate plan
     C + hash              reply pairs that many services share
     S + operator + name   a service, its standing answer prepared (`n` a user name, `m` a MAC address, `v` a voucher)
+    R + operator + name   a staff member's login to routers
     I + service           the key its row stands under
     L + service           its open sessions
 
@@ -31,7 +32,7 @@ from zlib import crc32
 
 import lmdb
 
-FORMAT = 4
+FORMAT = 5
 MAP_OCTETS = 16 << 30  # address space, not memory or disk
 CURRENT = "current"
 DAMAGED = "damaged"
@@ -81,6 +82,15 @@ class NasRow(NamedTuple):
     require_message_authenticator: bool
 
 
+class LoginRow(NamedTuple):
+    """A staff member who may log in to routers. `nas_ids` are those that let them in; None is all."""
+
+    staff_id: int
+    sealed_password: bytes
+    group: str
+    nas_ids: tuple[int, ...] | None
+
+
 def nas_key(address: str) -> bytes:
     return b"N" + address.encode()
 
@@ -100,6 +110,10 @@ def shared_key(digest: bytes) -> bytes:
 def service_key(operator_id: int, namespace: bytes, name: str) -> bytes:
     """Return the key of a service. LMDB's keys end at 511 octets, which a user name (253) never reaches."""
     return b"S" + _u32(operator_id) + namespace + name.encode()
+
+
+def login_key(operator_id: int, name: str) -> bytes:
+    return b"R" + _u32(operator_id) + name.encode()
 
 
 def name_key(service_id: int) -> bytes:

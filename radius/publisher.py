@@ -29,6 +29,7 @@ from radius.image import (
     ImageWriter,
     header,
     live_key,
+    login_key,
     name_key,
     nas_key,
     pack,
@@ -58,6 +59,15 @@ WHERE xid >= pg_snapshot_xmin(%(position)s::pg_snapshot)
 _NAS = """
 SELECT id, operator_id, name, host(address), secret, require_message_authenticator FROM nas WHERE enabled
 """
+# Who is not active, or has no role with a group, is not in the image at all.
+_LOGINS = """
+SELECT l.operator_id, l.name, l.staff_id, l.password, l.nas_ids, array_agg(DISTINCT g.router_group)
+FROM router_login l
+JOIN staff s ON s.id = l.staff_id AND s.operator_id = l.operator_id AND s.active
+JOIN router_group g ON g.operator_id = l.operator_id AND g.role = ANY(s.roles)
+GROUP BY l.staff_id
+"""
+_GROUPS = ("full", "write", "read")  # who has several gets the one that may most
 _REPORT = """
 INSERT INTO node (name, image_position, image_updated_at) VALUES (%s, %s, now())
 ON CONFLICT (name) DO UPDATE SET image_position = excluded.image_position, image_updated_at = now()
@@ -120,6 +130,7 @@ class Publisher:
         yield HEADER, pack(HEADER, self._header())
         yield GENERATION, pack(GENERATION, time.time_ns())
         yield from self._nas_entries()
+        yield from self._login_entries()
         yield from self._policy_entries(reader)
         for (plan_id,) in self._connection.execute("SELECT id FROM rate_plan").fetchall():
             yield _plan_entry(reader, plan_id)
@@ -156,7 +167,9 @@ class Publisher:
                 if changed.keys() & {"nas", "plan", "operator"}:
                     transaction.put(GENERATION, pack(GENERATION, time.time_ns()))
                 if "nas" in changed:
-                    self._write_nas(transaction)
+                    self._write_few(transaction, b"N", self._nas_entries())
+                if "login" in changed:
+                    self._write_few(transaction, b"R", self._login_entries())
                 if "operator" in changed:
                     for key, value in self._policy_entries(reader):
                         transaction.put(key, value)
@@ -228,14 +241,15 @@ class Publisher:
         with self._snapshot(), writer.change() as transaction:
             return self._write_services(transaction, FactsReader(self._connection, utc_now()), sorted(ids))
 
-    def _write_nas(self, transaction: Any) -> None:
-        """Write all NAS: they are few, and one that was removed or moved must go."""
-        wanted = dict(self._nas_entries())
+    @staticmethod
+    def _write_few(transaction: Any, letter: bytes, entries: Iterable[Entry]) -> None:
+        """Write all entries of a kind of which there are few; one that is not there any more must go."""
+        wanted = dict(entries)
         cursor = transaction.cursor()
         stale = []
-        if cursor.set_range(b"N"):
+        if cursor.set_range(letter):
             for key in cursor.iternext(keys=True, values=False):
-                if key[:1] != b"N":
+                if key[:1] != letter:
                     break
                 if key not in wanted:
                     stale.append(bytes(key))
@@ -270,6 +284,12 @@ class Publisher:
         for nas_id, operator_id, name, address, secret, required in self._connection.execute(_NAS).fetchall():
             key = nas_key(address)
             yield key, pack(key, (nas_id, operator_id, name, secret, required))
+
+    def _login_entries(self) -> Iterator[Entry]:
+        for operator_id, name, staff_id, password, nas_ids, groups in self._connection.execute(_LOGINS).fetchall():
+            key = login_key(operator_id, name)
+            group = min(groups, key=_GROUPS.index)
+            yield key, pack(key, (staff_id, password, group, None if nas_ids is None else tuple(nas_ids)))
 
     def _policy_entries(self, reader: FactsReader) -> Iterator[Entry]:
         for operator_id, locale in self._connection.execute("SELECT id, locale FROM operator").fetchall():

@@ -45,6 +45,26 @@ def access_kind(attributes: Attributes) -> AccessKind:
     return AccessKind.DHCP
 
 
+def is_router_login(attributes: Attributes) -> bool:
+    """Tell whether somebody logs in to the router itself, by WinBox, SSH, the API or its web pages.
+
+    The manual does not say which attributes that service sends. So it is told by what every other service of RouterOS
+    sends and a login cannot have: PPP's protocol, the name of the hotspot's, the DHCP's or the wireless server that is
+    called, an address given, and a device's MAC address as who calls.
+    """
+    if "Framed-Protocol" in attributes or "Mikrotik-Host-IP" in attributes or "Called-Station-Id" in attributes:
+        return False
+    service, caller = attributes.get("Service-Type"), attributes.get("Calling-Station-Id", "")
+    if service is None and not caller:
+        return False  # says nothing at all: as before, a login like PPP's
+    return (
+        service in (None, "Login-User", "Administrative-User", "NAS-Prompt-User")
+        and "Framed-IP-Address" not in attributes
+        and find_mac(caller) is None
+        and find_mac(attributes.get("User-Name", "")) is None
+    )
+
+
 def method(attributes: Attributes) -> Method:
     if "User-Password" in attributes:
         return Method.PAP

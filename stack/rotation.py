@@ -33,6 +33,7 @@ SEALED_COLUMNS = (
     SealedColumn("service", "password", "service.password"),
     SealedColumn("router", "api_password", "router.password", key="nas_id"),
     SealedColumn("router_backup", "content", "router.backup"),
+    SealedColumn("router_login", "password", "router_login.password", key="staff_id"),
     SealedColumn("alert_recipient", "address", "alert_recipient.address"),
     SealedColumn("notification", "address", "notification.address"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),

@@ -49,6 +49,7 @@ from db.models.payment import (
 from db.models.plan import RatePlan
 from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
 from db.models.router import Router, RouterState
+from db.models.router_login import RouterGroup, RouterLogin
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
 from db.models.staff import ROLES, Staff
@@ -128,6 +129,8 @@ __all__ = [
     "Router",
     "RouterBackup",
     "RouterBackupState",
+    "RouterGroup",
+    "RouterLogin",
     "RouterPools",
     "RouterQueue",
     "RouterSample",

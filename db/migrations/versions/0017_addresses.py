@@ -1,10 +1,10 @@
-"""Pools and prefixes, circuit tests, router backups."""
+"""Pools and prefixes, circuit tests, router backups, router logins."""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from db.protect import protect
+from db.protect import log_changes, protect
 
 revision = "0017"
 down_revision = "0016"
@@ -16,6 +16,7 @@ def upgrade() -> None:
     _circuits()
     _pools()
     _backups()
+    _logins()
 
 
 def _circuits() -> None:
@@ -158,6 +159,41 @@ def _backups() -> None:
     )
     op.create_index("ix_router_backup_state_operator_id", "router_backup_state", ["operator_id"], unique=False)
     protect("router_backup_state", "SELECT")
+
+
+def _logins() -> None:
+    op.create_table(
+        "router_login",
+        sa.Column("staff_id", sa.BigInteger(), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("password", sa.LargeBinary(), nullable=False),
+        sa.Column("nas_ids", postgresql.ARRAY(sa.BigInteger()), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{1,31}$'", name=op.f("ck_router_login_name")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_router_login_operator_id_operator")),
+        sa.ForeignKeyConstraint(
+            ["staff_id"], ["staff.id"], name=op.f("fk_router_login_staff_id_staff"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("staff_id", name=op.f("pk_router_login")),
+    )
+    op.create_index(
+        "uq_router_login_name", "router_login", ["operator_id", sa.literal_column("lower(name)")], unique=True
+    )
+    protect("router_login", "SELECT, INSERT, UPDATE, DELETE")
+    log_changes("router_login", "login", "staff_id")
+    op.create_table(
+        "router_group",
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("router_group", sa.String(), nullable=False),
+        sa.CheckConstraint("router_group IN ('full', 'write', 'read')", name=op.f("ck_router_group_router_group")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_router_group_operator_id_operator")),
+        sa.PrimaryKeyConstraint("operator_id", "role", name=op.f("pk_router_group")),
+    )
+    protect("router_group", "SELECT, INSERT, UPDATE, DELETE")
+    log_changes("router_group", "login", "operator_id")
+    log_changes("staff", "login", "id")  # who is not active any more, or has another role
 
 
 def downgrade() -> None:
