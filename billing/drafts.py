@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from math import ceil
 
 from billing.cycles import Cycle, Period, due_on, issue_on, month_start, months_in, next_month_start, period_from
@@ -100,7 +101,7 @@ class TaxSum:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Draft:
     """An invoice that was not issued. `plan_amount` is the plan's price for the period less discounts, as priced."""
 
@@ -117,15 +118,15 @@ class Draft:
     charges: tuple[int, ...] = ()
     months_used: tuple[tuple[int, int], ...] = ()  # of each limited discount: id, months
 
-    @property
+    @cached_property
     def net(self) -> Decimal:
         return sum((line.taxed.net for line in self.lines), Decimal(0))
 
-    @property
+    @cached_property
     def tax(self) -> Decimal:
         return sum((line.taxed.tax for line in self.lines), Decimal(0))
 
-    @property
+    @cached_property
     def total(self) -> Decimal:
         return self.net + self.tax
 
@@ -214,14 +215,14 @@ def upcoming(facts: ServiceFacts) -> Iterator[Draft]:
         facts = following(facts, issued)
 
 
-def waiting_line(charge: WaitingCharge, taxes: Sequence[Tax], currency: str, exempt: bool = False) -> DraftLine:
+def waiting_line(charge: WaitingCharge, taxes: tuple[Tax, ...], currency: str, exempt: bool = False) -> DraftLine:
     """Return a charge as a line of an invoice."""
     free = exempt or charge.tax_exempt
     parts = _taxed(charge.amount, taxes, currency, free)
     return DraftLine(charge.kind, charge.description, parts, charge.period, charge.plan_id, free)
 
 
-def tax_sums(lines: Sequence[DraftLine], taxes: Sequence[Tax]) -> tuple[TaxSum, ...]:
+def tax_sums(lines: Sequence[DraftLine], taxes: tuple[Tax, ...]) -> tuple[TaxSum, ...]:
     """Return each tax over the lines that bear it; none when no line does."""
     bearing = [line for line in lines if not line.exempt]
     if not bearing:
@@ -246,7 +247,7 @@ def _line(
     return DraftLine(kind, description, _taxed(amount, facts.taxes, facts.currency, free), period, plan_id, free)
 
 
-def _taxed(amount: Decimal, taxes: Sequence[Tax], currency: str, exempt: bool) -> Taxed:
+def _taxed(amount: Decimal, taxes: tuple[Tax, ...], currency: str, exempt: bool) -> Taxed:
     """A line without taxes still has an amount, zero, for each of them."""
     if exempt:
         return Taxed(rounded(amount, currency), (Decimal(0),) * len(taxes))

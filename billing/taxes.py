@@ -5,9 +5,9 @@ that the price is what is paid. Each tax is rounded half up on each line, and to
 includes taxes the net amount is what they leave, so the line never differs from its price by a cent.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property, lru_cache
 
 from core.money import rounded
 
@@ -23,24 +23,25 @@ class Tax:
     included: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Taxed:
     """A line's net amount, what each tax takes of it (in the order of the taxes), and what is paid."""
 
     net: Decimal
     taxes: tuple[Decimal, ...]
 
-    @property
+    @cached_property
     def tax(self) -> Decimal:
         return sum(self.taxes, Decimal(0))
 
-    @property
+    @cached_property
     def total(self) -> Decimal:
         return self.net + self.tax
 
 
-def taxed(price: Decimal, taxes: Sequence[Tax], currency: str) -> Taxed:
-    """Return the parts of a price. It is rounded to the currency first."""
+@lru_cache(maxsize=4096)
+def taxed(price: Decimal, taxes: tuple[Tax, ...], currency: str) -> Taxed:
+    """Return the parts of a price. It is rounded to the currency first. Most services have one of a few prices."""
     price = rounded(price, currency)
     inside = sum((tax.rate for tax in taxes if tax.included), Decimal(0))
     exact = price * _HUNDRED / (_HUNDRED + inside)
