@@ -12,6 +12,7 @@ class Cause(StrEnum):
 
     REFUSED = "refused"  # nothing listens: the API is off, or on another port
     TIMEOUT = "timeout"  # no connection in time: VPN down, router off, a firewall that drops
+    VPN = "vpn"  # no connection, and the tunnel it would go through is down
     UNREACHABLE = "unreachable"  # no way there is known here, or a router on the way says so
     CLOSED = "closed"  # taken and closed at once: address filter or session limit; or closed in the middle (reboot)
     SILENT = "silent"  # connected, and then no whole answer in time
@@ -60,6 +61,9 @@ class CertificateChanged(RouterProblem):
 
 ANSWERED = frozenset((Cause.PERMISSION, Cause.VERSION, Cause.NO_SUCH_ITEM, Cause.DUPLICATE, Cause.TRAP))
 """Causes that a router gives itself, after a login that worked."""
+
+NO_WAY = frozenset((Cause.TIMEOUT, Cause.UNREACHABLE, Cause.VPN))
+"""Causes of a connection that did not come about, which a tunnel that is down explains."""
 
 # RouterOS's messages change with its versions, so they are known by a part of them, in any case.
 _MESSAGES = (

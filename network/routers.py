@@ -21,6 +21,8 @@ from db.models import Nas, Router, RouterState
 from network.access import PASSWORD_PURPOSE
 from network.api import PORT, RouterAccess
 from network.check import Check
+from network.problems import NO_WAY, Cause
+from network.vpn import tunnels_down
 
 LONGEST = 100
 
@@ -174,7 +176,12 @@ def note_check(session: Session, router: Router, check: Check, now: datetime) ->
     if state.status != status:
         state.status = status
         state.status_since = now
-    state.cause = str(check.problem.cause) if check.problem is not None and not check.logged_in else ""
+    state.cause = ""
+    if check.problem is not None and not check.logged_in:
+        cause = check.problem.cause
+        if cause in NO_WAY and tunnels_down(session, (router.nas_id,)):
+            cause = Cause.VPN
+        state.cause = str(cause)
     state.detail = check.problem.detail if check.problem is not None and not check.logged_in else ""
     state.checked_at = now
     if check.logged_in:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import secrets
 import string
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sqlalchemy import cast, func, literal, select
@@ -151,6 +152,22 @@ def state_of(session: Session, peer: VpnPeer) -> VpnPeerState | None:
     return session.scalar(
         select(VpnPeerState).where(VpnPeerState.peer_id == peer.id).execution_options(populate_existing=True)
     )
+
+
+def tunnels_down(session: Session, nas_ids: Collection[int]) -> frozenset[int]:
+    """Return which of these routers would be reached through a tunnel that is down: why they do not answer."""
+    query = (
+        select(VpnPeer.nas_id)
+        .join(Nas, Nas.id == VpnPeer.nas_id)
+        .join(Router, Router.nas_id == Nas.id)
+        .outerjoin(VpnPeerState, VpnPeerState.peer_id == VpnPeer.id)
+        .where(
+            VpnPeer.nas_id.in_(nas_ids),
+            func.coalesce(Router.api_address, Nas.address) == VpnPeer.address,
+            VpnPeerState.connected_since.is_(None),
+        )
+    )
+    return frozenset(session.scalars(query))
 
 
 def is_wireguard_key(text: str) -> bool:

@@ -33,6 +33,13 @@ CAUSES: Mapping[str, Words] = {
             " this server (chain input, above the rule that drops)."
         ),
     ),
+    Cause.VPN: Words(
+        N_("The VPN is down"),
+        N_(
+            "Check that the router has power and internet. Then look on the router whether its tunnel is enabled, and"
+            " when its last handshake was; its page “VPN and script” has the script that sets it up again."
+        ),
+    ),
     Cause.UNREACHABLE: Words(
         N_("There is no way to this address"),
         N_("Check the address, and that the VPN through which it is reached is up."),

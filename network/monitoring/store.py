@@ -17,6 +17,7 @@ from db.models import RouterSample
 from network.monitoring.poll import Device
 from network.monitoring.sample import Reading, Sample
 from network.monitoring.states import Standing
+from network.problems import NO_WAY, Cause
 
 MOST_WAITING = 500
 _MEASURES = ("cpu", "memory", "temperature", "wan_download", "wan_upload", "authenticated", "waiting")
@@ -57,7 +58,9 @@ def store(connection: psycopg.Connection[Any], polled: Sequence[Polled]) -> None
             interfaces = [row for one in kept for row in _interface_rows(one)]
             if interfaces:
                 cursor.executemany(_INTERFACE, interfaces)
-            cursor.executemany(_STATE, [_state_row(one) for one in kept])
+            dark = [one.nas_id for one in kept if one.standing.cause in NO_WAY]
+            down = {row[0] for row in connection.execute(_TUNNELS_DOWN, (dark,))} if dark else frozenset()
+            cursor.executemany(_STATE, [_state_row(one, one.nas_id in down) for one in kept])
             # The first certificate seen is remembered, so that the password goes to no other box from then on.
             cursor.executemany(_PIN, [(one.fingerprint, one.nas_id) for one in kept if one.fingerprint is not None])
             for one in kept:
@@ -99,6 +102,11 @@ SET status = excluded.status, cause = excluded.cause, detail = excluded.detail,
     board = coalesce(%(board)s, router_state.board), serial = coalesce(%(serial)s, router_state.serial),
     facts = router_state.facts || coalesce(%(facts)s::jsonb, '{}') || %(always)s::jsonb
 """
+_TUNNELS_DOWN = """
+SELECT p.nas_id FROM vpn_peer p JOIN nas n ON n.id = p.nas_id JOIN router r ON r.nas_id = n.id
+LEFT JOIN vpn_peer_state s ON s.peer_id = p.id
+WHERE p.nas_id = ANY (%s) AND coalesce(r.api_address, n.address) = p.address AND s.connected_since IS NULL
+"""
 _PIN = "UPDATE router SET api_fingerprint = %s WHERE nas_id = %s AND api_tls AND api_fingerprint IS NULL"
 _WAITING = """
 INSERT INTO waiting_device (nas_id, operator_id, mac, address, source, server, host_name, first_seen_at)
@@ -132,8 +140,9 @@ def _interface_rows(one: Polled) -> list[dict[str, Any]]:
     ]
 
 
-def _state_row(one: Polled) -> dict[str, Any]:
+def _state_row(one: Polled, tunnel_down: bool) -> dict[str, Any]:
     standing, reading, sample = one.standing, one.reading, one.sample
+    cause = Cause.VPN if tunnel_down else standing.cause
     facts = None
     if reading is not None and sample is not None:
         facts = {
@@ -157,7 +166,7 @@ def _state_row(one: Polled) -> dict[str, Any]:
         "nas_id": one.nas_id,
         "operator_id": one.operator_id,
         "status": standing.status,
-        "cause": str(standing.cause) if standing.cause is not None else "",
+        "cause": str(cause) if cause is not None else "",
         "detail": one.detail.replace("\0", "")[:500] if standing.status != "online" else "",
         "since": standing.since or one.at,
         "at": one.at,

@@ -15,6 +15,7 @@ from network.problems import Cause
 CAUSES: Mapping[str, str] = {
     Cause.REFUSED: N_("The API is switched off, or on another port"),
     Cause.TIMEOUT: N_("No answer: VPN down, router off, or a firewall in between"),
+    Cause.VPN: N_("The VPN is down"),
     Cause.UNREACHABLE: N_("There is no way to this address"),
     Cause.CLOSED: N_("The router hangs up: address filter, session limit or restart"),
     Cause.SILENT: N_("Connected, but no whole answer in time"),

@@ -4,9 +4,17 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
+import psycopg
 import pytest
 
+from core.clock import utc_now
+from db.models import Router
+from network.check import Check
 from network.monitoring.service import Monitor
+from network.monitoring.states import Standing
+from network.monitoring.store import Polled, store
+from network.problems import Cause, RouterProblem
+from network.routers import note_check
 from tests.network.certificates import router_certificate
 
 
@@ -154,3 +162,30 @@ def test_the_first_certificate_is_remembered_and_another_one_is_sent_no_password
 
     monitored(isp, 12.0, another, state)
     assert seen == [("online", ""), ("offline", "tls")]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("cause", "tunnel", "connected", "said"),
+    [
+        pytest.param("timeout", "10.200.0.7", None, "vpn", id="tunnel down"),
+        pytest.param("unreachable", "10.200.0.7", None, "vpn", id="no route through it"),
+        pytest.param("timeout", "10.200.0.7", "2027-01-01Z", "timeout", id="tunnel up"),
+        pytest.param("timeout", "10.200.0.8", None, "timeout", id="not reached through it"),
+        pytest.param("password", "10.200.0.7", None, "password", id="it answered"),
+    ],
+)
+def test_a_router_behind_a_tunnel_that_is_down_says_so(isp, sessions, cause, tunnel, connected, said):
+    nas = isp.router(None, isp.nas("10.200.0.7"), api_address=None)
+    peer = isp.insert(
+        "vpn_peer", operator_id=isp.operator_id, nas_id=nas, kind="openvpn", address=tunnel, user_name="router-7",
+        secret=b"sealed", api_password=b"sealed",
+    )  # fmt: skip
+    isp.insert("vpn_peer_state", "peer_id", peer_id=peer, operator_id=isp.operator_id, connected_since=connected)
+    now = utc_now()
+    with psycopg.connect(isp.settings.database_url.get_secret_value()) as connection:
+        store(connection, [Polled(nas, isp.operator_id, now, Standing("offline", now, Cause(cause)))])
+    assert isp.fetch("SELECT cause FROM router_state WHERE nas_id = %s", nas) == [(said,)]
+    with sessions() as session:
+        state = note_check(session, session.get_one(Router, nas), Check((), RouterProblem(Cause(cause))), now)
+        assert state.cause == said
