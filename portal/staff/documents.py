@@ -12,7 +12,7 @@ from wtforms import BooleanField, FileField
 
 from billing.batches import BATCH, MOST
 from billing.documents import NoDocument, file_name, pdf_of
-from billing.links import link_key
+from billing.links import link_key, pay_url
 from billing.logo import checked_logo
 from billing.mailing import mail_document
 from billing.pdf import PAPERS, NotRendered
@@ -78,6 +78,22 @@ def _pdf(kind: str, subject_id: int, paper: str) -> Response:
         abort(503)
     session.commit()
     return pdf_response(content, file_name(document), download="download" in request.args)
+
+
+@blueprint.get("/links/<kind>/<int:subject_id>")
+@requires(Permission.BILLING_VIEW)
+def pay_link(kind: str, subject_id: int) -> ResponseReturnValue:
+    """Lead to the page where an invoice, or all that a subscriber owes, is paid: its address can be passed on."""
+    session, base_url = context.db(), ""
+    if kind == "invoice":
+        subject = {"invoice_id": (session.get(Invoice, subject_id) or abort(404)).id}
+    elif kind == "subscriber":
+        subject = {"subscriber_id": (session.get(Subscriber, subject_id) or abort(404)).id}
+    else:
+        abort(404)
+    url = pay_url(session, context.keyring(), base_url, context.staff().operator_id, **subject)
+    session.commit()
+    return redirect(url)
 
 
 # By e-mail.
