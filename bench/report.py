@@ -18,7 +18,19 @@ HERE = Path(os.environ.get("BENCH_RESULTS", Path(__file__).resolve().parent))
 
 RESULTS = HERE / "RESULTS.md"
 KEPT = HERE / "results"
-ORDER = ("auth", "accounting", "image", "storm", "cutoff", "memory", "pages", "imports", "billing", "polling")
+ORDER = (
+    "auth",
+    "accounting",
+    "image",
+    "storm",
+    "cutoff",
+    "memory",
+    "pages",
+    "imports",
+    "billing",
+    "dunning",
+    "polling",
+)
 
 
 @dataclass(frozen=True)
