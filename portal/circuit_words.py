@@ -27,8 +27,8 @@ STEPS: Mapping[str, str] = {
 }
 
 FINDINGS: Mapping[str, str] = {
-    Finding.ONLINE: N_("Connected since %(since)s; last heard %(heard)s."),
-    Finding.ONLINE_STALE: N_("Connected since %(since)s, but nothing was heard since %(heard)s."),
+    Finding.ONLINE: N_("Connected; it began %(since)s, and was last heard %(heard)s."),
+    Finding.ONLINE_STALE: N_("Connected, it is said; it began %(since)s, but was last heard %(heard)s."),
     Finding.OFFLINE: N_("Not connected. It ended %(ended)s: %(cause)s."),
     Finding.NEVER_ONLINE: N_("It was never connected."),
     Finding.STATIC: N_("A static address: it has no session."),

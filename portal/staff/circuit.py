@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, func, select, update
 
 from crm.jobs import OPEN, start_job
 from db.models import CircuitTest, Job, Service, Staff, Subscriber
@@ -139,7 +139,12 @@ def start(service_id: int) -> ResponseReturnValue:
 @blueprint.get("/circuits/<int:test_id>")
 @requires(Permission.SESSIONS_VIEW)
 def page(test_id: int) -> ResponseReturnValue:
-    row = context.db().execute(_tests().where(CircuitTest.id == test_id)).one_or_none() or abort(404)
+    session = context.db()
+    row = session.execute(_tests().where(CircuitTest.id == test_id)).one_or_none() or abort(404)
+    if row.CircuitTest.verdict is not None and row.CircuitTest.staff_id == context.staff().id:
+        # Whoever sees the verdict needs not be told on the next page that the job has ended.
+        session.execute(update(Job).where(Job.id == row.CircuitTest.job_id, ~Job.told).values(told=True))
+        session.commit()
     done = {step["step"] for step in row.CircuitTest.steps}
     return render_template(
         "staff/circuit/page.html",

@@ -86,6 +86,31 @@ def test_the_report_shows_the_newest_of_each_service_by_fault(system, installati
     assert "Premises" in exported
 
 
+def test_who_saw_the_verdict_is_not_told_of_the_job_again(system, isp, sign_in, line):
+    browser = sign_in("support")
+    at = post(browser, f"/services/{line}/circuit").location
+    with Session(system) as session:
+        session.query(Job).where(Job.operator_id == isp.operator_id).update({"state": "done"})
+        session.query(CircuitTest).where(CircuitTest.service_id == line).update(
+            {"verdict": "none", "why": "all_well", "finished_at": utc_now()}
+        )
+        session.commit()
+    assert "Test a circuit" in browser.get("/services/").text
+    assert "The line works" in browser.get(at).text
+    assert "Test a circuit" not in browser.get("/services/").text
+
+
+def test_a_verdict_is_read_in_spanish(system, isp, sign_in, line):
+    steps = [{"step": "ping", "mark": "warning", "finding": "loses", "words": "",
+              "values": {"address": "10.0.0.1", "sent": 10, "received": 5, "loss": 50, "milliseconds": 3.1}}]  # fmt: skip
+    test = add_test(system, isp, line, steps=steps, verdict="premises", why="loses", finished_at=utc_now())
+    browser = sign_in("support")
+    post(browser, "/language", language="es", next="/")
+    page = browser.get(f"/circuits/{test}").text
+    assert "Solo esta línea pierde paquetes" in page
+    assert "se pierde el 50 % (3.1 ms)" in page
+
+
 def test_a_test_whose_worker_gave_up_says_so(system, isp, sign_in, line):
     browser = sign_in("support")
     at = post(browser, f"/services/{line}/circuit").location
