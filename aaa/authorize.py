@@ -93,6 +93,8 @@ def changes_at(service: Service, policy: Policy, now: datetime) -> datetime | No
     instants = [next_boundary(service.plan.windows, now, policy.zone), service.paid_until]
     if service.plan.cap is not None and service.used_octets >= service.plan.cap.octets:
         instants.append(service.period_ends)
+    if service.boost is not None:
+        instants.append(service.boost.until)
     return min((instant for instant in instants if instant is not None and instant > now), default=None)
 
 
@@ -223,13 +225,19 @@ def below_cap(question: Question) -> Decision | None:
 
 
 def terms(question: Question) -> Decision:
-    """Grant the plan: throttled where the cap is reached, else by the window of the hour, else as it stands."""
+    """Grant the plan: throttled where the cap is reached, else by the window of the hour, else as it stands.
+
+    A boost lifts any of these, and never slows down: a free night may be faster than what was bought.
+    """
     service, plan, policy = question.service, question.service.plan, question.policy
     reason, rate = None, service.rate or plan.rate
     if _cap_reached(question) and plan.cap is not None and plan.cap.throttle is not None:
         reason, rate = Reason.CAP_THROTTLED, plan.cap.throttle
     elif window := active_window(plan.windows, question.now, policy.zone):
         reason, rate = Reason.TIME_WINDOW, window.rate
+    boost = service.boost
+    if boost is not None and question.now < boost.until and boost.rate.download > rate.download:
+        reason, rate = Reason.BOOSTED, boost.rate
     granted = Terms(
         rate=rate,
         address_list=plan.address_list or policy.active_address_list,

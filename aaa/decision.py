@@ -30,6 +30,7 @@ class Reason(StrEnum):
     CAP_REACHED = "cap_reached"
     CAP_THROTTLED = "cap_throttled"
     TIME_WINDOW = "time_window"
+    BOOSTED = "boosted"
     VOLUME_USED_UP = "volume_used_up"
 
 

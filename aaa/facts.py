@@ -129,6 +129,14 @@ class Suspension:
 
 
 @dataclass(frozen=True, slots=True)
+class Boost:
+    """A higher rate until an instant, bought for a while."""
+
+    rate: RateLimit
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One access line of a subscriber, or a voucher."""
 
@@ -143,6 +151,7 @@ class Service:
     paid_until: datetime | None = None  # with the operator's grace added; None is no automatic cut-off
     router_id: int | None = None  # only at this NAS, None is any of the operator's
     rate: RateLimit | None = None  # instead of the plan's
+    boost: Boost | None = None
     framed_ip: str | None = None
     framed_routes: tuple[str, ...] = ()
     framed_ipv6_prefix: str | None = None

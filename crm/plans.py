@@ -26,6 +26,7 @@ LOWEST_RATE = 8_000
 LONGEST_NAME = 100
 MOST_WINDOWS = 14
 SHORTEST_INTERIM = timedelta(seconds=60)  # RFC 2869 §5.16: not below a minute
+LONGEST_BOOST = 24 * 31  # hours
 LONGEST_TIMEOUT = timedelta(days=30)
 
 
@@ -77,6 +78,10 @@ class PlanTerms:
     throttle_download: int | None = None
     throttle_upload: int | None = None
     windows: tuple[Window, ...] = ()
+    boost_download: int | None = None
+    boost_upload: int | None = None
+    boost_hours: int | None = None
+    boost_price: Decimal | None = None
     pool: str | None = None
     ipv6_pool: str | None = None
     delegated_ipv6_pool: str | None = None
@@ -191,7 +196,8 @@ def touches_live_sessions(before: PlanTerms, after: PlanTerms) -> bool:
 _COPIED = frozenset(
     {
         "name", "download", "upload", "price", "priority", "minimum_download", "minimum_upload", "cap_octets",
-        "throttle_download", "throttle_upload", "pool", "ipv6_pool", "delegated_ipv6_pool", "address_list",
+        "throttle_download", "throttle_upload", "boost_download", "boost_upload", "boost_hours", "boost_price",
+        "pool", "ipv6_pool", "delegated_ipv6_pool", "address_list",
         "session_timeout", "idle_timeout", "interim_interval",
     }
 )  # fmt: skip
@@ -217,6 +223,7 @@ def _audited(terms: PlanTerms) -> dict[str, Any]:
     audited["cap_action"] = terms.cap_action.value
     audited["windows"] = [window.document() for window in terms.windows]
     audited["price"] = str(terms.price.normalize())
+    audited["boost_price"] = None if terms.boost_price is None else str(terms.boost_price.normalize())
     return audited
 
 
@@ -226,6 +233,7 @@ def _checked(session: Session, operator_id: int, terms: PlanTerms, plan_id: int 
         *_name_problems(session, operator_id, terms.name.strip(), plan_id),
         *_rate_problems(terms),
         *_cap_problems(terms),
+        *_boost_problems(terms),
         *_window_problems(terms),
         *_time_problems(terms),
     ]
@@ -293,6 +301,26 @@ def _cap_problems(terms: PlanTerms) -> list[FieldProblem]:
     elif (terms.throttle_download is None) != (terms.throttle_upload is None):
         # A rate that is not used is kept, so that switching the action back finds it again; but never half of one.
         problems.append(FieldProblem("throttle_upload", Problem.BOTH_OR_NEITHER))
+    return problems
+
+
+def _boost_problems(terms: PlanTerms) -> list[FieldProblem]:
+    """A boost is offered whole or not at all, and is faster than the plan."""
+    offered = (terms.boost_download, terms.boost_upload, terms.boost_hours, terms.boost_price)
+    if all(value is None for value in offered):
+        return []
+    problems = []
+    for name, low, high in (
+        ("boost_download", terms.download + 1, HIGHEST_RATE),
+        ("boost_upload", terms.upload, HIGHEST_RATE),
+        ("boost_hours", 1, LONGEST_BOOST),
+        ("boost_price", 0, 9_999_999_999),
+    ):
+        value = getattr(terms, name)
+        if value is None:
+            problems.append(FieldProblem(name, Problem.REQUIRED))
+        elif not low <= value <= high:
+            problems.append(FieldProblem(name, Problem.OUT_OF_RANGE, {"low": str(low), "high": str(high)}))
     return problems
 
 

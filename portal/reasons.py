@@ -40,6 +40,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.CAP_REACHED: N_("Data cap of %(cap)s reached: blocked until the period ends"),
     Reason.CAP_THROTTLED: N_("Data cap reached: slowed down until the period ends"),
     Reason.TIME_WINDOW: N_("A time window of the plan sets the rate"),
+    Reason.BOOSTED: N_("A boost makes it faster for a while"),
     Reason.VOLUME_USED_UP: N_("The prepaid volume is used up"),
 }
 
@@ -64,6 +65,7 @@ SHORT: Mapping[Reason, str] = {
     Reason.CAP_REACHED: N_("Data cap reached"),
     Reason.CAP_THROTTLED: N_("Slowed down by data cap"),
     Reason.TIME_WINDOW: N_("Time window"),
+    Reason.BOOSTED: N_("Boosted"),
     Reason.VOLUME_USED_UP: N_("Volume used up"),
 }
 

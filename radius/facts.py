@@ -14,6 +14,7 @@ import psycopg
 from aaa.cut_off import CutOffRule
 from aaa.facts import (
     AccessMethod,
+    Boost,
     CapAction,
     DataCap,
     Extra,
@@ -46,7 +47,8 @@ _SERVICES = """
 SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesce(b.language, o.locale),
        s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until,
        greatest(s.promised_until, s.held_until),
-       s.nas_id, s.rate_download, s.rate_upload, host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
+       s.nas_id, s.rate_download, s.rate_upload, s.boost_download, s.boost_upload, s.boost_until,
+       host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
        CASE WHEN s.mac_binding <> 'any'
             THEN ARRAY(SELECT m.mac::text FROM service_mac m WHERE m.service_id = s.id) END,
@@ -146,8 +148,9 @@ class FactsReader:
     def _service(self, row: tuple[Any, ...]) -> StoredService:
         (
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
-            paid_until, spared_until, nas_id, rate_download, rate_upload, framed_ip, routes, ipv6_prefix, delegated,
-            pool, session_limit, binding, macs, max_macs, used, period_end, octets_left, extra, password,
+            paid_until, spared_until, nas_id, rate_download, rate_upload, boost_download, boost_upload, boost_until,
+            framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used, period_end,
+            octets_left, extra, password,
         ) = row  # fmt: skip
         policy, rule = self._policy(operator_id)
         service = Service(
@@ -162,6 +165,7 @@ class FactsReader:
             paid_until=rule.cut_off(paid_until, spared_until) if paid_until and management == "automatic" else None,
             router_id=nas_id,
             rate=RateLimit(rate_download, rate_upload) if rate_download else None,
+            boost=Boost(RateLimit(boost_download, boost_upload), boost_until) if boost_until else None,
             framed_ip=framed_ip,
             framed_routes=tuple(routes),
             framed_ipv6_prefix=ipv6_prefix,

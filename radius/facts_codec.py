@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from aaa.facts import (
     AccessMethod,
+    Boost,
     CapAction,
     DataCap,
     Garden,
@@ -42,6 +43,7 @@ def pack_service(service: Service) -> bytes:
             _epoch(service.paid_until),
             service.router_id,
             _rate(service.rate),
+            (_rate(service.boost.rate), service.boost.until.timestamp()) if service.boost else None,
             service.framed_ip,
             service.framed_routes,
             service.framed_ipv6_prefix,
@@ -68,8 +70,8 @@ def plan_id_of(packed: bytes) -> int:
 def unpack_service(packed: bytes, plan: Plan) -> Service:
     (
         service_id, operator_id, method, name, state, _plan_id, language, suspension, paid_until, router_id, rate,
-        framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used, period_ends,
-        octets_left, extra,
+        boost, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
+        period_ends, octets_left, extra,
     ) = marshal.loads(packed)  # fmt: skip  # noqa: S302 - from the image, whose checksums are verified
     return Service(
         id=service_id,
@@ -83,6 +85,7 @@ def unpack_service(packed: bytes, plan: Plan) -> Service:
         paid_until=_optional_instant(paid_until),
         router_id=router_id,
         rate=_read_rate(rate),
+        boost=Boost(_rate_of(boost[0]), _instant(boost[1])) if boost else None,
         framed_ip=framed_ip,
         framed_routes=routes,
         framed_ipv6_prefix=ipv6_prefix,

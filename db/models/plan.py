@@ -30,6 +30,7 @@ class RatePlan(Tenanted, Base):
         CheckConstraint("cap_action IN ('nothing', 'throttle', 'block')", "cap_action"),
         CheckConstraint("cap_action <> 'throttle' OR (throttle_download > 0 AND throttle_upload > 0)", "throttle_rate"),
         CheckConstraint("price >= 0", "price"),
+        CheckConstraint("num_nulls(boost_download, boost_upload, boost_hours, boost_price) IN (0, 4)", "boost_whole"),
     )
 
     id: Mapped[Id]
@@ -51,6 +52,10 @@ class RatePlan(Tenanted, Base):
     throttle_download: Mapped[BigInt | None]
     throttle_upload: Mapped[BigInt | None]
     windows: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    boost_download: Mapped[BigInt | None]  # what a subscriber may buy for `boost_hours`, at `boost_price`
+    boost_upload: Mapped[BigInt | None]
+    boost_hours: Mapped[int | None]
+    boost_price: Mapped[Decimal | None] = mapped_column(Numeric(14, 4))
     pool: Mapped[str | None]
     ipv6_pool: Mapped[str | None]
     delegated_ipv6_pool: Mapped[str | None]

@@ -40,6 +40,9 @@ class Service(Tenanted, Base):
     pool: Mapped[str | None]
     rate_download: Mapped[BigInt | None]  # instead of the plan's
     rate_upload: Mapped[BigInt | None]
+    boost_download: Mapped[BigInt | None]  # faster for a while: what was bought, until when
+    boost_upload: Mapped[BigInt | None]
+    boost_until: Mapped[Instant | None]
     session_limit: Mapped[int] = mapped_column(server_default="1")
     mac_binding: Mapped[str] = mapped_column(server_default="any")
     max_macs: Mapped[int] = mapped_column(server_default="1")
@@ -85,6 +88,7 @@ class Service(Tenanted, Base):
         CheckConstraint("max_macs BETWEEN 1 AND 100", "max_macs"),
         CheckConstraint("name <> '' AND octet_length(name) <= 253", "name_length"),
         CheckConstraint("(rate_download IS NULL) = (rate_upload IS NULL)", "rate_whole"),
+        CheckConstraint("num_nulls(boost_download, boost_upload, boost_until) IN (0, 3)", "boost_whole"),
         CheckConstraint("password IS NOT NULL OR access_method NOT IN ('pppoe', 'hotspot')", "has_password"),
     )
 

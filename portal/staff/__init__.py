@@ -10,6 +10,7 @@ AREAS = (
     "subscribers",
     "services",
     "mass_change",
+    "boosts",
     "plans",
     "sessions",
     "nas",

@@ -143,6 +143,10 @@ class PlanForm(forms.Form):
     cap_action = SelectField(_l("When it is reached"))
     throttle_download = RateField(_l("Then download"))
     throttle_upload = RateField(_l("Then upload"))
+    boost_download = RateField(_l("Download while boosted"))
+    boost_upload = RateField(_l("Upload while boosted"))
+    boost_hours = forms.whole_number(_l("For so many hours"))
+    boost_price = forms.number(_l("Price of a boost"))
     windows = FieldList(FormField(WindowForm), _l("Time windows"))
     pool = StringField(_l("Address pool"))
     ipv6_pool = StringField(_l("IPv6 pool"))
@@ -214,6 +218,10 @@ class PlanForm(forms.Form):
             cap_action=CapAction(self.cap_action.data),
             throttle_download=self.throttle_download.data,
             throttle_upload=self.throttle_upload.data,
+            boost_download=self.boost_download.data,
+            boost_upload=self.boost_upload.data,
+            boost_hours=self.boost_hours.data,
+            boost_price=self.boost_price.data,
             windows=tuple(windows),
             pool=_word(self.pool.data),
             ipv6_pool=_word(self.ipv6_pool.data),
@@ -379,6 +387,10 @@ def _filled(plan: RatePlan) -> PlanForm:
         cap_action=terms.cap_action.value,
         throttle_download=terms.throttle_download,
         throttle_upload=terms.throttle_upload,
+        boost_download=terms.boost_download,
+        boost_upload=terms.boost_upload,
+        boost_hours=terms.boost_hours,
+        boost_price=None if terms.boost_price is None else terms.boost_price.quantize(Decimal("0.01")),
         windows=[
             {
                 "days": list(window.days),

@@ -14,6 +14,7 @@ from aaa.facts import (
     Access,
     AccessKind,
     AccessMethod,
+    Boost,
     CapAction,
     DataCap,
     Garden,
@@ -154,6 +155,21 @@ def test_the_cap_throttles_until_the_period_ends():
     assert (during.terms.rate, during.reason) == (CAP.throttle, Reason.CAP_THROTTLED)
     assert (after.terms.rate, after.reason) == (PLAN.rate, None)
     assert changes_at(service, POLICY, NOW) == NOW + timedelta(days=3)
+
+
+def test_a_boost_lifts_plan_and_throttle_until_its_instant_and_never_slows_down():
+    boost = Boost(RateLimit(50_000_000, 10_000_000), NOW + timedelta(hours=2))
+    boosted = replace(SERVICE, boost=boost)
+    during, after = authorize(boosted, POLICY, NOW), authorize(boosted, POLICY, boost.until)
+    assert (during.terms.rate, during.reason) == (boost.rate, Reason.BOOSTED)
+    assert (after.terms.rate, after.reason) == (PLAN.rate, None)
+    assert changes_at(boosted, POLICY, NOW) == boost.until
+    assert changes_at(boosted, POLICY, boost.until) is None
+    throttled = replace(with_plan(cap=CAP), used_octets=1000, period_ends=NOW + timedelta(days=3), boost=boost)
+    assert authorize(throttled, POLICY, NOW).terms.rate == boost.rate
+    slower = replace(boosted, boost=replace(boost, rate=RateLimit(1_000_000, 1_000_000)))
+    assert authorize(slower, POLICY, NOW).terms.rate == PLAN.rate
+    assert isinstance(authorize(replace(boosted, state=ServiceState.SUSPENDED), POLICY, NOW), WalledGarden)
 
 
 def test_a_window_gives_its_rate_in_local_time_and_says_when_it_ends():

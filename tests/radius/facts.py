@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from aaa.facts import (
     AccessMethod,
+    Boost,
     CapAction,
     DataCap,
     Garden,
@@ -83,6 +84,7 @@ services = st.builds(
     paid_until=st.none() | instants,
     router_id=st.none() | st.integers(1, 5),
     rate=st.none() | rates,
+    boost=st.none() | st.builds(Boost, rates, instants),
     framed_ip=st.none() | st.ip_addresses(v=4).map(str),
     framed_routes=st.lists(texts, max_size=2).map(tuple),
     framed_ipv6_prefix=st.none() | st.just("2001:db8:1::/64"),

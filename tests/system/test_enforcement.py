@@ -200,6 +200,19 @@ def test_a_plan_of_another_speed_changes_the_live_session(site):
     seconds_until(lambda: cpe.session.grant.rate_text == "40M/80M 0/0 0/0 0/0 3", "the new speed")
 
 
+def test_a_boost_comes_and_goes_on_the_live_session_by_itself(site):
+    _, nas = site.nas()
+    cpe = site.connect(nas, "boosted")
+    session = cpe.session
+    until = utc_now() + timedelta(seconds=4)
+    site.update("boosted", boost_download=60_000_000, boost_upload=20_000_000, boost_until=until)
+    assert seconds_until(lambda: session.grant.rate_text == "20M/60M", "the boost") < 2.0
+    seconds_until(lambda: session.grant.rate_text == "5M/20M", "the way back")
+    assert utc_now() >= until
+    assert cpe.session is session, "the session was never interrupted"
+    wait_until(lambda: [row[:2] for row in site.attempts("boosted")] == [("coa", "ack")] * 2, 10, "the record of it")
+
+
 def test_another_pool_takes_a_new_session_which_has_the_new_terms(site):
     _, nas = site.nas(pools=(("default", "10.64.0.0/24"), ("shops", "10.65.0.0/24")))
     cpe = site.connect(nas, "moved")
