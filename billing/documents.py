@@ -269,7 +269,7 @@ def _invoice(session: Session, words: _Words, invoice: Invoice, settings: Billin
     elif invoice.total > 0 and not invoice.open:
         stamp = _("PAID")
     return Document(
-        "invoice", words.language, _(TITLES["invoice"]), document_number(invoice.prefix, invoice.number),
+        "invoice", words.language, words.text(TITLES["invoice"]), document_number(invoice.prefix, invoice.number),
         _party(_, invoice.details.get("issuer", {})), tuple(facts), _party(_, invoice.details.get("subscriber", {})),
         tuple(items), tuple(sums), (_("Total"), words.money(invoice.total)), tuple(after),
         settings.invoice_note if settings else "", stamp, "",
@@ -291,7 +291,7 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
         (_("Reason"), note.reason),
     )
     return Document(
-        "credit_note", words.language, _(TITLES["credit_note"]), document_number(note.prefix, note.number),
+        "credit_note", words.language, words.text(TITLES["credit_note"]), document_number(note.prefix, note.number),
         _party(_, invoice.details.get("issuer", {})), facts, _party(_, invoice.details.get("subscriber", {})),
         tuple(items), tuple(sums), (_("Total credited"), words.money(note.total)), (), "", "", "",
     )  # fmt: skip
@@ -330,7 +330,7 @@ def _receipt(
     }
     person = {name: getattr(subscriber, name) for name in ("name", "tax_id", "address")}
     return Document(
-        "receipt", words.language, _(TITLES["receipt"]), document_number(payment.prefix, payment.number),
+        "receipt", words.language, words.text(TITLES["receipt"]), document_number(payment.prefix, payment.number),
         _party(_, issuer), tuple(facts), _party(_, person), tuple(items), (),
         (_("Amount paid"), words.money(payment.amount)), tuple(after), settings.receipt_note if settings else "",
         _("VOID") if payment.voided_at is not None else "", "",
