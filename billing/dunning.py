@@ -12,6 +12,8 @@ batches, the next one finds the rest; two at once meet at the primary key of `du
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -200,10 +202,10 @@ def _reminder(ladder: Ladder, row: Any, step: Step) -> Reminder:
     issuer = dict(ladder.rules.issuer)
     values = {
         "name": row.subscriber,
-        "amount": format_money(row.open, row.currency, money_locale(language, row.currency)),
+        "amount": _money(row.open, row.currency, language),
         "invoice": document_number(row.prefix, row.number),
-        "due_on": format_date(row.due_on, "long", locale=language),
-        "cut_off_on": format_date(cut, "long", locale=language),
+        "due_on": _day(row.due_on, language),
+        "cut_off_on": _day(cut, language),
         "service": row.service or "",
         "plan": row.plan or translator(language)(N_("your service")),
         "operator": issuer["name"],
@@ -212,6 +214,19 @@ def _reminder(ladder: Ladder, row: Any, step: Step) -> Reminder:
     words = ladder.words(step, language)
     subject, body = fill(words.subject, values), fill(words.body, values)
     return Reminder(row.id, row.subscriber_id, step, outcome, address, language, subject, body)
+
+
+# Most subscribers of an operator owe one of a few sums since the same day.
+
+
+@lru_cache(maxsize=4096)
+def _money(amount: Decimal, currency: str, language: str) -> str:
+    return format_money(amount, currency, money_locale(language, currency))
+
+
+@lru_cache(maxsize=4096)
+def _day(day: date, language: str) -> str:
+    return format_date(day, "long", locale=language)
 
 
 def _remind(sessions: Sessions, keyring: Keyring, ladder: Ladder, now: datetime, batch: int) -> tuple[int, int]:
