@@ -51,6 +51,13 @@ def as_typed(amount: Decimal) -> str:
     return f"{rounded(amount, context.operator().currency):f}"
 
 
+def without_zeros(*fields: Any) -> None:
+    """Let fields that were filled from the database show `5` and not `5.0000`."""
+    for field in fields:
+        if isinstance(field.data, Decimal) and not field.raw_data:
+            field.data = Decimal(f"{field.data.normalize():f}")
+
+
 def number_of(document: Invoice | CreditNote | Payment) -> str:
     return document_number(document.prefix, document.number)
 

@@ -93,6 +93,7 @@ def _form_page(collector: Collector | None) -> ResponseReturnValue:
     session = context.db()
     first = {"active": True, "commission": 0} if request.method == "GET" else None
     form = CollectorForm(obj=collector) if collector else CollectorForm(data=first)
+    base.without_zeros(form.commission)
     if request.method == "POST" and form.validate():
         assert form.commission.data is not None
         terms = CollectorTerms(form.name.data or "", form.commission.data, form.staff_id.data, form.active.data)

@@ -64,6 +64,7 @@ class SettingsForm(Form):
         super().__init__(*args, **kwargs)
         for name in ("cut_off", "timing", "first_period"):
             self[name].choices = choices(name)
+        base.without_zeros(self.late_fee_percent, self.late_fee_amount)
 
     def values(self) -> dict[str, Any]:
         texts = ("legal_name", "tax_id", "address", "phone", "email", "invoice_note", "receipt_note")
