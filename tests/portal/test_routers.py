@@ -415,3 +415,11 @@ def test_the_words_take_the_values_that_the_findings_have(app, language):
             assert "%(" not in router_words.result_title(result).replace("100%(x)s", "")
             assert "%(" not in router_words.result_advice(result).replace("100%(x)s", "")
             assert router_words.step_title(replace(result, finding=finding))
+
+
+def test_the_page_of_a_nas_with_an_api_leads_to_its_script(sign_in, isp, stored):
+    browser = sign_in("manager")
+    page = browser.get(f"/nas/{stored}").text
+    assert f'href="/vpn/{stored}"' in page
+    assert "/radius add" not in page
+    assert "/radius add" in browser.get(f"/nas/{isp.nas_id}").text
