@@ -94,6 +94,14 @@ def test_a_router_is_entered_imported_enforced_drawn_and_missed(
         "the router to let in",
     )
 
+    # Who does not pay is cut off by date, and let in by the payment.
+    isp = site.controller.isp
+    [(service,)] = isp.fetch("SELECT id FROM service WHERE name = %s", NAME)
+    isp.update("service", service, paid_until="2026-01-01")
+    wait_until(lambda: lists(router) == ["portico-suspended"], 20, "the router to cut off who did not pay")
+    isp.update("service", service, paid_until="2099-01-01")
+    wait_until(lambda: lists(router) == ["portico-active"], 20, "the router to let in who paid")
+
     nas_id = int(router_page.rsplit("/", 1)[1])
     fetch = site.controller.isp.fetch
     wait_until(lambda: fetch("SELECT 1 FROM router_sample WHERE nas_id = %s AND cpu IS NOT NULL", nas_id), 40, "a poll")
