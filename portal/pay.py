@@ -97,6 +97,7 @@ def back(text: str, reference: str) -> ResponseReturnValue:
     """Where the provider leads the browser back to: look whether it is paid, in case its webhook is still under way."""
     link, session, operator = _opened(text, _PAYING)
     due = _due(session, link)
+    _speak_to(session.get_one(Subscriber, due.subscriber_id))
     checkout = session.scalar(
         select(Checkout).where(
             Checkout.operator_id == operator.id,
@@ -246,11 +247,16 @@ def _what(session: Session, link: Link) -> str:
     return str(_("invoice %(number)s", number=document_number(invoice.prefix, invoice.number)))
 
 
+def _speak_to(subscriber: Subscriber) -> None:
+    """Show the page in the subscriber's language, unless this browser chose one."""
+    if subscriber.language in LANGUAGES and LANGUAGE_COOKIE not in request.cookies:
+        g.language = subscriber.language
+
+
 def _pay_page(session: Session, operator: Operator, link: Link, text: str, trouble: str = "") -> str:
     due = _due(session, link)
     subscriber = session.get_one(Subscriber, due.subscriber_id)
-    if subscriber.language in LANGUAGES and LANGUAGE_COOKIE not in request.cookies:
-        g.language = subscriber.language
+    _speak_to(subscriber)
     invoices = session.scalars(
         select(Invoice)
         .where(Invoice.subscriber_id == subscriber.id, Invoice.open > 0)
