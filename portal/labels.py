@@ -436,6 +436,11 @@ ACTIONS: Mapping[str, str] = {
     "pool.create": N_("Pool entered"),
     "pool.change": N_("Pool changed"),
     "pool.delete": N_("Pool removed"),
+    "router_login.set": N_("Router login set"),
+    "router_login.remove": N_("Router login removed"),
+    "router_login.routers": N_("Routers of a login changed"),
+    "router_login.groups": N_("Groups on routers changed"),
+    "router.backup_taken": N_("Backup of a router downloaded with passwords"),
     "job.start": N_("Job started"),
     "job.cancel": N_("Job cancelled"),
 }

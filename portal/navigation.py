@@ -70,6 +70,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("documents.letterhead", N_("Letterhead"), "heading", Permission.BILLING_SETTINGS),
             Entry("gateways.index", N_("Online payments"), "credit-card", Permission.BILLING_SETTINGS),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
+            Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),

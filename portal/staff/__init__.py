@@ -43,6 +43,7 @@ AREAS = (
     "policy",
     "jobs",
     "audit",
+    "router_logins",
     "account",
 )
 
