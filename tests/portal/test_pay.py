@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 import requests
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,7 @@ from db.models import Checkout, GatewayEvent, Payment, PaymentMethod
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
 from tests.portal.billing_isp import bill, billed_line, cut_off, pay, service_of, start_billing
-from tests.portal.conftest import Isp, make_isp
+from tests.portal.conftest import Isp, make_isp, post
 from tests.portal.online import enter_accounts, listening, pay_path, providers_of
 
 KINDS = ("stripe", "mercadopago")
@@ -217,6 +218,23 @@ def test_paid_at_the_counter_meanwhile_the_money_becomes_credit(line: Line) -> N
     pay(line.system, line.isp, line.subscriber_id, cash_id, "300")
     line.providers.pay(sale.id)
     assert [payment.unapplied for payment in line.payments()] == [Decimal(0), Decimal(300)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refund_by_staff_gives_the_money_back_at_the_provider(
+    line: Line, kind: str, sign_in: Callable[..., FlaskClient]
+) -> None:
+    line.providers.pay(line.begin(kind).id)
+    (payment,) = line.payments()
+    browser, url = sign_in("finance"), f"/payments/{payment.id}/refund"
+    line.providers.answers = 500
+    fields = {"refund-amount": "100", "refund-reason": "paid twice"}
+    assert post(browser, url, **fields).status_code == 422
+    assert line.payments()[0].refunded == 0
+    line.providers.answers = None
+    assert post(browser, url, **fields).status_code == 302
+    assert [refund["amount"] for refund in line.providers.refunds.values()] == [10_000]
+    assert line.payments()[0].refunded == Decimal(100)
 
 
 def test_a_link_that_was_altered_opens_nothing(line: Line) -> None:

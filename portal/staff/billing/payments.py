@@ -20,6 +20,8 @@ from sqlalchemy import ColumnElement, func, or_, select
 from wtforms import HiddenField
 
 from billing.desks import open_desk_of
+from billing.gateways import ProviderTrouble
+from billing.gateways.checkouts import refund_online
 from billing.ledger import balance_of
 from billing.payments import (
     PaymentEffects,
@@ -333,9 +335,10 @@ def refund(payment_id: int) -> ResponseReturnValue:
     amount = amount_of(form)
     if readable and amount is not None:
         try:
-            refund_payment(
-                session, context.actor(), base.rules(), payment, amount, form.reason.data or "", context.now()
-            )
+            _give_back(payment, amount, form.reason.data or "")
+        except ProviderTrouble as trouble:
+            session.rollback()
+            form.form_errors.append(_("The provider did not refund it: %(why)s", why=trouble.detail or trouble.trouble))
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)
@@ -344,6 +347,15 @@ def refund(payment_id: int) -> ResponseReturnValue:
             done(_("The refund is booked."))
             return redirect(url_for(".page", payment_id=payment_id))
     return _page(_payment(payment_id), _void_form(), form), 422
+
+
+def _give_back(payment: Payment, amount: Decimal, reason: str) -> None:
+    """Book a refund; of a payment that came online, once its provider has given the money back."""
+    session, now = context.db(), context.now()
+    if payment.external_id is not None:
+        refund_online(session, context.portal().settings, context.actor(), payment, amount, reason, now)
+    else:
+        refund_payment(session, context.actor(), base.rules(), payment, amount, reason, now)
 
 
 def _void_form() -> VoidForm:
