@@ -101,8 +101,8 @@ def test_who_saw_the_verdict_is_not_told_of_the_job_again(system, isp, sign_in, 
 
 
 def test_a_verdict_is_read_in_spanish(system, isp, sign_in, line):
-    steps = [{"step": "ping", "mark": "warning", "finding": "loses", "words": "",
-              "values": {"address": "10.0.0.1", "sent": 10, "received": 5, "loss": 50, "milliseconds": 3.1}}]  # fmt: skip
+    ping = {"address": "10.0.0.1", "sent": 10, "received": 5, "loss": 50, "milliseconds": 3.1}
+    steps = [{"step": "ping", "mark": "warning", "finding": "loses", "words": "", "values": ping}]
     test = add_test(system, isp, line, steps=steps, verdict="premises", why="loses", finished_at=utc_now())
     browser = sign_in("support")
     post(browser, "/language", language="es", next="/")
