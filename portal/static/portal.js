@@ -171,5 +171,8 @@
     enhance(document);
     var problems = document.querySelector("[data-problems]");
     if (problems) problems.focus();
+    // On a phone the tabs scroll; the one that is open is in sight.
+    var tab = document.querySelector(".portal-tabs .nav-link.active");
+    if (tab) tab.parentElement.parentElement.scrollLeft = tab.offsetLeft - 16;
   });
 })();
