@@ -247,4 +247,4 @@ def test_where_billing_is_off_the_pages_say_what_to_do(system, installation, sig
     subscriber_id, _service = billed_line(system, installation, stranger, "Luis", 10)
     browser = sign_in("manager", stranger)
     assert "Billing is not in use" in browser.get(f"/payments/new/{subscriber_id}").text
-    assert "/billing/" not in browser.get(f"/subscribers/{subscriber_id}").text
+    assert f"/subscribers/{subscriber_id}/billing/" not in browser.get(f"/subscribers/{subscriber_id}").text
