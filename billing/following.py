@@ -42,7 +42,7 @@ _DIFFERENT = """
 SELECT s.id, s.subscriber_id
 FROM service s LEFT JOIN service_billing b ON b.service_id = s.id
 WHERE s.operator_id = :operator_id AND s.id > :after AND s.access_method <> 'voucher'
-  AND (CAST(:ids AS bigint[]) IS NULL OR s.id = ANY(:ids))
+  AND {among}
   AND (CASE WHEN b.service_id IS NULL THEN s.state IN ('active', 'suspended')
             WHEN s.state IN ('paused', 'terminated') THEN b.stopped_on IS NULL
             WHEN s.state = 'suspended' AND NOT :bill_suspended THEN b.stopped_on IS NULL
@@ -79,12 +79,12 @@ def different_services(
 ) -> list[tuple[int, int]]:
     """Return services (with their subscribers) whose billing is not what they are, in the order of their ids."""
     rows = session.execute(
-        text(_DIFFERENT),
+        text(_DIFFERENT.format(among="true" if ids is None else "s.id = ANY(:ids)")),
         {
             "operator_id": rules.operator_id,
             "after": after,
             "most": most,
-            "ids": None if ids is None else list(ids),
+            **({} if ids is None else {"ids": list(ids)}),
             "bill_suspended": rules.bill_suspended,
         },
     )
