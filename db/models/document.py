@@ -20,7 +20,7 @@ class Letterhead(Tenanted, Base):
     )
 
     operator_id: Mapped[BigInt] = mapped_column(ForeignKey("operator.id"), primary_key=True)
-    link_key: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
+    link_key: Mapped[bytes] = mapped_column(LargeBinary)  # sealed, purpose "document.link"
     logo: Mapped[bytes | None] = mapped_column(LargeBinary)  # PNG
     paper: Mapped[str] = mapped_column(server_default="a4")  # of receipts, unless asked otherwise
     email_receipts: Mapped[bool] = mapped_column(server_default=text("false"))  # each, without being asked

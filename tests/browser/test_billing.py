@@ -38,7 +38,8 @@ def debtor(site: Site, installation: Settings) -> int:
         session.flush()
         service = Service(
             operator_id=operator_id, subscriber_id=subscriber.id, plan_id=plan.id, access_method="pppoe",
-            name="xochitl", activated_at=now - timedelta(days=20), password=installation.keyring.seal("service.password", "secret"),
+            name="xochitl", activated_at=now - timedelta(days=20),
+            password=installation.keyring.seal("service.password", "secret"),
         )  # fmt: skip
         session.add(service)
         session.commit()
