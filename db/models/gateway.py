@@ -23,7 +23,7 @@ class Gateway(Tenanted, Base):
     kind: Mapped[str]
     method_id: Mapped[BigInt] = mapped_column(ForeignKey("payment_method.id"))
     secret_key: Mapped[bytes] = mapped_column(LargeBinary)  # sealed, purpose "gateway.key": what we show the provider
-    webhook_secret: Mapped[bytes] = mapped_column(LargeBinary)  # sealed, purpose "gateway.webhook": what the provider signs with
+    webhook_secret: Mapped[bytes] = mapped_column(LargeBinary)  # sealed, purpose "gateway.webhook": what it signs with
     emulated: Mapped[bool] = mapped_column(server_default=text("false"))
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[Created]
