@@ -114,7 +114,7 @@ def test_the_notice_is_for_every_garden_of_the_operator(sign_in, system, isp):
         session.commit()
     browser = sign_in("technical")
     get_tunnel(browser, system, isp)
-    chosen = {**CHOSEN, "suspended_redirect": "y", "portal_address": "203.0.113.5"}
+    chosen = {**CHOSEN, "suspended_redirect": "y", "portal_address": "203.0.113.5", "portal_port": "8080"}
     text = post(browser, f"/vpn/{isp.nas_id}/script", wanted="file", **chosen).text
     assert text.count('src-address-list="portico-suspended"') == text.count('src-address-list="unpaid"') == 5
 
