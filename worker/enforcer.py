@@ -8,7 +8,6 @@ A NAS that does not answer holds nothing up: all waiting is done by one event lo
 """
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -25,6 +24,7 @@ from radius.reconcile import reconcile
 from radius.sending import Wiring, enforce_nas
 from radius.verification import verify
 from worker.kicking import ApiKick
+from worker.loop_thread import LoopThread
 
 CHANGED, ORDERED, ACCOUNTED = "portico_change", "portico_order", "portico_accounting"
 SWEEP = 5.0
@@ -37,46 +37,17 @@ GATHER = 0.02
 log = structlog.get_logger()
 
 
-class Enforcer:
+class Enforcer(LoopThread):
     """Runs on a thread of its own, between `start()` and `stop()`."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__("enforcer")
         assert settings.database_url is not None, "the settings are complete"
         self._dsn = settings.database_url.get_secret_value()
         self._keyring = settings.keyring
         self._source = coa_source(settings)
-        self._thread = threading.Thread(target=self._run, name="enforcer", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._all: asyncio.Task[None] | None = None
-        self._started = threading.Event()
-        self._stopping = threading.Event()
 
-    def start(self) -> None:
-        self._thread.start()
-        self._started.wait(10)
-
-    def stop(self, seconds: float = 10.0) -> None:
-        """Ask it to end and wait. Orders that are on their way are taken up again by whoever runs next."""
-        self._stopping.set()
-        loop, everything = self._loop, self._all
-        if loop is not None and everything is not None and self._thread.is_alive():
-            loop.call_soon_threadsafe(everything.cancel)
-            self._thread.join(seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                asyncio.run(self._main())
-            except asyncio.CancelledError:
-                return
-            except Exception:  # a worker that no longer enforces must not look as if it did
-                log.exception("enforcer_failed")
-                self._stopping.wait(1)
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._all = asyncio.current_task()
-        self._started.set()
+    async def main(self) -> None:
         thinking = ConnectionThreads(self._dsn, 2, "reconciler")
         kick = ApiKick(self._dsn, self._keyring)
         wiring = Wiring(

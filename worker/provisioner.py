@@ -6,7 +6,6 @@ among themselves, not before the others. Any number of workers may run; an advis
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,6 +33,7 @@ from network.provisioning.sweep import (
     record_visit,
     visit_router,
 )
+from worker.loop_thread import LoopThread
 
 CHANGED = "portico_provision"
 DUE_LOOK = 1.0
@@ -47,51 +47,23 @@ TROUBLED_AT_ONCE = 64
 THREADS = 4
 """Database connections."""
 
+
 log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Provisioner:
+class Provisioner(LoopThread):
     """Runs on a thread of its own, between `start()` and `stop()`."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__("provisioner")
         assert settings.database_url is not None, "the settings are complete"
         self._settings = settings
         self._dsn = settings.database_url.get_secret_value()
-        self._thread = threading.Thread(target=self._run, name="provisioner", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._all: asyncio.Task[None] | None = None
-        self._started = threading.Event()
-        self._stopping = threading.Event()
 
-    def start(self) -> None:
-        self._thread.start()
-        self._started.wait(10)
-
-    def stop(self, seconds: float = 10.0) -> None:
-        """Ask it to end and wait. A router in the middle of a visit is visited again by whoever runs next."""
-        self._stopping.set()
-        loop, everything = self._loop, self._all
-        if loop is not None and everything is not None and self._thread.is_alive():
-            loop.call_soon_threadsafe(everything.cancel)
-            self._thread.join(seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                asyncio.run(self._main())
-            except asyncio.CancelledError:
-                return
-            except Exception:  # a worker that no longer provisions must not look as if it did
-                log.exception("provisioner_failed")
-                self._stopping.wait(1)
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._all = asyncio.current_task()
-        self._started.set()
+    async def main(self) -> None:
         engine = make_engine(self._dsn, pool_size=THREADS, connect_args={"application_name": "provisioner"})
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="provisioner")
         locks = ConnectionThreads(self._dsn, 1, "router locks")
