@@ -1,0 +1,14 @@
+"""What a technician's phone brings back."""
+
+revision = "0037"
+down_revision = "0036"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("nothing older was ever run; restore a backup instead")
