@@ -28,15 +28,15 @@ from billing.invoices import document_number, lock_books
 from billing.ladder import LATE, Step, Words, default_words, due_steps, fill, months_before
 from billing.rules import BillingOff, BillingRules, rules_of
 from billing.run import Sessions
-from billing.store import as_json, rowset
+from billing.store import as_json, draw_ids, insert_rows, rowset
 from core.clock import start_of_day
 from core.crypto import Keyring
 from core.i18n import LANGUAGES, N_, translator
 from core.money import format_money, money_locale
-from crm.notices import EMAIL, Message, deliver
+from crm.notices import EMAIL, Message, values_of
 from crm.services import terminate
 from db.audit import Actor
-from db.models import Charge, DunningDone, DunningSettings, DunningStep, DunningText, Operator, Service
+from db.models import Charge, DunningDone, DunningSettings, DunningStep, DunningText, Notification, Operator, Service
 
 ACTOR = "dunning"
 BATCH = 1000
@@ -142,8 +142,19 @@ def run_dunning(
     return DunningResult(sent, listed, fees, _terminate(sessions, ladder, now))
 
 
-# Reminders.
+# Reminders. What is due is looked for once and then read batch by batch under its ids: a LIMIT would have PostgreSQL
+# look at every open invoice again for each batch.
 
+_DUE = """
+SELECT i.id FROM invoice i LEFT JOIN service s ON s.id = i.service_id
+WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.due_on BETWEEN :first AND :last
+  AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
+  AND EXISTS (
+      SELECT FROM unnest(CAST(:days AS int[]), CAST(:stages AS text[])) AS t (days, stage)
+      WHERE :today - i.due_on - t.days BETWEEN 0 AND :late
+        AND NOT EXISTS (SELECT FROM dunning_done d WHERE d.invoice_id = i.id AND d.stage = t.stage))
+ORDER BY i.id
+"""
 _OPEN = """
 SELECT i.id, i.subscriber_id, i.prefix, i.number, i.due_on, i.open, i.currency, b.name AS subscriber, b.email, b.phone,
        b.language, s.name AS service, s.management, s.paid_until, greatest(s.promised_until, s.held_until) AS spared,
@@ -152,37 +163,40 @@ FROM invoice i
 JOIN subscriber b ON b.id = i.subscriber_id
 LEFT JOIN service s ON s.id = i.service_id
 LEFT JOIN rate_plan p ON p.id = s.plan_id
-WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.id > :after
-  AND i.due_on BETWEEN :first AND :last
+WHERE i.id = ANY(:ids) AND i.paid + i.credited < i.total
   AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
-  AND EXISTS (
-      SELECT FROM unnest(CAST(:days AS int[]), CAST(:stages AS text[])) AS t (days, stage)
-      WHERE :today - i.due_on - t.days BETWEEN 0 AND :late
-        AND NOT EXISTS (SELECT FROM dunning_done d WHERE d.invoice_id = i.id AND d.stage = t.stage))
-ORDER BY i.id LIMIT :most
+ORDER BY i.id
 """
 
-_MARKED = ("invoice_id", "stage", "operator_id", "subscriber_id", "channel", "outcome", "address", "subject", "body")
+_MARKED = (
+    "invoice_id", "stage", "operator_id", "subscriber_id", "channel", "outcome", "address", "subject", "body",
+    "notification_id",
+)  # fmt: skip
 
 
-def reminders(session: Session, ladder: Ladder, today: date, after: int = 0, most: int = BATCH) -> list[Reminder]:
-    """Return the reminders of a day for the next invoices beyond the id `after`, changing nothing."""
+def due_invoices(session: Session, ladder: Ladder, today: date) -> list[int]:
+    """Return the ids of the invoices that have a reminder due on a day, in ascending order."""
     if not ladder.steps:
         return []
-    rows = session.execute(
-        text(_OPEN),
-        {
-            "operator_id": ladder.rules.operator_id,
-            "after": after,
-            "today": today,
-            "late": LATE,
-            "most": most,
-            "first": today - timedelta(days=ladder.steps[-1].days + LATE),
-            "last": today - timedelta(days=ladder.steps[0].days),
-            "days": [step.days for step in ladder.steps],
-            "stages": [step.stage for step in ladder.steps],
-        },
-    ).all()
+    return list(
+        session.scalars(
+            text(_DUE),
+            {
+                "operator_id": ladder.rules.operator_id,
+                "today": today,
+                "late": LATE,
+                "first": today - timedelta(days=ladder.steps[-1].days + LATE),
+                "last": today - timedelta(days=ladder.steps[0].days),
+                "days": [step.days for step in ladder.steps],
+                "stages": [step.stage for step in ladder.steps],
+            },
+        )
+    )
+
+
+def reminders(session: Session, ladder: Ladder, today: date, invoices: Sequence[int]) -> list[Reminder]:
+    """Return the reminders that invoices have due on a day and that are still to be paid, changing nothing."""
+    rows = session.execute(text(_OPEN), {"ids": list(invoices), "today": today}).all()
     found = []
     for row in rows:
         due = due_steps(ladder.steps, row.due_on, today, row.done)
@@ -230,22 +244,26 @@ def _day(day: date, language: str) -> str:
 
 
 def _remind(sessions: Sessions, keyring: Keyring, ladder: Ladder, now: datetime, batch: int) -> tuple[int, int]:
-    sent = listed = after = 0
-    while True:
+    today = ladder.rules.today(now)
+    with sessions() as session:
+        due = due_invoices(session, ladder, today)
+    sent = listed = 0
+    for start in range(0, len(due), batch):
         with sessions() as session:
-            found = reminders(session, ladder, ladder.rules.today(now), after, batch)
-            if not found:
-                return sent, listed
-            after = max(each.invoice_id for each in found)
-            new = _mark(session, ladder.rules.operator_id, found, now)
-            _send(session, keyring, ladder.rules.operator_id, [each for each in new if each.outcome == "sent"])
+            found = reminders(session, ladder, today, due[start : start + batch])
+            new = _write(session, keyring, ladder.rules.operator_id, found, now) if found else []
             session.commit()
         sent += sum(each.outcome == "sent" for each in new)
         listed += sum(each.outcome == "listed" for each in new)
+    return sent, listed
 
 
-def _mark(session: Session, operator_id: int, found: Sequence[Reminder], now: datetime) -> list[Reminder]:
-    """Mark the stages as gone through, and return those that nobody else has marked meanwhile."""
+def _write(
+    session: Session, keyring: Keyring, operator_id: int, found: Sequence[Reminder], now: datetime
+) -> list[Reminder]:
+    """Mark the stages as gone through and write the messages of those that nobody else has marked meanwhile."""
+    ids = iter(draw_ids(session, Notification, sum(each.outcome == "sent" for each in found)))
+    numbered = [(each, next(ids) if each.outcome == "sent" else None) for each in found]
     rows = [
         {
             "invoice_id": each.invoice_id,
@@ -257,8 +275,9 @@ def _mark(session: Session, operator_id: int, found: Sequence[Reminder], now: da
             "address": each.address,
             "subject": each.subject,
             "body": each.body,
+            "notification_id": number,
         }
-        for each in found
+        for each, number in numbered
     ]
     names = ", ".join(_MARKED)
     marked = session.execute(
@@ -269,39 +288,36 @@ def _mark(session: Session, operator_id: int, found: Sequence[Reminder], now: da
         ),
         {"rows": as_json(rows), "now": now},
     )
-    new = {(row.invoice_id, row.stage) for row in marked}
-    return [each for each in found if (each.invoice_id, each.step.stage) in new]
-
-
-def _send(session: Session, keyring: Keyring, operator_id: int, found: Sequence[Reminder]) -> None:
+    keys = {(row.invoice_id, row.stage) for row in marked}
+    new = [(each, number) for each, number in numbered if (each.invoice_id, each.step.stage) in keys]
     messages = [
-        Message("reminder", EMAIL, each.address, each.language, each.subject, each.body) for each in found
-    ]  # fmt: skip
-    written = deliver(session, keyring, operator_id, messages)
-    rows = [
-        {"invoice_id": each.invoice_id, "stage": each.step.stage, "notification_id": notification.id}
-        for each, notification in zip(found, written, strict=True)
+        {"id": number, **values_of(keyring, operator_id, _message(each))} for each, number in new if number is not None
     ]
-    session.execute(
-        text(
-            "UPDATE dunning_done d SET notification_id = r.notification_id"  # noqa: S608 - names of ours
-            f" FROM {rowset(DunningDone, ('invoice_id', 'stage', 'notification_id'))}"
-            " WHERE d.invoice_id = r.invoice_id AND d.stage = r.stage"
-        ),
-        {"rows": as_json(rows)},
-    )
+    insert_rows(session, Notification, messages)
+    return [each for each, _ in new]
+
+
+def _message(reminder: Reminder) -> Message:
+    return Message("reminder", EMAIL, reminder.address, reminder.language, reminder.subject, reminder.body)
 
 
 # Late fees.
 
 _LATE = """
-SELECT i.id, i.subscriber_id, i.service_id, i.prefix, i.number, i.open, b.language
-FROM invoice i JOIN subscriber b ON b.id = i.subscriber_id LEFT JOIN service s ON s.id = i.service_id
+SELECT i.id FROM invoice i LEFT JOIN service s ON s.id = i.service_id
 WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.kind = 'period'
-  AND i.due_on >= :first AND i.due_on < :last AND i.id > :after
+  AND i.due_on >= :first AND i.due_on < :last
   AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
   AND NOT EXISTS (SELECT FROM charge c WHERE c.source_invoice_id = i.id AND c.kind = 'late_fee')
-ORDER BY i.id LIMIT :most
+ORDER BY i.id
+"""
+_OWED = "SELECT subscriber_id FROM invoice WHERE id = ANY(:ids)"
+_STILL_OWED = """
+SELECT i.id, i.subscriber_id, i.service_id, i.prefix, i.number, i.open, b.language
+FROM invoice i JOIN subscriber b ON b.id = i.subscriber_id LEFT JOIN service s ON s.id = i.service_id
+WHERE i.id = ANY(:ids) AND i.paid + i.credited < i.total
+  AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
+ORDER BY i.id
 """
 _FEE = (
     "operator_id", "subscriber_id", "service_id", "kind", "description", "amount", "starts_on", "source_invoice_id",
@@ -311,28 +327,26 @@ _FEE = (
 def _charge_late_fees(sessions: Sessions, ladder: Ladder, now: datetime, batch: int) -> int:
     rules, today = ladder.rules, ladder.rules.today(now)
     last = today - timedelta(days=rules.late_fee_days)
-    charged = after = 0
-    while True:
+    with sessions() as session:
+        where = {
+            "operator_id": rules.operator_id,
+            "first": last - timedelta(days=OLDEST_FEE),
+            "last": last,
+            "today": today,
+        }
+        due = session.scalars(text(_LATE), where).all()
+    charged = 0
+    for start in range(0, len(due), batch):
+        ids = due[start : start + batch]
         with sessions() as session:
-            where = {
-                "operator_id": rules.operator_id,
-                "first": last - timedelta(days=OLDEST_FEE),
-                "last": last,
-                "today": today,
-                "after": after,
-                "most": batch,
-            }
-            found = session.execute(text(_LATE), where).all()
-            if not found:
-                return charged
-            lock_books(session, rules.operator_id, [row.subscriber_id for row in found])
-            still = session.execute(text(_LATE), where).all()  # some may have been paid meanwhile
-            after = found[-1].id
-            done = _write_fees(session, ladder, [row for row in still if row.id <= after], today)
+            lock_books(session, rules.operator_id, session.scalars(text(_OWED), {"ids": ids}).all())
+            still = session.execute(text(_STILL_OWED), {"ids": ids, "today": today}).all()  # some were paid meanwhile
+            done = _write_fees(session, ladder, still, today)
             if done:
                 settle_dates(session, Actor(rules.operator_id, ACTOR), rules, done, today)
             session.commit()
             charged += len(done)
+    return charged
 
 
 def _write_fees(session: Session, ladder: Ladder, rows: Sequence[Any], today: date) -> list[int]:

@@ -12,6 +12,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
 from core.i18n import N_, translator
@@ -118,6 +119,7 @@ def default_words(step: Step, language: str) -> Words:
     return Words(translate(_SUBJECTS[place]), translate(bodies[place]))
 
 
+@lru_cache(maxsize=256)
 def check_text(text: str) -> None:
     """Raise BadText where a text names a variable that does not exist, or its braces do not pair."""
     try:

@@ -51,5 +51,9 @@ def rowset(model: type[Base], names: Sequence[str], alias: str = "r", parameter:
 
 
 def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as JSON; decimals and dates as the texts that PostgreSQL reads."""
-    return json.dumps(rows, default=str)
+    """Return rows as JSON; decimals, dates and octets as the texts that PostgreSQL reads."""
+    return json.dumps(rows, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -14,7 +14,7 @@ from wtforms import BooleanField, Field, SelectMultipleField
 from wtforms.widgets import CheckboxInput, ListWidget, TextArea
 
 from aaa.cut_off import holiday_choices
-from billing.dunning import cut_off_rule, ladder_as_kept, reminders
+from billing.dunning import cut_off_rule, due_invoices, ladder_as_kept
 from billing.dunning_lists import by_hand, cuts, disagreement, hold, spared
 from billing.dunning_settings import (
     LadderTerms,
@@ -65,7 +65,7 @@ def index() -> ResponseReturnValue:
         try:
             ladder = ladder_as_kept(session, operator.id, kept)
             tomorrow = ladder.rules.today(now) + DAY
-            told = sum(each.outcome in ("sent", "listed") for each in reminders(session, ladder, tomorrow, 0, 100_000))
+            told = len(due_invoices(session, ladder, tomorrow))
         except BillingOff:
             kept = None
     return render_template(
