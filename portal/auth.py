@@ -139,7 +139,7 @@ def _next_page() -> str:
     wanted = request.args.get("next", "")
     parts = urlsplit(wanted)
     ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    return wanted if ours else url_for("dashboard.index")
+    return wanted if ours else url_for("home.index")
 
 
 @blueprint.post("/sign-out")

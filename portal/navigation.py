@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 
 from core.i18n import N_
 from portal.context import may
-from portal.permissions import Openness, Permission, requirement_of
+from portal.permissions import Openness, Permission, Requirement, requirement_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,12 @@ class Entry:
     endpoint: str
     title: str
     icon: str
-    permission: Permission
+    permission: Requirement
     on_phone: str = ""
 
 
 AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
-    ("", (Entry("dashboard.index", N_("Dashboard"), "layout-dashboard", Permission.DASHBOARD_VIEW, N_("Dashboard")),)),
+    ("", (Entry("home.index", N_("Home"), "home", Openness.SIGNED_IN, N_("Home")),)),
     (
         N_("Subscribers"),
         (
@@ -50,6 +50,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         N_("Network"),
         (
+            Entry("dashboard.index", N_("Network now"), "layout-dashboard", Permission.DASHBOARD_VIEW),
             Entry("sessions.index", N_("Live sessions"), "activity", Permission.SESSIONS_VIEW, N_("Sessions")),
             Entry("auth_events.index", N_("Access requests"), "key", Permission.AUTH_EVENTS_VIEW),
             Entry("auth_events.seen", N_("Unknown devices"), "device-unknown", Permission.DEVICES_VIEW),
@@ -82,7 +83,11 @@ def may_open(endpoint: str) -> bool:
     """Tell whether a page is part of this portal and open to this person, so that a link to it makes sense."""
     view = current_app.view_functions.get(endpoint)
     requirement = requirement_of(view) if view is not None else None
-    return isinstance(requirement, Openness) or (requirement is not None and may(requirement))
+    return requirement is not None and _open(requirement)
+
+
+def _open(requirement: Requirement) -> bool:
+    return isinstance(requirement, Openness) or may(requirement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def navigation() -> list[tuple[str, list[Link]]]:
                 _(entry.on_phone) if entry.on_phone else "",
             )
             for entry in entries
-            if entry.endpoint in current_app.view_functions and may(entry.permission)
+            if entry.endpoint in current_app.view_functions and _open(entry.permission)
         ]
         if links:
             areas.append((_(title) if title else "", links))

@@ -5,6 +5,7 @@ from importlib import import_module
 from flask import Flask
 
 AREAS = (
+    "home",
     "dashboard",
     "search",
     "subscribers",

@@ -1,17 +1,17 @@
-"""The first page: is the network up, who gets in, what waits, is the installation well.
+"""The network at this moment: is it up, who gets in, what waits, is the installation well.
 
 Its parts are read again by every open page every few seconds, so what is counted over many rows is counted once for all
 of an operator's people: every few seconds, and what looks back over a whole day once a minute.
 """
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import ngettext
 from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -19,11 +19,14 @@ from aaa.decision import Reason
 from core.i18n import N_
 from db.models import AccountingSession, AuthEvent, EnforcementOrder, Nas, NasHeard, Service
 from portal import context
+from portal.formats import number
+from portal.home_tiles import Figure, Figures, remembered, tile
 from portal.i18n import reader_language
+from portal.navigation import may_open
 from portal.permissions import Permission, requires
 from portal.reasons import event_sentence
 
-blueprint = Blueprint("dashboard", __name__)
+blueprint = Blueprint("dashboard", __name__, url_prefix="/dashboard")
 
 OPEN_ORDERS = ("pending", "sent", "acked")
 SILENT_AFTER = timedelta(minutes=15)  # three interim updates of the usual five minutes
@@ -54,26 +57,75 @@ def index() -> ResponseReturnValue:
     return render_template("staff/dashboard/index.html", **_tiles())
 
 
-@blueprint.get("/dashboard/now")
+@blueprint.get("/now")
 @requires(Permission.DASHBOARD_VIEW)
 def now() -> ResponseReturnValue:
     """The part of the page that htmx reads again."""
     return render_template("staff/dashboard/now.html", **_tiles())
 
 
-@blueprint.get("/dashboard/day")
+@blueprint.get("/day")
 @requires(Permission.DASHBOARD_VIEW)
 def day() -> ResponseReturnValue:
     """Access-Requests of the last 24 hours, drawn after the page stands."""
     return render_template(
-        "staff/dashboard/day.html", buckets=_remembered.give("day", context.operator().id, timedelta(minutes=1), _day)
+        "staff/dashboard/day.html", buckets=remembered.give("day", context.operator().id, timedelta(minutes=1), _day)
     )
+
+
+@tile("network", N_("Network now"), ("manager", "technical", "support"), Permission.DASHBOARD_VIEW, order=10)
+def network_figures() -> Figures:
+    """Is the network up: who is online, who is turned away, which NAS is silent, what the routers have not done yet."""
+    instant = context.now()
+    counts = _remembered_counts()
+    silent = sum(1 for each in _nas(instant) if each["silent"])
+    failed, turned_away = counts["orders"]["failed"], counts["outcomes"]["reject"]
+    active = counts["states"].get("active", 0)
+    return Figures(
+        (
+            Figure(
+                number(counts["online"]),
+                _("online now"),
+                "wifi",
+                _url("sessions.index"),
+                ngettext("%(num)s active service", "%(num)s active services", active),
+                "green",
+            ),
+            Figure(
+                number(silent), _("silent NAS"), "ear-off", _url("dashboard.index"), colour="green", alarming=silent > 0
+            ),
+            Figure(
+                number(turned_away),
+                _("rejected in the last hour"),
+                "x",
+                _url("auth_events.index", outcome="reject"),
+                colour="secondary",
+            ),
+            Figure(
+                number(counts["orders"]["waiting"]),
+                _("orders waiting"),
+                "send",
+                _url("enforcement.index"),
+                ngettext("%(num)s failed in 24 hours", "%(num)s failed in 24 hours", failed) if failed else "",
+                alarming=failed > 0,
+            ),
+        )
+    )
+
+
+def _url(endpoint: str, **values: str) -> str:
+    return url_for(endpoint, **values) if may_open(endpoint) else ""
+
+
+def _remembered_counts() -> dict[str, Any]:
+    found: dict[str, Any] = remembered.give("counts", context.operator().id, timedelta(seconds=4), _counts)
+    return found
 
 
 def _tiles() -> dict[str, Any]:
     instant = context.now()
     return {
-        **_remembered.give("counts", context.operator().id, timedelta(seconds=4), _counts),
+        **_remembered_counts(),
         "nas": _nas(instant),
         "parts": _parts(),
         "rejects": _recent_rejects(instant),
@@ -198,25 +250,3 @@ def _day() -> list[Any]:
         buckets.append({"at": at, "accepted": counts[0], "garden": counts[1], "rejected": counts[2]})
         at += BUCKET
     return buckets
-
-
-class _Remembered:
-    """Values that are costly to count, kept for a moment for all of an operator's people."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[str, int], tuple[datetime, Any]] = {}
-
-    def give(self, name: str, operator_id: int, keep: timedelta, count: Callable[[], Any]) -> Any:
-        """Return what was counted not longer than `keep` ago, else count anew."""
-        with self._lock:
-            kept = self._kept.get((name, operator_id))
-        if kept is not None and context.now() - kept[0] < keep:
-            return kept[1]
-        counted = count()
-        with self._lock:
-            self._kept[name, operator_id] = context.now(), counted
-        return counted
-
-
-_remembered = _Remembered()

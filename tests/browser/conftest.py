@@ -107,4 +107,4 @@ def sign_in(page: Page, site: Site) -> None:
     page.fill("[name=email]", "ana@valle.example")
     page.fill("[name=password]", PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Dashboard").wait_for()
+    page.get_by_role("heading", name="Home").wait_for()

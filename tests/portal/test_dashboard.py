@@ -61,7 +61,7 @@ def test_the_tiles_count_this_operators_network(sign_in, isp, system, installati
         session.execute(insert(EnforcementOrder).values(**order, session_id=1, cause="staff"))
         session.execute(insert(EnforcementOrder).values(**order, session_id=2, cause="staff", state="failed"))
         session.commit()
-    page = sign_in("manager").get("/")
+    page = sign_in("manager").get("/dashboard/")
     assert figures(page) == {
         "online now": "1",
         "accepted in the last hour": "2",
@@ -93,19 +93,19 @@ def test_a_nas_that_fell_silent_is_named(sign_in, isp, system):
 def test_the_dashboard_says_when_changes_and_accounting_are_behind(sign_in, system):
     add(system, Node(name="radius-1"))
     browser = sign_in("manager")
-    assert "Changes reach radiusd" in browser.get("/").text
+    assert "Changes reach radiusd" in browser.get("/dashboard/").text
     with Session(system) as session:
         session.execute(
             update(Node).values(image_updated_at=NOW - timedelta(hours=1), loaded_at=NOW - timedelta(hours=1))
         )
         session.commit()
-    page = browser.get("/").text
+    page = browser.get("/dashboard/").text
     assert "Changes do not reach radiusd." in page
     assert "Accounting is not being loaded." in page
     with Session(system) as session:
         session.execute(update(Node).values(image_updated_at=datetime.now(UTC), loaded_at=datetime.now(UTC)))
         session.commit()
-    assert "do not reach" not in browser.get("/").text
+    assert "do not reach" not in browser.get("/dashboard/").text
 
 
 def test_the_day_is_counted_by_quarters_of_an_hour(sign_in, isp, system):
