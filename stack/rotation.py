@@ -36,6 +36,11 @@ SEALED_COLUMNS = (
     SealedColumn("router_login", "password", "router_login.password", key="staff_id"),
     SealedColumn("alert_recipient", "address", "alert_recipient.address"),
     SealedColumn("notification", "address", "notification.address"),
+    *(
+        SealedColumn("message_settings", name, "message.gateway", key="operator_id")
+        for name in ("sms_url", "sms_secret", "whatsapp_token", "telegram_url")
+    ),
+    SealedColumn("message_settings", "link_key", "message.link", key="operator_id"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),
     SealedColumn("vpn_peer", "api_password", "router.password"),
     SealedColumn("vpn_server", "wireguard_key", "vpn.server"),

@@ -10,12 +10,14 @@ from db.models.circuit import CircuitTest
 from db.models.document import DocumentBatch, DocumentMail, Letterhead
 from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
+from db.models.file import StoredFile
 from db.models.gateway import GATEWAYS, Checkout, Gateway, GatewayEvent
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
 from db.models.job import Job, JobLine
 from db.models.ledger import ACCOUNTS, LedgerAccount, LedgerEntry, LedgerLine
 from db.models.mass_change import MassChange, MassChangeRow
+from db.models.message import Broadcast, IncidentCredit, MessagePreference, MessageSettings, MessageText
 from db.models.monitoring import (
     Alert,
     AlertRecipient,
@@ -52,16 +54,36 @@ from db.models.router import Router, RouterState
 from db.models.router_login import RouterGroup, RouterLogin
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
+from db.models.shadow import ShadowEvent
 from db.models.staff import ROLES, Staff
 from db.models.subscriber import Subscriber
+from db.models.ticket import (
+    ENTRY_KINDS,
+    TICKET_PRIORITIES,
+    TICKET_SOURCES,
+    TICKET_STATES,
+    CannedAnswer,
+    HelpDesk,
+    Mailbox,
+    ReceivedMail,
+    Ticket,
+    TicketCategory,
+    TicketEntry,
+    TicketFile,
+)
 from db.models.usage import UsageHour, UsagePeriod
+from db.models.voucher import Voucher, VoucherBatch, VoucherPrint, VoucherSale, VoucherSettings
 from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
 
 __all__ = [
     "ACCOUNTS",
+    "ENTRY_KINDS",
     "GATEWAYS",
     "METHOD_ACCOUNTS",
     "ROLES",
+    "TICKET_PRIORITIES",
+    "TICKET_SOURCES",
+    "TICKET_STATES",
     "AccountingSession",
     "AddressPool",
     "Alert",
@@ -70,6 +92,8 @@ __all__ = [
     "AuthEvent",
     "BankLine",
     "BillingSettings",
+    "Broadcast",
+    "CannedAnswer",
     "CashDesk",
     "CashMovement",
     "ChangeLog",
@@ -92,9 +116,11 @@ __all__ = [
     "Follower",
     "Gateway",
     "GatewayEvent",
+    "HelpDesk",
     "ImportBatch",
     "ImportRow",
     "Incident",
+    "IncidentCredit",
     "IncidentMember",
     "InterfaceSample",
     "InterfaceSample1h",
@@ -110,8 +136,12 @@ __all__ = [
     "LedgerLine",
     "Letterhead",
     "LiveWatch",
+    "Mailbox",
     "MassChange",
     "MassChangeRow",
+    "MessagePreference",
+    "MessageSettings",
+    "MessageText",
     "Nas",
     "NasHeard",
     "Node",
@@ -123,6 +153,7 @@ __all__ = [
     "Promise",
     "QueueDrift",
     "RatePlan",
+    "ReceivedMail",
     "Refund",
     "RenderedDocument",
     "RollupPosition",
@@ -144,14 +175,25 @@ __all__ = [
     "ServiceGrant",
     "ServiceMac",
     "ServicePeriod",
+    "ShadowEvent",
     "ShadowSecret",
     "Staff",
+    "StoredFile",
     "Subscriber",
     "TaxRate",
     "TenancyKey",
     "TermsRecord",
+    "Ticket",
+    "TicketCategory",
+    "TicketEntry",
+    "TicketFile",
     "UsageHour",
     "UsagePeriod",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherPrint",
+    "VoucherSale",
+    "VoucherSettings",
     "VpnPeer",
     "VpnPeerState",
     "VpnServer",

@@ -151,7 +151,11 @@ class Alert(Tenanted, Base):
 
 
 class Incident(Tenanted, Base):
-    """Many subscribers lost at once: those of a router, of a sector (a port of the router), or of several routers."""
+    """Many subscribers lost at once: those of a router, of a sector (a port of the router), or of several routers.
+
+    One that a person opened (`by_hand`) has no members; with scope network it concerns everybody. It may begin later
+    (`planned`), and a person closes it. `tell` says whether the subscribers are told; None leaves it to the settings.
+    """
 
     __tablename__ = "incident"
     __table_args__ = (
@@ -167,6 +171,17 @@ class Incident(Tenanted, Base):
     sector: Mapped[str] = mapped_column(server_default="")
     before: Mapped[int]  # sessions that were up, or with scope network, routers
     lost: Mapped[int]
+    by_hand: Mapped[bool] = mapped_column(server_default=text("false"))
+    planned: Mapped[bool] = mapped_column(server_default=text("false"))
+    title: Mapped[str] = mapped_column(server_default="")  # what subscribers read of it
+    cause: Mapped[str] = mapped_column(server_default="")  # what it was; subscribers read it when it is over
+    notes: Mapped[str] = mapped_column(server_default="")  # for staff
+    expected_until: Mapped[Instant | None]
+    tell: Mapped[bool | None]
+    told_at: Mapped[Instant | None]  # when subscribers were told that it is open
+    told_over_at: Mapped[Instant | None]
+    opened_by: Mapped[BigInt | None]
+    closed_by: Mapped[BigInt | None]
     opened_at: Mapped[Created]
     closed_at: Mapped[Instant | None]
 
@@ -209,14 +224,28 @@ class AlertRecipient(Tenanted, Base):
 
 
 class Notification(Tenanted, Base):
-    """A message to one address, from when it was due until it was taken or given up."""
+    """A message to one address, from when it was due until it was taken or given up.
+
+    `by_hand` waits for a person who sends it from their own WhatsApp; `dropped` was taken back before it went.
+    """
 
     __tablename__ = "notification"
     __table_args__ = (
         Index("ix_notification_operator_id", "operator_id", text("created_at DESC"), "id"),
         Index("ix_notification_due", "next_attempt_at", postgresql_where=text("state = 'waiting'")),
-        CheckConstraint("channel IN ('email', 'apprise')", "channel"),
-        CheckConstraint("state IN ('waiting', 'sent', 'failed')", "state"),
+        Index("ix_notification_subscriber_id", "subscriber_id", text("created_at DESC")),
+        Index("ix_notification_by_hand", "operator_id", "created_at", postgresql_where=text("state = 'by_hand'")),
+        Index(
+            "uq_notification_broadcast",
+            "broadcast_id",
+            "subscriber_id",
+            "channel",
+            unique=True,
+            postgresql_where=text("broadcast_id IS NOT NULL"),
+        ),
+        Index("ix_notification_incident_id", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
+        CheckConstraint("channel IN ('email', 'apprise', 'sms', 'whatsapp', 'telegram')", "channel"),
+        CheckConstraint("state IN ('waiting', 'sent', 'failed', 'by_hand', 'dropped')", "state"),
     )
 
     id: Mapped[Id]
@@ -228,10 +257,17 @@ class Notification(Tenanted, Base):
     language: Mapped[str]
     subject: Mapped[str]
     body: Mapped[str]
+    headers: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # of a mail, beside what each has
     state: Mapped[str] = mapped_column(server_default="waiting")
     attempts: Mapped[int] = mapped_column(server_default="0")
     next_attempt_at: Mapped[Created]
     error: Mapped[str] = mapped_column(server_default="")
+    subscriber_id: Mapped[BigInt | None] = mapped_column(ForeignKey("subscriber.id", ondelete="SET NULL"))
+    broadcast_id: Mapped[BigInt | None] = mapped_column(ForeignKey("broadcast.id"))
+    incident_id: Mapped[BigInt | None] = mapped_column(ForeignKey("incident.id", ondelete="SET NULL"))
+    urgent: Mapped[bool] = mapped_column(server_default=text("true"))  # goes in quiet hours too
+    unsubscribe: Mapped[str] = mapped_column(server_default="")  # the text of the link that ends such messages
+    staff_id: Mapped[BigInt | None]  # who sent it by hand, or again
     created_at: Mapped[Created]
     finished_at: Mapped[Instant | None]
 

@@ -87,6 +87,17 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_billing(connection, isp, subscriber, service)
     fill_documents(connection, isp, subscriber)
     fill_dunning(connection, isp, subscriber)
+    fill_messages(connection, isp, subscriber, service)
+
+
+def fill_messages(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
+    insert(connection, isp, "message_settings", {})
+    insert(connection, isp, "message_text", {"event": "incident", "channel": "sms", "language": "en", "body": "b"})
+    insert(connection, isp, "message_preference", {"subscriber_id": subscriber})
+    insert(connection, isp, "broadcast", {"title": "t", "selection": "{}", "texts": "{}", "token": "t"})
+    incident = connection.execute("SELECT id FROM incident WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    credit = {"incident_id": incident, "service_id": service, "days": 1, "amount": 1}
+    insert(connection, isp, "incident_credit", credit)
 
 
 def fill_dunning(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
