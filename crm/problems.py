@@ -72,6 +72,9 @@ class Problem(StrEnum):
     ALREADY_DONE = "already_done"
     NOT_A_PICTURE = "not_a_picture"  # neither PNG nor JPEG, or a broken one
     PICTURE_TOO_LARGE = "picture_too_large"
+    FILE_TOO_LARGE = "file_too_large"  # detail: limit, in MB
+    FILE_NOT_TAKEN = "file_not_taken"  # of a kind that is not taken, whatever its name says
+    TOO_MANY_PIXELS = "too_many_pixels"
     QUEUES_STAY = "queues_stay"  # static addresses, which are queues on some router
     PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
 

@@ -68,6 +68,11 @@ TEXTS: Mapping[Problem, str] = {
     ),
     Problem.NOT_A_PICTURE: N_("This is not a PNG or JPEG picture, or it is damaged."),
     Problem.PICTURE_TOO_LARGE: N_("This picture is too large: at most 2 MB and 16 megapixels."),
+    Problem.FILE_TOO_LARGE: N_("This file is too large: at most %(limit)s MB."),
+    Problem.FILE_NOT_TAKEN: N_(
+        "This kind of file is not taken. Pictures (JPEG, PNG), PDF, plain text and office files without macros are."
+    ),
+    Problem.TOO_MANY_PIXELS: N_("This picture has too many pixels. Make it smaller and try again."),
     Problem.WRONG_PASSWORD: N_("This is not your present password."),
     Problem.AMOUNT_MISSING: N_("Enter an amount."),
     Problem.AMOUNT_UNREADABLE: N_("This is not an amount of money."),
