@@ -19,7 +19,7 @@ run: setup ## Run the whole stack in the foreground until Ctrl-C
 
 test: setup-test lint ## Check everything: style, types, layers, translations, tests (TESTS=tests/stack for some)
 	@echo "==> pytest"
-	@exec $(TEST_PYTHON) -m stack.elsewhere $(TEST_PYTHON) -m pytest $(TESTS)
+	@exec $(TEST_PYTHON) -m stack.elsewhere $(TEST_PYTHON) -m tests $(TESTS)
 
 lint: setup-test ## Style, types, layers and translations only
 	@bin=$$(cat .portico/venv-test)/bin; \

@@ -48,6 +48,8 @@ hypothesis.settings.register_profile("portico", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("portico")
 
 REDIS_DATABASES = 64
+WORKER = (("PYTEST_XDIST_WORKER", 0), ("PYTEST_XDIST_WORKER_COUNT", 1))
+"""Which process of a parallel run this is, and of how many: each takes ports of its own."""
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
@@ -56,7 +58,8 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
     It lies below those that the kernel gives to outgoing sockets (32768 and up): a server that is killed and started
     again must not find its port taken by one of the many clients of a load test.
     """
-    for port in random.sample(range(20_000, 32_000), 100):
+    worker, workers = (int(os.environ.get(name, "").lstrip("gw") or default) for name, default in WORKER)
+    for port in random.sample(range(20_000 + worker, 32_000, workers), 100):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
