@@ -5,16 +5,19 @@ from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
 from db.models.backup import RouterBackup, RouterBackupState
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
+from db.models.brand import PLAN_CHANGES, Brand, PlanRequest, SelfService
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
 from db.models.document import DocumentBatch, DocumentMail, Letterhead
 from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
+from db.models.equipment import EQUIPMENT_KINDS, EQUIPMENT_STATES, Equipment, EquipmentMove
 from db.models.file import StoredFile
 from db.models.gateway import GATEWAYS, Checkout, Gateway, GatewayEvent
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
 from db.models.job import Job, JobLine
+from db.models.lead import LEAD_SOURCES, LEAD_STATES, Lead
 from db.models.ledger import ACCOUNTS, LedgerAccount, LedgerEntry, LedgerLine
 from db.models.mass_change import MassChange, MassChangeRow
 from db.models.message import Broadcast, IncidentCredit, MessagePreference, MessageSettings, MessageText
@@ -55,8 +58,9 @@ from db.models.router_login import RouterGroup, RouterLogin
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
 from db.models.shadow import ShadowEvent
-from db.models.staff import ROLES, Staff
+from db.models.staff import ROLES, RolePermission, Staff, StaffLink
 from db.models.subscriber import Subscriber
+from db.models.subscriber_login import SignInCode, SignInLink, SubscriberLogin
 from db.models.ticket import (
     ENTRY_KINDS,
     TICKET_PRIORITIES,
@@ -74,16 +78,38 @@ from db.models.ticket import (
 from db.models.usage import UsageHour, UsagePeriod
 from db.models.voucher import Voucher, VoucherBatch, VoucherPrint, VoucherSale, VoucherSettings
 from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
+from db.models.work_order import (
+    WORK_KINDS,
+    WORK_OPEN,
+    WORK_PRIORITIES,
+    WORK_STATES,
+    Material,
+    WorkChecklist,
+    WorkOrder,
+    WorkOrderEvent,
+    WorkOrderMaterial,
+    WorkOrderPhoto,
+    WorkSettings,
+)
 
 __all__ = [
     "ACCOUNTS",
     "ENTRY_KINDS",
+    "EQUIPMENT_KINDS",
+    "EQUIPMENT_STATES",
     "GATEWAYS",
+    "LEAD_SOURCES",
+    "LEAD_STATES",
     "METHOD_ACCOUNTS",
+    "PLAN_CHANGES",
     "ROLES",
     "TICKET_PRIORITIES",
     "TICKET_SOURCES",
     "TICKET_STATES",
+    "WORK_KINDS",
+    "WORK_OPEN",
+    "WORK_PRIORITIES",
+    "WORK_STATES",
     "AccountingSession",
     "AddressPool",
     "Alert",
@@ -92,6 +118,7 @@ __all__ = [
     "AuthEvent",
     "BankLine",
     "BillingSettings",
+    "Brand",
     "Broadcast",
     "CannedAnswer",
     "CashDesk",
@@ -113,6 +140,8 @@ __all__ = [
     "DunningText",
     "EnforcementAttempt",
     "EnforcementOrder",
+    "Equipment",
+    "EquipmentMove",
     "Follower",
     "Gateway",
     "GatewayEvent",
@@ -131,6 +160,7 @@ __all__ = [
     "Job",
     "JobLine",
     "JournalPosition",
+    "Lead",
     "LedgerAccount",
     "LedgerEntry",
     "LedgerLine",
@@ -139,6 +169,7 @@ __all__ = [
     "Mailbox",
     "MassChange",
     "MassChangeRow",
+    "Material",
     "MessagePreference",
     "MessageSettings",
     "MessageText",
@@ -150,12 +181,14 @@ __all__ = [
     "Payment",
     "PaymentApplication",
     "PaymentMethod",
+    "PlanRequest",
     "Promise",
     "QueueDrift",
     "RatePlan",
     "ReceivedMail",
     "Refund",
     "RenderedDocument",
+    "RolePermission",
     "RollupPosition",
     "Router",
     "RouterBackup",
@@ -170,6 +203,7 @@ __all__ = [
     "RouterState",
     "RouterSync",
     "SeenDevice",
+    "SelfService",
     "Service",
     "ServiceBilling",
     "ServiceGrant",
@@ -177,9 +211,13 @@ __all__ = [
     "ServicePeriod",
     "ShadowEvent",
     "ShadowSecret",
+    "SignInCode",
+    "SignInLink",
     "Staff",
+    "StaffLink",
     "StoredFile",
     "Subscriber",
+    "SubscriberLogin",
     "TaxRate",
     "TenancyKey",
     "TermsRecord",
@@ -198,4 +236,10 @@ __all__ = [
     "VpnPeerState",
     "VpnServer",
     "WaitingDevice",
+    "WorkChecklist",
+    "WorkOrder",
+    "WorkOrderEvent",
+    "WorkOrderMaterial",
+    "WorkOrderPhoto",
+    "WorkSettings",
 ]

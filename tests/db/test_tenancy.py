@@ -77,9 +77,11 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
         (isp.operator_id, isp.nas_id, isp.nas_id),
     ).fetchone()[0]
     insert(connection, isp, "enforcement_attempt", {"order_id": order, "kind": "coa", "result": "ack"})
+    fill_work_orders(connection, isp, subscriber)
     fill_routers(connection, isp, service)
     fill_vpn(connection, isp)
     fill_router_logins(connection, isp)
+    fill_roles(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
     fill_mass_changes(connection, isp, service)
@@ -88,6 +90,19 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_documents(connection, isp, subscriber)
     fill_dunning(connection, isp, subscriber)
     fill_messages(connection, isp, subscriber, service)
+    fill_vouchers(connection, isp, subscriber, service)
+
+
+def fill_vouchers(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
+    settings = {"code_key": b"k", "stock_subscriber_id": subscriber, "counter_subscriber_id": subscriber}
+    insert(connection, isp, "voucher_settings", settings)
+    terms = {"name": "b", "length": 8, "count": 1, "lasts": 60, "price": 1}
+    batch = insert(connection, isp, "voucher_batch", terms, "id")
+    voucher = {"service_id": service, "batch_id": batch, "number": 1, "lookup": "l"}
+    insert(connection, isp, "voucher", voucher)
+    insert(connection, isp, "voucher_sale", {"voucher_id": service, "batch_id": batch, "currency": "MXN", "price": 1})
+    job = insert(connection, isp, "job", {"kind": "vouchers.print", "title": "t"}, "id")
+    insert(connection, isp, "voucher_print", {"batch_id": batch, "job_id": job, "content": b"x"})
 
 
 def fill_messages(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
@@ -111,6 +126,25 @@ def fill_dunning(connection: psycopg.Connection, isp: Isp, subscriber: int) -> N
     insert(connection, isp, "bank_line", line)
 
 
+def fill_work_orders(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
+    insert(connection, isp, "lead", {"name": "L"})
+    insert(connection, isp, "work_settings", {})
+    insert(connection, isp, "work_checklist", {"kind": "repair", "items": "[]"})
+    order = {"number": 1, "kind": "repair", "title": "t", "created_by": "a", "created_at": "2027-01-01Z"}
+    work_order = insert(connection, isp, "work_order", {**order, "subscriber_id": subscriber}, "id")
+    event = {"work_order_id": work_order, "step": "create", "author": "a", "at": "2027-01-01Z"}
+    insert(connection, isp, "work_order_event", event)
+    content = {"name": "f", "media_type": "image/png", "size": 1, "sha256": "s", "content": b"x"}
+    file = insert(connection, isp, "stored_file", content, "id")
+    photo = {"work_order_id": work_order, "file_id": file, "taken_at": "2027-01-01Z"}
+    insert(connection, isp, "work_order_photo", photo, "file_id")
+    material = insert(connection, isp, "material", {"name": "m", "unit": "m"}, "id")
+    used = {"work_order_id": work_order, "material_id": material, "quantity": 1, "author": "a"}
+    insert(connection, isp, "work_order_material", used)
+    device = insert(connection, isp, "equipment", {"model": "m", "serial": "s"}, "id")
+    insert(connection, isp, "equipment_move", {"equipment_id": device, "before": "", "after": "stock", "author": "a"})
+
+
 def fill_circuits_and_pools(connection: psycopg.Connection, isp: Isp, service: int) -> None:
     insert(connection, isp, "circuit_test", {"service_id": service})
     pool = {"name": "p", "kind": "ipv4", "assignment": "fixed", "network": "10.0.0.0/24", "prefix_length": 32}
@@ -129,10 +163,20 @@ def fill_router_logins(connection: psycopg.Connection, isp: Isp) -> None:
     insert(connection, isp, "router_group", {"role": "technical", "router_group": "read"})
 
 
+def fill_roles(connection: psycopg.Connection, isp: Isp) -> None:
+    staff = connection.execute("SELECT min(id) FROM staff WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    link = {"staff_id": staff, "token_hash": b"h", "made_by": "a@isp.example", "expires_at": "2027-01-01Z"}
+    insert(connection, isp, "staff_link", link)
+    insert(connection, isp, "role_permission", {"role": "sales", "permission": "export", "allowed": False})
+
+
 def fill_imports(connection: psycopg.Connection, isp: Isp, service: int) -> None:
     batch = insert(connection, isp, "import_batch", {"source": "csv", "title": "t", "state": "found"}, "id")
     insert(connection, isp, "import_row", {"batch_id": batch, "line": 1, "access_method": "pppoe", "name": "n"})
-    insert(connection, isp, "shadow_secret", {"service_id": service, "nas_id": isp.nas_id, "secret": "s"})
+    secret = {"service_id": service, "nas_id": isp.nas_id, "secret": "s"}
+    insert(connection, isp, "shadow_secret", secret)
+    event = {"kind": "answer", "there": "accept", "outcome": "accept"}
+    insert(connection, isp, "shadow_event", {**secret, **event})
 
 
 def fill_routers(connection: psycopg.Connection, isp: Isp, service: int) -> None:
@@ -443,5 +487,5 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
         )
         assert {name for (name,) in rows} == {
             "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_services",
-            "search_subscribers", "staff_login",
+            "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
         }  # fmt: skip
