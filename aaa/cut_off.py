@@ -57,7 +57,7 @@ class CutOffRule:
         """Tell whether anybody is cut on a day."""
         if day.isoweekday() not in self.weekdays or day in self.days_off:
             return False
-        return self.country is None or day not in _holidays(self.country, self.subdivision, day.year)
+        return self.country is None or day not in public_holidays(self.country, self.subdivision, day.year)
 
 
 @lru_cache(maxsize=16384)
@@ -78,7 +78,8 @@ def holiday_choices() -> dict[str, list[str]]:
 
 
 @lru_cache(maxsize=256)
-def _holidays(country: str, subdivision: str | None, year: int) -> frozenset[date]:
+def public_holidays(country: str, subdivision: str | None, year: int) -> frozenset[date]:
+    """Return the public holidays of a year; the country and its part are codes of ISO 3166."""
     from holidays import country_holidays  # a quarter of a second, which only who has holidays pays for
 
     return frozenset(country_holidays(country, subdiv=subdivision, years=year))

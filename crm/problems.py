@@ -46,6 +46,8 @@ class Problem(StrEnum):
     TOO_SHORT = "too_short"  # detail: limit
     UNKNOWN_ZONE = "unknown_zone"
     UNKNOWN_ROLE = "unknown_role"
+    MORE_THAN_OWN = "more_than_own"  # of roles: the actor could not have them
+    LAST_MANAGER = "last_manager"  # nobody would be left who can sign in as manager
     NOT_THE_SAME = "not_the_same"
     NOT_A_SLUG = "not_a_slug"
     NOT_A_CODE = "not_a_code"  # of a coupon
@@ -75,6 +77,8 @@ class Problem(StrEnum):
     FILE_TOO_LARGE = "file_too_large"  # detail: limit, in MB
     FILE_NOT_TAKEN = "file_not_taken"  # of a kind that is not taken, whatever its name says
     TOO_MANY_PIXELS = "too_many_pixels"
+    NOT_HOURS = "not_hours"  # spans of a day, such as 09:00-18:00
+    NOT_MERGEABLE = "not_mergeable"  # a ticket that another cannot become part of
     QUEUES_STAY = "queues_stay"  # static addresses, which are queues on some router
     PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
 

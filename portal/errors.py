@@ -54,7 +54,11 @@ TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_VARIABLE: N_("%(variable)s is none of the variables listed below. Braces stand around them only."),
     Problem.TAKEN: N_("This is in use already. Choose another."),
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
-    Problem.UNKNOWN_ROLE: N_("This is not a role."),
+    Problem.UNKNOWN_ROLE: N_("Choose at least one role."),
+    Problem.MORE_THAN_OWN: N_("One of these roles may do more than you. Only a manager can give or change it."),
+    Problem.LAST_MANAGER: N_(
+        "This is the only manager who can sign in. Make somebody else a manager first, who has signed in once."
+    ),
     Problem.NOT_THE_SAME: N_("The two are not the same. Type the new password twice."),
     Problem.NOT_A_CODE: N_("Three to 32 letters, digits and dashes are needed, such as SUMMER-27."),
     Problem.ONE_OF_BOTH: N_("Enter a percentage or an amount, one of the two."),
@@ -73,6 +77,8 @@ TEXTS: Mapping[Problem, str] = {
         "This kind of file is not taken. Pictures (JPEG, PNG), PDF, plain text and office files without macros are."
     ),
     Problem.TOO_MANY_PIXELS: N_("This picture has too many pixels. Make it smaller and try again."),
+    Problem.NOT_HOURS: N_("These are not hours of a day, such as 09:00-13:00, 15:00-19:00. Leave free days empty."),
+    Problem.NOT_MERGEABLE: N_("Only another open ticket of the same subscriber will do."),
     Problem.WRONG_PASSWORD: N_("This is not your present password."),
     Problem.AMOUNT_MISSING: N_("Enter an amount."),
     Problem.AMOUNT_UNREADABLE: N_("This is not an amount of money."),
