@@ -52,6 +52,11 @@ class Problem(StrEnum):
     NOT_A_SLUG = "not_a_slug"
     NOT_A_CODE = "not_a_code"  # of a coupon
     ONE_OF_BOTH = "one_of_both"
+    NOT_A_COLOUR = "not_a_colour"
+    NOT_A_HOST = "not_a_host"  # a name in the DNS
+    WRONG_CODE = "wrong_code"  # sent by e-mail
+    LINK_SPENT = "link_spent"  # used, too old, or never one of ours
+    NOT_OFFERED = "not_offered"  # the operator does not let subscribers do this
     NOT_A_KEY = "not_a_key"  # WireGuard's
     WRONG_PASSWORD = "wrong_password"  # noqa: S105
     AMOUNT_MISSING = "amount_missing"

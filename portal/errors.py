@@ -62,6 +62,11 @@ TEXTS: Mapping[Problem, str] = {
     Problem.NOT_THE_SAME: N_("The two are not the same. Type the new password twice."),
     Problem.NOT_A_CODE: N_("Three to 32 letters, digits and dashes are needed, such as SUMMER-27."),
     Problem.ONE_OF_BOTH: N_("Enter a percentage or an amount, one of the two."),
+    Problem.NOT_A_COLOUR: N_("This is not a colour, such as #0f6e84."),
+    Problem.NOT_A_HOST: N_("This is not a host name, such as my.valle.example."),
+    Problem.WRONG_CODE: N_("This code is wrong or no longer good. Check the digits, or ask for a new one."),
+    Problem.LINK_SPENT: N_("This link was used already or is too old. Ask for a new one."),
+    Problem.NOT_OFFERED: N_("Your provider does not offer this here. Get in touch instead."),
     Problem.NOT_A_KEY: N_("This is not a WireGuard key. It has 44 characters and ends with =."),
     Problem.NOT_A_SLUG: N_("Small letters, digits and dashes are needed here, such as valle-net."),
     Problem.QUEUES_STAY: N_(

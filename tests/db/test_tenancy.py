@@ -89,8 +89,27 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_billing(connection, isp, subscriber, service)
     fill_documents(connection, isp, subscriber)
     fill_dunning(connection, isp, subscriber)
+    fill_help_desk(connection, isp)
     fill_messages(connection, isp, subscriber, service)
     fill_vouchers(connection, isp, subscriber, service)
+    fill_self_service(connection, isp, subscriber, service)
+
+
+def fill_self_service(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
+    insert(connection, isp, "brand", {"name": "b"})
+    insert(connection, isp, "self_service", {})
+    insert(connection, isp, "subscriber_login", {"subscriber_id": subscriber})
+    code = {"email": "s@isp.example", "code_hash": b"h", "expires_at": "2027-01-01Z"}
+    insert(connection, isp, "sign_in_code", code)
+    token = b"%d" % isp.operator_id
+    link = {"subscriber_id": subscriber, "purpose": "first", "token_hash": token, "expires_at": "2027-01-01Z"}
+    insert(connection, isp, "sign_in_link", link)
+    insert(
+        connection,
+        isp,
+        "plan_request",
+        {"subscriber_id": subscriber, "service_id": service, "plan_id": isp.plan_id},
+    )
 
 
 def fill_vouchers(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
@@ -113,6 +132,25 @@ def fill_messages(connection: psycopg.Connection, isp: Isp, subscriber: int, ser
     incident = connection.execute("SELECT id FROM incident WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
     credit = {"incident_id": incident, "service_id": service, "days": 1, "amount": 1}
     insert(connection, isp, "incident_credit", credit)
+
+
+def fill_help_desk(connection: psycopg.Connection, isp: Isp) -> None:
+    insert(connection, isp, "help_desk", {"hours": "{}", "targets": "{}"})
+    insert(connection, isp, "ticket_category", {"name": "c"})
+    asked = {
+        "number": 1, "source": "staff", "subject": "s", "priority": "normal", "queue": "support", "key": "k",
+        "created_at": "2027-01-01Z", "updated_at": "2027-01-01Z",
+    }  # fmt: skip
+    ticket = insert(connection, isp, "ticket", asked, "id")
+    said = {"ticket_id": ticket, "kind": "message", "author": "a", "created_at": "2027-01-01Z"}
+    entry = insert(connection, isp, "ticket_entry", said, "id")
+    kept = {"name": "a.txt", "media_type": "text/plain", "size": 1, "sha256": "0", "content": b"x"}
+    file = insert(connection, isp, "stored_file", kept, "id")
+    insert(connection, isp, "ticket_file", {"entry_id": entry, "file_id": file})
+    insert(connection, isp, "canned_answer", {"title": "t", "texts": "{}"})
+    read_from = {"address": "a@example.com", "host": "h", "port": 993, "user_name": "u", "password": b"sealed"}
+    insert(connection, isp, "mailbox", read_from)
+    insert(connection, isp, "received_mail", {"message_id": "m", "sender": "s", "subject": "s", "outcome": "ignored"})
 
 
 def fill_dunning(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
