@@ -41,6 +41,7 @@ class Problem(StrEnum):
     UNKNOWN_NAS = "unknown_nas"
     UNKNOWN_CHOICE = "unknown_choice"
     ATTRIBUTE = "attribute"  # detail: what crm.attributes found
+    WRONG_SPAN = "wrong_span"  # it ends before it begins, or lasts longer than anybody works
     UNKNOWN_VARIABLE = "unknown_variable"  # of a text that is filled in; detail: variable
     TAKEN = "taken"  # another row of the operator has this value
     TOO_SHORT = "too_short"  # detail: limit

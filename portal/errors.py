@@ -51,6 +51,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_NAS: N_("This NAS does not exist any more. Choose another."),
     Problem.UNKNOWN_CHOICE: N_("Choose one of the list."),
     Problem.ATTRIBUTE: "%(name)s: %(flaw)s",
+    Problem.WRONG_SPAN: N_("The end must come after the beginning, and not weeks later."),
     Problem.UNKNOWN_VARIABLE: N_("%(variable)s is none of the variables listed below. Braces stand around them only."),
     Problem.TAKEN: N_("This is in use already. Choose another."),
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),
