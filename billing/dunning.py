@@ -298,7 +298,10 @@ def _write(
 
 
 def _message(reminder: Reminder) -> Message:
-    return Message("reminder", EMAIL, reminder.address, reminder.language, reminder.subject, reminder.body)
+    return Message(
+        "reminder", EMAIL, reminder.address, reminder.language, reminder.subject, reminder.body,
+        subscriber_id=reminder.subscriber_id, urgent=False,
+    )  # fmt: skip
 
 
 # Late fees.

@@ -8,14 +8,20 @@ morning, and switching the ladder on reminds nobody of last year.
 Nothing here reads a clock or a database.
 """
 
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from urllib.parse import quote
 
+import crm.texts
 from core.i18n import N_, translator
+from crm.texts import BadText, Words
+
+__all__ = [
+    "LATE", "LONGEST_BODY", "LONGEST_SUBJECT", "VARIABLES", "BadText", "DueSteps", "Step", "Words", "check_text",
+    "default_words", "due_steps", "fill", "message_link", "months_before",
+]  # fmt: skip
 
 LATE = 3
 """Days after which a reminder that was missed is not sent any more."""
@@ -81,22 +87,6 @@ class DueSteps:
     passed: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What a reminder says; variables stand in braces."""
-
-    subject: str
-    body: str
-
-
-class BadText(Exception):
-    """A text that cannot be filled in; `variable` is the one that does not exist, empty where braces do not pair."""
-
-    def __init__(self, variable: str) -> None:
-        super().__init__(variable)
-        self.variable = variable
-
-
 def due_steps(steps: Iterable[Step], due_on: date, today: date, done: Iterable[str]) -> DueSteps:
     """Return what is due for an invoice that was due on a day and has been through the stages `done`."""
     behind = set(done)
@@ -122,19 +112,13 @@ def default_words(step: Step, language: str) -> Words:
 @lru_cache(maxsize=256)
 def check_text(text: str) -> None:
     """Raise BadText where a text names a variable that does not exist, or its braces do not pair."""
-    try:
-        parts = list(string.Formatter().parse(text))
-    except ValueError:
-        raise BadText("") from None
-    for _literal, name, spec, conversion in parts:
-        if name is not None and (name not in VARIABLES or spec or conversion):
-            raise BadText(name)
+    crm.texts.check_text(text, VARIABLES)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """Return a text with its variables filled in. Raises BadText."""
     check_text(text)
-    return text.format_map(values).strip()
+    return crm.texts.fill(text, values)
 
 
 def message_link(channel: str, phone: str, body: str) -> str:

@@ -64,7 +64,9 @@ def mail_document(
         lines.append(translate(_PAY) % {"url": pay_url(session, keyring, base_url, operator.id, invoice_id=subject_id)})
     lines += ["", *document.issuer]
     subject = f"{title} {document.number} · {operator.name}"
-    message = Message(f"document.{kind}", EMAIL, to, document.language, subject, "\n".join(lines))
+    message = Message(
+        f"document.{kind}", EMAIL, to, document.language, subject, "\n".join(lines), subscriber_id=subscriber_id
+    )
     deliver(session, keyring, operator.id, [message])
     session.add(
         DocumentMail(operator_id=operator.id, kind=kind, subject_id=subject_id, address=to, staff_id=actor.staff_id)

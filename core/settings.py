@@ -182,6 +182,16 @@ class Settings(BaseSettings):
         20.0, gt=0, le=300, description="Seconds that the mail server may take for each answer."
     )
 
+    whatsapp_url: str = Field(
+        "https://graph.facebook.com/v21.0",
+        description="Where WhatsApp's Cloud API is asked, for the operators that have an account with it.",
+    )
+    local_gateways: bool = Field(
+        False,
+        description="Whether the SMS gateway of an operator may be at a private address, or one of this machine. Staff"
+        " could otherwise look through it at what only this machine may reach.",
+    )
+
     local_routers: bool = Field(
         False,
         description="Whether the API of a router may be at an address of this machine itself or of its link"

@@ -1,10 +1,13 @@
-"""Notices: messages to people outside the portal, by e-mail and by any channel that apprise knows.
+"""Notices: messages to people outside the portal, by e-mail, by the operator's channels, and by whatever apprise knows.
 
 `deliver()` only writes a row, in the transaction of what the message is about: if that is undone, nobody is told, and
 if it stands, the message goes out though the mail server is away. `send_due()` sends what is due. A mail server that
 is away or says "later" (4xx, RFC 5321 §4.2.1) is tried again for a day with growing pauses; one that refuses for good
 (5xx) is believed. A row is claimed before it is sent, so two senders do not send it twice; after a crash in between
 it is sent again, under the same Message-ID, by which mail programs know a copy.
+
+What is not urgent waits for the end of the operator's quiet hours, and what is, is sent first. A gateway that is away
+is asked once in a round, and the rest of what is for it waits, so that it does not hold up others.
 
 Addresses are sealed, because the URL of an apprise channel holds its password; `shown_address` is for people.
 """
@@ -25,19 +28,25 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.crypto import Keyring, SecretUnreadable
+from core.i18n import N_, translator
 from core.settings import Settings
+from crm.channels import Refused, TryAgain, quiet_until, send_sms, send_telegram, send_whatsapp
+from crm.outbound import NoAnswer, NotAllowed, check_host
 from crm.problems import FieldProblem, Invalid, Problem
-from db.models import Notification
+from db.models import MessageSettings, Notification, Operator
 
 ADDRESS_PURPOSE = "notification.address"
 EMAIL, APPRISE = "email", "apprise"
 CLAIM = timedelta(minutes=5)
 """After this a claimed message counts as not sent: whoever claimed it is gone."""
+_GATEWAYS = frozenset(("sms", "whatsapp", "telegram"))
+_LEAVE = N_("You do not want such messages? Unsubscribe here: %(url)s")
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60, 120, 240, 480, 480))
 LONGEST_SUBJECT = 200
 
@@ -55,14 +64,12 @@ class Message:
     language: str
     subject: str
     body: str
-
-
-class _TryAgain(Exception):
-    """The message was not taken now, and may be later."""
-
-
-class _Refused(Exception):
-    """The message will never be taken."""
+    subscriber_id: int | None = None
+    broadcast_id: int | None = None
+    incident_id: int | None = None
+    urgent: bool = True  # goes in quiet hours too
+    unsubscribe: str = ""  # crm.unsubscribing.unsubscribe_text, for what is not about the account
+    by_hand: bool = False  # a person sends it
 
 
 def deliver(session: Session, keyring: Keyring, operator_id: int, messages: Iterable[Message]) -> list[Notification]:
@@ -84,6 +91,12 @@ def values_of(keyring: Keyring, operator_id: int, message: Message) -> dict[str,
         "language": message.language,
         "subject": " ".join(message.subject.split())[:LONGEST_SUBJECT],
         "body": message.body,
+        "state": "by_hand" if message.by_hand else "waiting",
+        "subscriber_id": message.subscriber_id,
+        "broadcast_id": message.broadcast_id,
+        "incident_id": message.incident_id,
+        "urgent": message.urgent,
+        "unsubscribe": message.unsubscribe,
     }
 
 
@@ -106,7 +119,7 @@ def checked_address(channel: str, address: str) -> str:
 
 def shown_address(channel: str, address: str) -> str:
     """Return an address as people may read it: of an apprise URL, the service and the host without any password."""
-    if channel == EMAIL:
+    if channel != APPRISE:
         return address
     plugin = _apprise().Apprise.instantiate(address)
     if plugin is None:
@@ -115,18 +128,52 @@ def shown_address(channel: str, address: str) -> str:
     return f"{plugin.service_name} ({host})" if host else str(plugin.service_name)
 
 
+def send_again(session: Session, notification: Notification, staff_id: int | None, now: datetime) -> bool:
+    """Try a message once more that was given up, or waits for its next turn. False: it is sent, or waits for nobody."""
+    done = session.execute(
+        update(Notification)
+        .where(Notification.id == notification.id, Notification.state.in_(("failed", "waiting")))
+        .values(state="waiting", attempts=0, next_attempt_at=now, finished_at=None, staff_id=staff_id)
+        .returning(Notification.id)
+    ).scalar()
+    session.refresh(notification)
+    return done is not None
+
+
+def sent_by_hand(session: Session, notification: Notification, staff_id: int | None, now: datetime) -> bool:
+    """Note that a person sent a message from their own WhatsApp; False where it was noted already."""
+    done = session.execute(
+        update(Notification)
+        .where(Notification.id == notification.id, Notification.state == "by_hand")
+        .values(state="sent", attempts=1, staff_id=staff_id, finished_at=now)
+        .returning(Notification.id)
+    ).scalar()
+    session.refresh(notification)
+    return done is not None
+
+
 def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime, most: int = 50) -> int:
     """Send what is due and return how many messages were tried. Opens and commits its own sessions."""
     claimed = _claim(sessions, now, most)
+    away: dict[tuple[int, str], str] = {}
+    channels: dict[int, MessageSettings | None] = {}
     for notification in claimed:
         state, error = "sent", ""
+        gateway = (notification.operator_id, notification.channel)
         try:
+            if gateway in away:
+                raise TryAgain(away[gateway])
             address = settings.keyring.open(ADDRESS_PURPOSE, notification.address)
-            _SENDERS[notification.channel](settings, notification, address)
-        except _TryAgain as problem:
+            if notification.operator_id not in channels:
+                with sessions() as session:
+                    channels[notification.operator_id] = session.get(MessageSettings, notification.operator_id)
+            _send(settings, channels[notification.operator_id], notification, address)
+        except TryAgain as problem:
             state = "waiting" if notification.attempts <= len(PAUSES) else "failed"
             error = str(problem)
-        except _Refused as problem:
+            if notification.channel in _GATEWAYS:
+                away.setdefault(gateway, error)
+        except Refused as problem:
             state, error = "failed", str(problem)
         except SecretUnreadable:
             state, error = "failed", "the address cannot be read: its key is unknown"
@@ -147,24 +194,61 @@ def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime,
 
 def _claim(sessions: sessionmaker[Session], now: datetime, most: int) -> list[Notification]:
     """Take messages that are due, so that no other sender does, and return them."""
+    due = (Notification.state == "waiting", Notification.next_attempt_at <= now)
     with sessions() as session:
-        due = session.scalars(
+        if session.scalar(select(Notification.id).where(*due).limit(1)) is None:
+            return []
+        for operator_id, until in _quiet(session, now):
+            session.execute(
+                update(Notification)
+                .where(*due, Notification.operator_id == operator_id, ~Notification.urgent)
+                .values(next_attempt_at=until)
+                .execution_options(synchronize_session=False)
+            )
+        found = session.scalars(
             select(Notification)
-            .where(Notification.state == "waiting", Notification.next_attempt_at <= now)
-            .order_by(Notification.next_attempt_at, Notification.id)
+            .where(*due)
+            .order_by(Notification.urgent.desc(), Notification.next_attempt_at, Notification.id)
             .limit(most)
             .with_for_update(skip_locked=True)
         ).all()
-        for notification in due:
+        for notification in found:
             notification.attempts += 1
             notification.next_attempt_at = now + CLAIM
         session.commit()
-        return list(due)
+        return list(found)
+
+
+def _quiet(session: Session, now: datetime) -> list[tuple[int, datetime]]:
+    """Return the operators whose quiet hours it is, and when these end."""
+    rows = session.execute(
+        select(MessageSettings.operator_id, MessageSettings.quiet_from, MessageSettings.quiet_until, Operator.timezone)
+        .join(Operator, Operator.id == MessageSettings.operator_id)
+        .where(MessageSettings.quiet_from.is_not(None))
+    )
+    ends = [
+        (row.operator_id, quiet_until(now, ZoneInfo(row.timezone), row.quiet_from, row.quiet_until)) for row in rows
+    ]
+    return [(operator_id, end) for operator_id, end in ends if end is not None]
+
+
+def _send(settings: Settings, kept: MessageSettings | None, notification: Notification, address: str) -> None:
+    match notification.channel:
+        case "email":
+            _send_email(settings, notification, address)
+        case "apprise":
+            send_by_apprise(address, notification.subject, notification.body, local=True)
+        case "sms":
+            send_sms(settings, settings.keyring, kept, address, notification.body)
+        case "whatsapp":
+            send_whatsapp(settings, settings.keyring, kept, address, notification.body, notification.language)
+        case "telegram":
+            send_telegram(settings, settings.keyring, kept, address, notification.body)
 
 
 def _send_email(settings: Settings, notification: Notification, address: str) -> None:
     if settings.smtp_host is None:
-        raise _TryAgain("PORTICO_SMTP_HOST is not set")
+        raise TryAgain("PORTICO_SMTP_HOST is not set")
     mail = EmailMessage()
     mail["Subject"] = notification.subject
     mail["From"] = settings.smtp_sender
@@ -175,7 +259,13 @@ def _send_email(settings: Settings, notification: Notification, address: str) ->
     )
     mail["Content-Language"] = notification.language
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    mail.set_content(notification.body)
+    body = notification.body
+    if notification.unsubscribe:
+        leave = f"{settings.public_url}/unsubscribe/{notification.unsubscribe}"
+        mail["List-Unsubscribe"] = f"<{leave}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
+        body += "\n\n" + translator(notification.language)(_LEAVE) % {"url": leave}
+    mail.set_content(body)
     try:
         with _smtp(settings) as server:
             server.send_message(mail)
@@ -185,7 +275,7 @@ def _send_email(settings: Settings, notification: Notification, address: str) ->
     except smtplib.SMTPResponseException as problem:
         _refused(problem.smtp_code, problem.smtp_error)
     except (OSError, smtplib.SMTPException) as problem:
-        raise _TryAgain(_words(problem)) from None
+        raise TryAgain(_words(problem)) from None
 
 
 def _smtp(settings: Settings) -> smtplib.SMTP:
@@ -213,20 +303,31 @@ def _smtp(settings: Settings) -> smtplib.SMTP:
 def _refused(code: int, answer: bytes | str) -> None:
     """Raise what a mail server's answer means. Being refused the login is ours to mend, so it is tried again."""
     words = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
-    kind = _Refused if 500 <= code < 600 and code not in (530, 534, 535, 538) else _TryAgain
+    kind = Refused if 500 <= code < 600 and code not in (530, 534, 535, 538) else TryAgain
     raise kind(f"{code} {' '.join(words.split())}")
 
 
-def _send_apprise(_settings: Settings, notification: Notification, address: str) -> None:
+def send_by_apprise(address: str, subject: str, body: str, *, local: bool) -> None:
+    """Send to an address of apprise. Raises TryAgain, and Refused where `local` is false and the host is private."""
     apprise = _apprise()
     asset = apprise.AppriseAsset(app_id="Portico", app_desc="Portico", app_url="", async_mode=False)
     channel = apprise.Apprise(asset=asset)
-    if not channel.add(address):
-        raise _Refused("the address of this channel is not understood")
+    if address.partition("://")[0].lower() in _LOCAL or not channel.add(address):
+        raise Refused("the address of this channel is not understood")
+    if not local:
+        for plugin in channel:
+            if getattr(plugin, "host", None):
+                try:
+                    check_host(plugin.host, plugin.port or 443, local=False)
+                except NotAllowed as problem:
+                    raise Refused(str(problem)) from None
+                except NoAnswer as problem:
+                    raise TryAgain(str(problem)) from None
     with _apprise_log() as said:
-        taken = channel.notify(title=notification.subject, body=notification.body, interpret_escapes=False)
+        # Said to be text, so that a channel that takes HTML or Markdown shows "<" and "*" as they are.
+        taken = channel.notify(title=subject, body=body, body_format="text", interpret_escapes=False)
     if not taken:
-        raise _TryAgain(_first_line(said.getvalue()).replace(address, "…") or "the channel did not take the message")
+        raise TryAgain(_first_line(said.getvalue()).replace(address, "…") or "the channel did not take the message")
 
 
 @cache
@@ -266,6 +367,3 @@ def _words(problem: Exception) -> str:
 
 def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-_SENDERS = {EMAIL: _send_email, APPRISE: _send_apprise}

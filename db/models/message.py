@@ -31,15 +31,16 @@ class MessageSettings(Tenanted, Base):
     channels: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{email}'"))
     quiet_from: Mapped[time | None]  # in the operator's zone
     quiet_until: Mapped[time | None]
+    dial_prefix: Mapped[str] = mapped_column(server_default="")  # of numbers without their country, such as +52
     sms_kind: Mapped[str] = mapped_column(server_default="none")
-    sms_url: Mapped[bytes | None]  # sealed; of the gateway, or of apprise
+    sms_url: Mapped[bytes | None]  # sealed, purpose "message.gateway"; of the HTTP gateway, or of apprise
     sms_body: Mapped[str] = mapped_column(server_default="")  # what is posted; empty: the fields to and text
     sms_header: Mapped[str] = mapped_column(server_default="")  # the name of the header that holds the secret
-    sms_secret: Mapped[bytes | None]  # sealed
+    sms_secret: Mapped[bytes | None]  # sealed, purpose "message.gateway"
     whatsapp_phone: Mapped[str] = mapped_column(server_default="")  # the id of the sender's number; empty: no API
-    whatsapp_token: Mapped[bytes | None]  # sealed
+    whatsapp_token: Mapped[bytes | None]  # sealed, purpose "message.gateway"
     whatsapp_template: Mapped[str] = mapped_column(server_default="")  # with the text as its only parameter
-    telegram_url: Mapped[bytes | None]  # sealed; of apprise, with {chat} in it
+    telegram_url: Mapped[bytes | None]  # sealed, purpose "message.gateway"; of apprise, with {chat} in it
     incident_tell: Mapped[bool] = mapped_column(server_default=text("false"))
     incident_delay: Mapped[int] = mapped_column(server_default="10")  # minutes that an outage must have lasted
     incident_least: Mapped[int] = mapped_column(server_default="5")  # subscribers that it must concern

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("channels", postgresql.ARRAY(sa.TEXT()), server_default=sa.text("'{email}'"), nullable=False),
         sa.Column("quiet_from", sa.Time(), nullable=True),
         sa.Column("quiet_until", sa.Time(), nullable=True),
+        sa.Column("dial_prefix", sa.String(), server_default="", nullable=False),
         sa.Column("sms_kind", sa.String(), server_default="none", nullable=False),
         sa.Column("sms_url", sa.LargeBinary(), nullable=True),
         sa.Column("sms_body", sa.String(), server_default="", nullable=False),

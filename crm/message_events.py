@@ -1,0 +1,95 @@
+"""What subscribers and staff are told of: a registry of events, each with its variables and first words.
+
+An operator may write the words anew for each channel and language (`crm.message_texts`). Every text may use
+`{name}`, `{operator}` and `{phone}` beside the event's own variables. The words here are English; their translations
+stand in the catalogue.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.i18n import N_, translator
+from crm.texts import Words
+from db.models.message import CHANNELS
+
+COMMON: Mapping[str, str] = {
+    "name": N_("the reader's name"),
+    "operator": N_("your company's name"),
+    "phone": N_("your phone number"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that people are told of.
+
+    `body` is for e-mail, `short` for channels that are read on a phone. What is `urgent` goes in quiet hours too and
+    by every channel; what is not `about_account` goes only to who has not unsubscribed.
+    """
+
+    title: str
+    subject: str
+    body: str
+    short: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    audience: str = "subscriber"
+    urgent: bool = False
+    about_account: bool = True
+
+    @property
+    def allowed(self) -> Mapping[str, str]:
+        """Return all variables, with what each is."""
+        return {**COMMON, **self.variables}
+
+
+_INCIDENT = {
+    "what": N_("what it is about, in a few words"),
+    "began": N_("when it began or will begin"),
+    "expected": N_("when it should be over"),
+}
+
+EVENTS: dict[str, Event] = {
+    "incident": Event(
+        N_("Outage: told to those concerned"),
+        N_("We have a fault in your area"),
+        N_(
+            "Hello {name},\n\nsince {began} there is a fault in our network that cuts off your connection: {what}."
+            " We are at work on it and tell you as soon as it is solved. {expected}\n\n"
+            "You need not do anything, and need not restart your equipment.\n\n{operator}\n{phone}"
+        ),
+        N_("{operator}: since {began} a fault in our network cuts off your connection ({what}). We are at work on it."
+           " {expected}"),
+        _INCIDENT,
+        urgent=True,
+    ),
+    "incident_planned": Event(
+        N_("Planned work: told before"),
+        N_("Planned work on {began}"),
+        N_(
+            "Hello {name},\n\nwe will work on our network from {began}: {what}. Your connection may be interrupted"
+            " meanwhile. {expected}\n\nThank you for your patience.\n\n{operator}\n{phone}"
+        ),
+        N_("{operator}: planned work from {began} ({what}). Your connection may be interrupted. {expected}"),
+        _INCIDENT,
+    ),
+    "incident_over": Event(
+        N_("Outage: it is solved"),
+        N_("Your connection is back"),
+        N_(
+            "Hello {name},\n\nthe fault of {began} is solved; it lasted {lasted}. {cause}\n\nIf you still have no"
+            " connection, restart your equipment, or call us.\n\nWe are sorry for the trouble.\n\n{operator}\n{phone}"
+        ),
+        N_("{operator}: the fault of {began} is solved. If you have no connection, restart your equipment or call"
+           " {phone}."),
+        {**_INCIDENT, "lasted": N_("how long it lasted"), "cause": N_("what it was")},
+    ),
+}  # fmt: skip
+
+
+def default_words(event: str, channel: str, language: str) -> Words:
+    """Return what an event says where the operator has not written it anew. Raises KeyError for one unknown."""
+    found = EVENTS[event]
+    translate = translator(language)
+    if channel == CHANNELS[0]:
+        return Words(translate(found.subject), translate(found.body))
+    return Words("", translate(found.short))
