@@ -92,8 +92,12 @@ def give_back(api: RouterApi, name: str) -> None:
 
 
 def sessions_seen(api: RouterApi) -> dict[str, dict[str, Any]]:
-    """Return what /ppp/active shows of each name: address, caller id, and whether RADIUS let it in."""
-    rows = api.rows(ACTIVE, "name", "address", "caller-id", "radius")
+    """Return what /ppp/active shows of each name."""
+    return seen_of(api.rows(ACTIVE, "name", "address", "caller-id", "radius"))
+
+
+def seen_of(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
+    """Return what rows of /ppp/active say of each name: address, caller id, and whether RADIUS let it in."""
     return {
         row.get("name", ""): {
             "address": row.get("address", ""),

@@ -176,6 +176,16 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "local": Badge(N_("Router decides"), "purple", "router"),
         "portico": Badge(N_("Portico decides"), "green", "check"),
     },
+    "shadow_differs": {
+        "outcome": Badge(N_("Other answer"), "red", "arrows-exchange"),
+        "rate": Badge(N_("Other speed"), "yellow", "gauge"),
+        "": Badge(N_("The same"), "green", "equal"),
+    },
+    "shadow_there": {
+        "accept": Badge(N_("Lets in"), "green", "check"),
+        "reject": Badge(N_("Disabled"), "red", "ban"),
+        "ask": Badge(N_("Asks RADIUS"), "azure", "question-mark"),
+    },
     "enabled": {
         "yes": Badge(N_("In use"), "green", "check"),
         "no": Badge(N_("Switched off"), "secondary", "power"),
@@ -183,6 +193,7 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
 }
 
 LABELS: Mapping[str, Mapping[str, str]] = {
+    "shadow_kind": {"answer": N_("Answer changed"), "login": N_("Login at the router")},
     "notice_channel": {"email": N_("E-mail"), "apprise": N_("Other channel (Telegram, Slack, SMS …)")},
     "live_problem": {
         "not_online": N_("Not connected just now"),

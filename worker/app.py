@@ -18,7 +18,9 @@ from worker.schedule import SCHEDULE
 settings = read_settings()
 
 app = celery.Celery(
-    "portico", include=["billing.tasks", "billing.gateways.tasks", "network.tasks", "radius.tasks"], set_as_current=True
+    "portico",
+    include=["billing.tasks", "billing.gateways.tasks", "network.tasks", "radius.tasks", "worker.shadowing"],
+    set_as_current=True,
 )
 app.conf.update(
     broker_url=settings.redis_url.get_secret_value() if settings.redis_url else None,

@@ -22,6 +22,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "back up routers": _every(5 * MINUTE, "network.tasks.back_up_routers"),
     "climb the ladders": _every(5 * MINUTE, "billing.tasks.climb_ladders"),
     "write LibreQoS's files": _every(MINUTE, "network.tasks.write_shaper_files"),
+    "follow imported secrets": _every(MINUTE, "worker.shadowing.follow_shadows"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),

@@ -103,12 +103,14 @@ class ShadowSecret(Tenanted, Base):
     """An imported PPPoE secret that is on its router too, where it decides before RADIUS is asked.
 
     `state` says who decides: `local` the router's own secret, `portico` once that is disabled. `seen` is what
-    /ppp/active last showed of it: `{address, caller_id, radius}`.
+    /ppp/active last showed of it: `{address, caller_id, radius}`. `compared` is what router and Portico said when they
+    were compared last, `differs` what came of it, `login` the login that was logged last: see ShadowEvent.
     """
 
     __tablename__ = "shadow_secret"
     __table_args__ = (
         CheckConstraint("state IN ('local', 'portico')", "state"),
+        CheckConstraint("differs IN ('', 'outcome', 'rate')", "differs"),
         Index("ix_shadow_secret_operator_id", "operator_id", "nas_id"),
     )
 
@@ -122,3 +124,7 @@ class ShadowSecret(Tenanted, Base):
     changed_at: Mapped[Instant | None]
     seen: Mapped[Json | None]
     seen_at: Mapped[Instant | None]
+    compared: Mapped[Json | None]
+    compared_at: Mapped[Instant | None]
+    differs: Mapped[str] = mapped_column(server_default="")
+    login: Mapped[Json | None]  # session, since

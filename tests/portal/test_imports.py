@@ -16,6 +16,7 @@ from network.jobs import JOBS
 from tests.lab.routeros import emulated_router, router_loop  # noqa: F401 - fixtures
 from tests.portal.conftest import add_service, add_subscriber, csrf_token, make_isp, post
 from worker.jobs import run_job
+from worker.shadowing import follow_all
 
 SPREADSHEET = (
     "Nombre;Usuario;Contraseña;Plan;Velocidad;Teléfono;Observaciones\n"
@@ -246,7 +247,7 @@ def test_a_file_with_nothing_in_it_is_refused_with_a_sentence(browser):
 
 
 def test_who_decides_about_secrets_is_shown_beside_what_portico_would_answer(
-    browser, system, installation, isp, router, work
+    browser, sign_in, system, installation, isp, router, work
 ):
     batch = batch_at(post(browser, "/imports/router", nas_id=isp.nas_id, source="secrets"))
     work()
@@ -267,6 +268,16 @@ def test_who_decides_about_secrets_is_shown_beside_what_portico_would_answer(
     assert "let in by the router" in page
     assert "state-accept" in page  # ben
     assert "state-garden" in page  # ana, who has not paid
+    follow_all(system, installation.keyring)
+    page = browser.get(f"/shadow/{isp.nas_id}?differs=any").text
+    assert "Lets in → Walled garden" in page
+    assert ">ben<" not in page
+    log = browser.get(f"/shadow/{isp.nas_id}/log").text
+    assert re.findall(r'class="code">(ana|ben)<', log) == ["ana", "ana", "ben"], "those who would notice come first"
+    assert "Login at the router" in log
+    assert ">ben<" not in browser.get(f"/shadow/{isp.nas_id}/log?differs=any").text
+    exported = sign_in("manager").get(f"/shadow/{isp.nas_id}/log?format=csv&differs=outcome").text
+    assert exported.count("\n") == 3
     post(browser, f"/shadow/{isp.nas_id}/take-over", service=service_id)
     assert work()[0].outcome == {"changed": 1}
     assert {shadow.secret: shadow.state for shadow in all_of(system, ShadowSecret, isp)} == {
@@ -287,6 +298,7 @@ def test_imports_of_another_operator_do_not_exist(browser, sign_in, system, inst
     assert browser.get(f"/imports/{theirs}").status_code == 404
     assert post(browser, f"/imports/{theirs}/discard").status_code == 404
     assert browser.get(f"/shadow/{other.nas_id}").status_code == 404
+    assert browser.get(f"/shadow/{other.nas_id}/log").status_code == 404
 
 
 def test_importing_needs_the_permission(sign_in):
