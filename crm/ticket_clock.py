@@ -78,7 +78,7 @@ def change_priority(ticket: Ticket, priority: str, rules: DeskRules, now: dateti
 
 def is_late(ticket: Ticket, now: datetime) -> bool:
     """Tell whether a promise is broken and not yet made good."""
-    return ticket.due_at is not None and ticket.due_at < now
+    return any(due is not None and due < now for due in (ticket.first_due_at, ticket.solve_due_at))
 
 
 def _run(ticket: Ticket, rules: DeskRules, now: datetime) -> None:

@@ -49,7 +49,11 @@ SEALED_COLUMNS = (
     SealedColumn("import_row", "password", "service.password"),
     SealedColumn("import_row", "previous_password", "service.password"),
     SealedColumn("letterhead", "link_key", "document.link", key="operator_id"),
+    SealedColumn("mailbox", "password", "mailbox.password", key="operator_id"),
     SealedColumn("gateway", "secret_key", "gateway.key"),
+    SealedColumn("voucher_settings", "code_key", "voucher.key", key="operator_id"),
+    SealedColumn("voucher", "code", "voucher.code", key="service_id"),
+    SealedColumn("voucher_print", "content", "voucher.print"),
     SealedColumn("gateway", "webhook_secret", "gateway.webhook"),
 )
 
