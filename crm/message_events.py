@@ -72,6 +72,16 @@ EVENTS: dict[str, Event] = {
         N_("{operator}: planned work from {began} ({what}). Your connection may be interrupted. {expected}"),
         _INCIDENT,
     ),
+    "incident_cancelled": Event(
+        N_("Planned work: called off"),
+        N_("The planned work of {began} is called off"),
+        N_(
+            "Hello {name},\n\nthe work on our network that we told you of for {began} ({what}) will not take place."
+            " Your connection stays as it is.\n\n{operator}\n{phone}"
+        ),
+        N_("{operator}: the work planned for {began} is called off. Your connection stays as it is."),
+        _INCIDENT,
+    ),
     "incident_over": Event(
         N_("Outage: it is solved"),
         N_("Your connection is back"),
@@ -82,6 +92,19 @@ EVENTS: dict[str, Event] = {
         N_("{operator}: the fault of {began} is solved. If you have no connection, restart your equipment or call"
            " {phone}."),
         {**_INCIDENT, "lasted": N_("how long it lasted"), "cause": N_("what it was")},
+    ),
+    "work_order": Event(
+        N_("Work order: told to who is to go"),
+        N_("Work order {number}: {title}"),
+        N_("Work order {number}: {title}\n{address}\nWhen: {when}\n\nIt stands in your list of work orders."),
+        N_("Work order {number}: {title}, {address}, {when}"),
+        {
+            "number": N_("number of the work order"),
+            "title": N_("what it is about, in a few words"),
+            "address": N_("where it is"),
+            "when": N_("when it is planned for"),
+        },
+        audience="staff",
     ),
 }  # fmt: skip
 

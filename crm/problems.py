@@ -41,6 +41,12 @@ class Problem(StrEnum):
     UNKNOWN_NAS = "unknown_nas"
     UNKNOWN_CHOICE = "unknown_choice"
     ATTRIBUTE = "attribute"  # detail: what crm.attributes found
+    INSTALLED_ELSEWHERE = "installed_elsewhere"  # detail: subscriber
+    SAME_AS_LINE = "same_as_line"  # of a list; detail: line
+    SERIAL_OR_MAC = "serial_or_mac"
+    NO_SERVICE = "no_service"
+    DEVICE_MISSING = "device_missing"
+    CUT_FOR_CAUSE = "cut_for_cause"  # for another cause than that staff said so
     WRONG_SPAN = "wrong_span"  # it ends before it begins, or lasts longer than anybody works
     UNKNOWN_VARIABLE = "unknown_variable"  # of a text that is filled in; detail: variable
     TAKEN = "taken"  # another row of the operator has this value
