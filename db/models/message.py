@@ -15,8 +15,7 @@ CHANNELS = ("email", "sms", "whatsapp", "telegram")
 class MessageSettings(Tenanted, Base):
     """The channels of an operator. Without a row: e-mail alone, at any hour, and incidents told by hand.
 
-    Addresses of gateways hold passwords and are sealed, purpose "message.gateway". `channels` are those in use, in the
-    order in which they are tried.
+    `channels` are those in use, in the order in which they are tried. Addresses of gateways hold passwords.
     """
 
     __tablename__ = "message_settings"

@@ -73,7 +73,9 @@ def evaluate(session: Session, keyring: Keyring, now: datetime) -> None:
     open_alerts = {
         (alert.nas_id, alert.kind): alert for alert in session.scalars(select(Alert).where(Alert.closed_at.is_(None)))
     }
-    open_incidents = session.scalars(select(Incident).where(Incident.closed_at.is_(None))).all()
+    open_incidents = session.scalars(
+        select(Incident).where(Incident.closed_at.is_(None), ~(Incident.by_hand & (Incident.scope == "network")))
+    ).all()  # what a person said of the whole network ends with that person
     wan = {row.nas_id: row for row in session.execute(_WAN, {"since": now - SUSTAINED})}
     silent = _silent(session, now)
     telling = _Telling(session, keyring, now)
@@ -117,6 +119,7 @@ def open_incident(session: Session, keyring: Keyring, outage: Outage, now: datet
             Incident.nas_id == outage.nas_id,
             Incident.sector.in_(("", outage.sector)),
             Incident.closed_at.is_(None),
+            Incident.opened_at <= now,  # planned work may be still to come
         )
     )
     if incident is None:
@@ -162,7 +165,7 @@ def follow_incidents(session: Session, keyring: Keyring, now: datetime) -> None:
     """Note who is back, and close the incidents that are over. The caller commits."""
     session.execute(_BACK, {"now": now})
     for incident in session.scalars(
-        select(Incident).where(Incident.closed_at.is_(None), Incident.scope != "network")
+        select(Incident).where(Incident.closed_at.is_(None), Incident.scope != "network", ~Incident.by_hand)
     ).all():
         back = (
             session.scalar(
@@ -228,7 +231,11 @@ def _group(
     watched: dict[int, list[_Seen]] = defaultdict(list)
     for one in seen:
         watched[one.nas.operator_id].append(one)
-    by_nas = {incident.nas_id: incident for incident in open_incidents if incident.scope == "router"}
+    by_nas = {
+        incident.nas_id: incident
+        for incident in open_incidents
+        if incident.scope == "router" and incident.opened_at <= now
+    }
     network = {incident.operator_id: incident for incident in open_incidents if incident.scope == "network"}
     for operator_id, routers in watched.items():
         down = [

@@ -22,6 +22,7 @@ from sqlalchemy.orm import joinedload
 from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings
+from crm.incidents import tell_due
 from crm.notices import send_due
 from db.models import Nas, Operator, Router, RouterState
 from db.session import make_engine, make_sessions
@@ -38,7 +39,7 @@ from network.monitoring.watcher import Watched, Watcher
 from network.problems import Cause
 
 LOCK = 7465
-ROUTERS, WRITING, LOSSES, ALERTS, ROLLUP, NOTICES = 10.0, 1.0, 15.0, 15.0, 60.0, 3.0
+ROUTERS, WRITING, LOSSES, ALERTS, ROLLUP, INCIDENTS, NOTICES = 10.0, 1.0, 15.0, 15.0, 60.0, 10.0, 3.0
 """Seconds between two turns of each kind of work."""
 AT_ONCE = 500
 """Outcomes written in one transaction."""
@@ -61,7 +62,7 @@ class Monitor:
         self._losses = Losses()
         self._routers: dict[int, Watched] = {}
         self._standings: dict[int, Standing] = {}
-        self._threads = ThreadPoolExecutor(6, "monitor")
+        self._threads = ThreadPoolExecutor(7, "monitor")
         self.watcher = Watcher(interval or timedelta(seconds=settings.monitor_interval), self._outcomes.append)
 
     async def run(self) -> None:
@@ -72,6 +73,7 @@ class Monitor:
                 tasks.create_task(self._repeat("losses", self._look_for_losses, LOSSES, self._share_known))
                 tasks.create_task(self._repeat("alerts", self._evaluate, ALERTS))
                 tasks.create_task(self._repeat("rollup", self._roll_up, ROLLUP))
+                tasks.create_task(self._repeat("incidents", self._tell, INCIDENTS))
                 tasks.create_task(self._repeat("notices", self._send, NOTICES))
                 tasks.create_task(self._live())
         finally:
@@ -199,6 +201,11 @@ class Monitor:
     def _roll_up(self) -> None:
         with psycopg.connect(self._dsn, autocommit=True, connect_timeout=5) as connection:
             roll_up(connection, utc_now())
+
+    def _tell(self) -> None:
+        written = tell_due(self._sessions, self._settings.keyring, utc_now())
+        if written:
+            log.info("subscribers_told", messages=written)
 
     def _send(self) -> None:
         while send_due(self._sessions, self._settings, utc_now(), most=10):

@@ -1,0 +1,121 @@
+"""Message services of the lab: a local server that plays an SMS gateway and WhatsApp's Cloud API.
+
+`POST /sms` takes any body, with the secret in the header `X-Api-Key`; `POST /whatsapp/<phone id>/messages` takes
+what the Cloud API takes, refuses what it refuses, and answers in its words: a wrong token (code 190), a template that
+was not approved (132001), a parameter with a line break (132018). Faults are attributes that a test sets.
+"""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Messengers:
+    """Both services, at a port of one address. A context manager; port 0 takes a free one.
+
+    Faults: `answers` (a status that every request gets instead), `delay` (seconds before each answer), `moved` (where
+    every request is sent on to).
+    """
+
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
+        self.secret, self.token, self.template = "key", "token", "notice"
+        self.texts: list[dict[str, Any]] = []
+        """What was taken, in order: `path`, `type` and `body` of SMS; `to`, `language` and `text` of WhatsApp."""
+        self.asked = 0
+        self.answers: int | None = None
+        self.delay = 0.0
+        self.moved: str | None = None
+        lab = self
+
+        class Handler(_Handler):
+            messengers = lab
+
+        self._server = ThreadingHTTPServer((address, port), Handler)
+        self._server.daemon_threads = True
+        serve = {"poll_interval": 0.02}
+        self._thread = threading.Thread(target=self._server.serve_forever, name="messengers", kwargs=serve, daemon=True)
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> "Messengers":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    messengers: Messengers
+
+    def do_POST(self) -> None:
+        lab = self.messengers
+        lab.asked += 1
+        time.sleep(lab.delay)
+        content = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        if lab.moved is not None:
+            self._answer(302, {}, Location=lab.moved)
+        elif lab.answers is not None:
+            self._answer(lab.answers, {"error": {"message": "an internal error", "code": 1}})
+        elif self.path.startswith("/sms"):
+            self._sms(content)
+        elif self.path.startswith("/whatsapp/"):
+            self._whatsapp(content)
+        else:
+            self._answer(404, {"error": "no such service"})
+
+    def _sms(self, content: str) -> None:
+        lab = self.messengers
+        if self.headers.get("X-Api-Key") != lab.secret:
+            self._answer(401, {"error": "wrong key"})
+            return
+        lab.texts.append({"path": self.path, "type": self.headers["Content-Type"].split(";")[0], "body": content})
+        self._answer(200, {"id": len(lab.texts)})
+
+    def _whatsapp(self, content: str) -> None:
+        lab = self.messengers
+        if self.headers.get("Authorization") != f"Bearer {lab.token}":
+            self._refuse(401, 190, "Invalid OAuth access token")
+            return
+        try:
+            said = json.loads(content)
+            template = said["template"]
+            [parameter] = template["components"][0]["parameters"]
+            text, to, language = parameter["text"], said["to"], template["language"]["code"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            self._refuse(400, 100, "Invalid parameter")
+            return
+        if template["name"] != lab.template:
+            self._refuse(404, 132001, "Template name does not exist in the translation")
+        elif not text or "\n" in text or "\t" in text or "     " in text:
+            self._refuse(
+                400, 132018, "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
+            )
+        elif not to.isdigit():
+            self._refuse(400, 131009, "Parameter value is not valid")
+        else:
+            lab.texts.append({"path": self.path, "to": to, "language": language, "text": text})
+            self._answer(200, {"messaging_product": "whatsapp", "messages": [{"id": f"wamid.{len(lab.texts)}"}]})
+
+    def _refuse(self, status: int, code: int, message: str) -> None:
+        self._answer(status, {"error": {"message": f"(#{code}) {message}", "type": "OAuthException", "code": code}})
+
+    def _answer(self, status: int, document: Any, **headers: str) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
