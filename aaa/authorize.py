@@ -27,6 +27,7 @@ from aaa.facts import (
     ServiceState,
     SuspendedAction,
 )
+from aaa.vouchers import ends_by_itself, octets_left, refusal, time_left
 from aaa.windows import active_window, next_boundary
 
 
@@ -95,10 +96,14 @@ def changes_at(service: Service, policy: Policy, now: datetime) -> datetime | No
         instants.append(service.period_ends)
     if service.boost is not None:
         instants.append(service.boost.until)
+    if service.voucher is not None:
+        instants.append(ends_by_itself(service.voucher, now))
     return min((instant for instant in instants if instant is not None and instant > now), default=None)
 
 
 def _unregistered(access: Access | None) -> Reject:
+    if access is not None and access.guessing:
+        return Reject(Reason.TOO_MANY_ATTEMPTS)  # of access codes, whether this one was right or not
     by_mac = access is not None and access.proof is Proof.NOT_NEEDED
     return Reject(Reason.MAC_NOT_REGISTERED if by_mac else Reason.UNKNOWN_SUBSCRIBER)
 
@@ -138,7 +143,7 @@ def by_radius(question: Question) -> Decision | None:
 def in_service(question: Question) -> Decision | None:
     match question.service.state:
         case ServiceState.TERMINATED:
-            return Reject(Reason.TERMINATED)
+            return Reject(Reason.TERMINATED if question.service.voucher is None else Reason.CODE_VOID)
         case ServiceState.PENDING:
             return Reject(Reason.PENDING)
     return None
@@ -148,7 +153,19 @@ def router(question: Question) -> Decision | None:
     access, wanted = question.access, question.service.router_id
     if access is not None and wanted is not None and access.nas.id != wanted:
         return Reject(Reason.OTHER_ROUTER, detail={"nas": access.nas.name})
+    voucher = question.service.voucher
+    if access is not None and voucher is not None and voucher.nas_ids and access.nas.id not in voucher.nas_ids:
+        return Reject(Reason.OTHER_ROUTER, detail={"nas": access.nas.name})
     return None
+
+
+def something_left(question: Question) -> Decision | None:
+    """A voucher ends by the clock, the calendar, its time online or its volume, whichever comes first."""
+    voucher, access = question.service.voucher, question.access
+    if voucher is None:
+        return None
+    reason = refusal(voucher, question.now, asked=access is not None, mac=access.mac if access is not None else None)
+    return None if reason is None else Reject(reason)
 
 
 def device(question: Question) -> Decision | None:
@@ -180,7 +197,8 @@ def session_limit(question: Question) -> Decision | None:
     ]
     if len(others) < service.session_limit:
         return None
-    return Reject(Reason.SESSION_LIMIT, detail={"limit": str(service.session_limit), "nas": others[0].nas_name})
+    reason = Reason.SESSION_LIMIT if service.voucher is None else Reason.CODE_IN_USE
+    return Reject(reason, detail={"limit": str(service.session_limit), "nas": others[0].nas_name})
 
 
 def not_paused(question: Question) -> Decision | None:
@@ -253,7 +271,11 @@ def terms(question: Question) -> Decision:
         interim_interval=plan.interim_interval,
         extra=_merged(plan.extra, service.extra),
     )
-    return Accept(granted, reason, octets_left=service.octets_left, lease=_lease(question))
+    volume, length = service.octets_left, None
+    if service.voucher is not None:
+        volume = octets_left(service.voucher)
+        length = time_left(service.voucher, question.now, question.access.mac if question.access else None)
+    return Accept(granted, reason, octets_left=volume, lease=_lease(question), time_left=length)
 
 
 RULES: tuple[Rule, ...] = (
@@ -263,6 +285,7 @@ RULES: tuple[Rule, ...] = (
     by_radius,
     in_service,
     router,
+    something_left,
     device,
     session_limit,
     not_paused,

@@ -32,6 +32,10 @@ class Reason(StrEnum):
     TIME_WINDOW = "time_window"
     BOOSTED = "boosted"
     VOLUME_USED_UP = "volume_used_up"
+    TIME_USED_UP = "time_used_up"
+    CODE_EXPIRED = "code_expired"
+    CODE_IN_USE = "code_in_use"
+    CODE_VOID = "code_void"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Accept:
     reason: Reason | None = None  # set when the terms are not simply the plan's
     octets_left: int | None = None  # the session ends after this volume, both directions together
     lease: timedelta | None = None  # DHCP: ask again after this time, since CoA may not reach the client
+    time_left: timedelta | None = None  # the session ends after this time (vouchers)
     detail: dict[str, str] = field(default_factory=dict)
 
 

@@ -137,13 +137,43 @@ class Boost:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenUse:
+    """An open session of a voucher: since when, up to when it was heard of, and the device."""
+
+    started: datetime
+    heard: datetime
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Voucher:
+    """What an access code buys and what of it is used; the rules are in aaa.vouchers.
+
+    `lookup` is the keyed name under which the code is found. `online_used` is of the sessions that have ended,
+    `octets_used` of all.
+    """
+
+    lookup: str
+    lasts: timedelta | None = None
+    online: timedelta | None = None
+    ends: datetime | None = None
+    octets: int | None = None
+    best_before: datetime | None = None
+    nas_ids: frozenset[int] = frozenset()  # only at these, empty is any
+    first_login: datetime | None = None
+    online_used: timedelta = timedelta(0)
+    octets_used: int = 0
+    open: tuple[OpenUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One access line of a subscriber, or a voucher."""
 
     id: int
     operator_id: int
     access_method: AccessMethod
-    name: str  # user name, canonical MAC address or voucher code
+    name: str  # user name, canonical MAC address, or the number of a voucher
     state: ServiceState
     plan: Plan
     language: str = "en"
@@ -163,8 +193,9 @@ class Service:
     max_macs: int = 1
     used_octets: int = 0  # of the cap, in the current period
     period_ends: datetime | None = None
-    octets_left: int | None = None  # a volume the session may use before it ends (vouchers)
+    octets_left: int | None = None  # a volume the session may use before it ends
     extra: tuple[Extra, ...] = ()
+    voucher: Voucher | None = None
 
 
 class GardenCause(StrEnum):

@@ -16,6 +16,7 @@ import psycopg
 
 from aaa.facts import AccessKind
 from core.clock import from_epoch
+from core.codes import is_concealed
 from radius import copy_text, statements
 from radius.journal import Authentication
 from radius.packet import START, Packet, storable
@@ -104,6 +105,7 @@ class Store:
             map(copy_text.event_line, events),
         )
         self._learn_devices(events)
+        self._start_vouchers(events)
         unregistered = [event for event in events if event.reason == "mac_not_registered" and event.mac]
         if unregistered:
             self._keep_seen_devices(unregistered)
@@ -149,6 +151,17 @@ class Store:
                 " ON CONFLICT DO NOTHING",
                 (list(services), list(macs), list(operators)),
             )
+
+    def _start_vouchers(self, events: Iterable[Authentication]) -> None:
+        """Let the clock of vouchers begin with the first accept."""
+        accepted = [
+            (event.service_id, event.at)
+            for event in events
+            if event.kind == AccessKind.HOTSPOT and event.outcome == "accept" and is_concealed(event.user_name)
+        ]
+        if accepted:
+            ids, instants = zip(*accepted, strict=True)
+            self._connection.execute(statements.START_VOUCHERS, (list(ids), list(instants)))
 
     def _keep_seen_devices(self, events: Iterable[Authentication]) -> None:
         seen: dict[tuple[int, str], tuple[int, Authentication]] = {}
@@ -200,6 +213,9 @@ class Store:
         if changed:
             self._copy("changed_session", map(copy_text.change_line, changed))
             self._connection.execute(statements.CHANGE_SESSIONS)
+        vouchers = {state.service_id for state in touched if is_concealed(state.user_name)} - {None}
+        if vouchers:
+            self._connection.execute(statements.COUNT_VOUCHERS, (copy_text.array(vouchers),))
         self._add_usage(book.usage)
         if came_or_went:
             self._connection.execute(

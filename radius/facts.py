@@ -5,7 +5,7 @@ psycopg: the publisher reads a million services with it.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,7 @@ from aaa.facts import (
     GardenCause,
     MacBinding,
     OpenSession,
+    OpenUse,
     Plan,
     Policy,
     Service,
@@ -29,6 +30,7 @@ from aaa.facts import (
     SuspendedAction,
     Suspension,
     TimeWindow,
+    Voucher,
 )
 from core.rates import Burst, RateLimit
 
@@ -52,12 +54,23 @@ SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesc
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
        CASE WHEN s.mac_binding <> 'any'
             THEN ARRAY(SELECT m.mac::text FROM service_mac m WHERE m.service_id = s.id) END,
-       s.max_macs, coalesce(u.octets_in + u.octets_out, 0), u.period_end, s.octets_left, s.extra, s.password
+       s.max_macs, coalesce(u.octets_in + u.octets_out, 0), u.period_end, s.octets_left, s.extra, s.password,
+       v.lookup, vb.lasts, vb.online, vb.ends_at, vb.octets, vb.best_before, vb.nas_ids, v.first_login_at,
+       v.online_seconds, v.octets, x.started, x.heard, x.macs, x.reported
 FROM service s
 JOIN operator o ON o.id = s.operator_id
 JOIN subscriber b ON b.id = s.subscriber_id
 LEFT JOIN usage_period u ON u.service_id = s.id AND u.period_start <= %(now)s AND u.period_end > %(now)s
+LEFT JOIN voucher v ON v.service_id = s.id
+LEFT JOIN voucher_batch vb ON vb.id = v.batch_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(x.started_at ORDER BY x.id) AS started, array_agg(x.updated_at ORDER BY x.id) AS heard,
+           array_agg(x.mac::text ORDER BY x.id) AS macs, sum(x.session_time)::bigint AS reported
+    FROM session x WHERE x.service_id = v.service_id AND x.ended_at IS NULL
+) x ON v.service_id IS NOT NULL
 """
+_IN_USE = " WHERE (s.state <> 'terminated' OR v.voided_at > %(now)s - interval '90 days')"
+"""Services that the image has. A voucher that was cancelled is among them for a while, so that it is told why."""
 
 _PLANS = """
 SELECT id, name, download, upload, burst_download, burst_upload, burst_threshold_download, burst_threshold_upload,
@@ -108,10 +121,10 @@ class FactsReader:
         return self._service(row) if row else None
 
     def all_services(self) -> Iterator[StoredService]:
-        """Yield every service that is not terminated, without holding them all in memory."""
+        """Yield every service that the image has, without holding them all in memory."""
         with self._connection.cursor(name="services") as cursor:
             cursor.itersize = 5000
-            cursor.execute(_SERVICES + " WHERE s.state <> 'terminated'", {"now": self._now})
+            cursor.execute(_SERVICES + _IN_USE, {"now": self._now})
             for row in cursor:
                 yield self._service(row)
 
@@ -150,7 +163,7 @@ class FactsReader:
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
             paid_until, spared_until, nas_id, rate_download, rate_upload, boost_download, boost_upload, boost_until,
             framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used, period_end,
-            octets_left, extra, password,
+            octets_left, extra, password, *code,
         ) = row  # fmt: skip
         policy, rule = self._policy(operator_id)
         service = Service(
@@ -179,6 +192,7 @@ class FactsReader:
             period_ends=period_end,
             octets_left=octets_left,
             extra=_extra(extra),
+            voucher=_voucher(*code) if code[0] is not None else None,
         )
         return StoredService(service, policy, password)
 
@@ -215,6 +229,37 @@ def _cut_off_rule(
     days_off: list[date],
 ) -> CutOffRule:
     return CutOffRule(zone, grace_days, hour, frozenset(weekdays), country, subdivision, frozenset(days_off))
+
+
+def _voucher(
+    lookup: str,
+    lasts: int | None,
+    online: int | None,
+    ends: datetime | None,
+    octets: int | None,
+    best_before: datetime | None,
+    nas_ids: list[int],
+    first_login: datetime | None,
+    online_seconds: int,
+    octets_used: int,
+    started: list[datetime] | None,
+    heard: list[datetime] | None,
+    macs: list[str | None] | None,
+    reported: int | None,
+) -> Voucher:
+    return Voucher(
+        lookup=lookup,
+        lasts=timedelta(seconds=lasts) if lasts is not None else None,
+        online=timedelta(seconds=online) if online is not None else None,
+        ends=ends,
+        octets=octets,
+        best_before=best_before,
+        nas_ids=frozenset(nas_ids),
+        first_login=first_login,
+        online_used=timedelta(seconds=max(0, online_seconds - (reported or 0))),
+        octets_used=octets_used,
+        open=tuple(map(OpenUse, started or (), heard or (), macs or ())),
+    )
 
 
 def _plan(row: tuple[Any, ...]) -> Plan:

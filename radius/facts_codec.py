@@ -14,6 +14,7 @@ from aaa.facts import (
     GardenCause,
     MacBinding,
     OpenSession,
+    OpenUse,
     Plan,
     Policy,
     Service,
@@ -21,6 +22,7 @@ from aaa.facts import (
     SuspendedAction,
     Suspension,
     TimeWindow,
+    Voucher,
 )
 from core.rates import Burst, RateLimit
 
@@ -57,6 +59,7 @@ def pack_service(service: Service) -> bytes:
             _epoch(service.period_ends),
             service.octets_left,
             service.extra,
+            _plain_voucher(service.voucher) if service.voucher is not None else None,
         ),
         4,
     )
@@ -71,7 +74,7 @@ def unpack_service(packed: bytes, plan: Plan) -> Service:
     (
         service_id, operator_id, method, name, state, _plan_id, language, suspension, paid_until, router_id, rate,
         boost, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
-        period_ends, octets_left, extra,
+        period_ends, octets_left, extra, voucher,
     ) = marshal.loads(packed)  # fmt: skip  # noqa: S302 - from the image, whose checksums are verified
     return Service(
         id=service_id,
@@ -99,6 +102,42 @@ def unpack_service(packed: bytes, plan: Plan) -> Service:
         period_ends=_optional_instant(period_ends),
         octets_left=octets_left,
         extra=extra,
+        voucher=_read_voucher(voucher) if voucher is not None else None,
+    )
+
+
+def _plain_voucher(voucher: Voucher) -> Plain:
+    return (
+        voucher.lookup,
+        _seconds(voucher.lasts),
+        _seconds(voucher.online),
+        _epoch(voucher.ends),
+        voucher.octets,
+        _epoch(voucher.best_before),
+        tuple(voucher.nas_ids),
+        _epoch(voucher.first_login),
+        voucher.online_used.total_seconds(),
+        voucher.octets_used,
+        tuple((use.started.timestamp(), use.heard.timestamp(), use.mac) for use in voucher.open),
+    )
+
+
+def _read_voucher(plain: Plain) -> Voucher:
+    (
+        lookup, lasts, online, ends, octets, best_before, nas_ids, first_login, online_used, octets_used, opened,
+    ) = plain  # fmt: skip
+    return Voucher(
+        lookup=lookup,
+        lasts=_length(lasts),
+        online=_length(online),
+        ends=_optional_instant(ends),
+        octets=octets,
+        best_before=_optional_instant(best_before),
+        nas_ids=frozenset(nas_ids),
+        first_login=_optional_instant(first_login),
+        online_used=timedelta(seconds=online_used),
+        octets_used=octets_used,
+        open=tuple(OpenUse(_instant(started), _instant(heard), mac) for started, heard, mac in opened),
     )
 
 

@@ -4,6 +4,9 @@ RouterOS gives up on an answer after as little as 300 ms, so FreeRADIUS's reject
 was tried with many wrong passwords is refused for a while, whatever the password: ten from one device, a hundred from
 all devices together. The device is part of the key so that nobody locks a subscriber out from another house; the
 password as it is stored is, too, so that a password set anew works at once for a CPE that kept trying.
+
+An access code is name and password in one, so wrong codes are counted by device alone: ten in five minutes. A limit of
+a router or an operator would let one guest keep out all others of a place; what protects there is the length of codes.
 """
 
 from collections import OrderedDict
@@ -23,11 +26,17 @@ class Guessing:
         self._tries: OrderedDict[Key, tuple[float, int]] = OrderedDict()
 
     def wrong(self, sealed_password: bytes, mac: str | None, now: float) -> None:
-        for key in ((sealed_password, mac), (sealed_password, "")):
-            begun, count = self._tries.pop(key, (now, 0))
-            if now - begun > WINDOW:
-                begun, count = now, 0
-            self._tries[key] = (begun, count + 1)
+        self._count((sealed_password, mac), now)
+        self._count((sealed_password, ""), now)
+        self._forget()
+
+    def _count(self, key: Key, now: float) -> None:
+        begun, count = self._tries.pop(key, (now, 0))
+        if now - begun > WINDOW:
+            begun, count = now, 0
+        self._tries[key] = (begun, count + 1)
+
+    def _forget(self) -> None:
         while len(self._tries) > _REMEMBERED:
             self._tries.popitem(last=False)
 
@@ -36,6 +45,17 @@ class Guessing:
             return False
         return self._over((sealed_password, mac), PER_DEVICE, now) or self._over((sealed_password, ""), PER_NAME, now)
 
+    def wrong_code(self, operator_id: int, mac: str | None, now: float) -> None:
+        self._count((_codes(operator_id), mac), now)
+        self._forget()
+
+    def code_blocked(self, operator_id: int, mac: str | None, now: float) -> bool:
+        return bool(self._tries) and self._over((_codes(operator_id), mac), PER_DEVICE, now)
+
     def _over(self, key: Key, limit: int, now: float) -> bool:
         begun, count = self._tries.get(key, (now, 0))
         return count >= limit and now - begun <= WINDOW
+
+
+def _codes(operator_id: int) -> bytes:
+    return b"codes of %d" % operator_id  # no sealed password is that short

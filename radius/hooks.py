@@ -20,6 +20,7 @@ from aaa.authorize import authorize
 from aaa.decision import Accept, Decision, Reason, Reject, WalledGarden
 from aaa.facts import Access, AccessKind, Nas, OpenSession, Plan, Policy, Proof
 from core.clock import from_epoch
+from core.codes import CodeKey
 from core.crypto import Keyring, SecretUnreadable
 from core.mac import find_mac
 from radius.facts_codec import plan_id_of, read_plan, read_policy, read_sessions, unpack_service
@@ -30,19 +31,22 @@ from radius.image import (
     ImageDamaged,
     LoginRow,
     NasRow,
+    code_key,
     live_key,
     login_key,
+    name_key,
     nas_key,
     plan_key,
     policy_key,
     service_key,
     shared_key,
 )
+from radius.in_use import InUse
 from radius.journal import ACCOUNTING, AUTHENTICATION, JournalWriter
 from radius.messages import reply_message
 from radius.reply import Pairs, momentary_pairs, own_pairs, prepared_pairs, shared_pairs
-from radius.request import LINE, Method, access_kind, is_router_login, line_name, method, names
-from radius.terms import terms_id
+from radius.request import LINE, VOUCHER, Method, access_kind, is_router_login, line_name, method, names
+from radius.terms import parse_class, terms_id
 
 REJECT, FAIL, OK, HANDLED, INVALID, USERLOCK, NOTFOUND, NOOP, UPDATED = range(9)
 
@@ -54,6 +58,7 @@ _SILENT: Answer = (HANDLED, {"config": (("Response-Packet-Type", ":=", "Do-Not-R
 _SERVICE_PASSWORD = b"service.password"
 _NAS_SECRET = b"nas.secret"
 _LOGIN_PASSWORD = b"router_login.password"
+_CODE_KEY = b"voucher.key"
 _COMPLAINT_INTERVAL = 5.0
 _MOST_WAITING = 50_000
 
@@ -67,6 +72,8 @@ class Hooks:
         self._open_sealed = keyring.open_bytes
         self._log = log
         self._guessing = Guessing()
+        self._in_use = InUse()
+        self._code_keys: dict[int, CodeKey | None] = {}
         self._state = -1
         self._generation: bytes | None = None
         self._nas: dict[str, NasRow | None] = {}
@@ -108,7 +115,11 @@ class Hooks:
                 return HANDLED
             if "Framed-Protocol" not in attributes and is_router_login(attributes):
                 return OK  # of a person on a router, who uses nothing; that they came in is in the journal
-            self._journal.append((ACCOUNTING, time.time(), nas.nas_id, nas.operator_id, _readable(pairs)))
+            kept = _readable(pairs)
+            now = time.time()
+            if "Framed-Protocol" not in attributes:
+                kept = self._account_voucher(kept, nas, now)
+            self._journal.append((ACCOUNTING, now, nas.nas_id, nas.operator_id, kept))
         except Exception as problem:  # noqa: BLE001
             self._complain("accounting", problem)
             return HANDLED
@@ -169,6 +180,8 @@ class Hooks:
             ):
                 return self._grant_prepared(attributes, nas, row, kind, how, mac, now, proof, password)
         guessing = row is not None and self._guessing.blocked(row[1], mac, now)
+        if kind is AccessKind.HOTSPOT and (row is None or row[1] is None) and find_mac(user_name) is None:
+            guessing = self._guessing.code_blocked(nas.operator_id, mac, now)
         return self._decide(attributes, nas, row, kind, how, mac, now, proof, password, guessing)
 
     def _grant_prepared(
@@ -219,15 +232,25 @@ class Hooks:
         access = Access(
             Nas(nas.nas_id, nas.operator_id, nas.name), user_name, kind, proof, mac, acct_session_id, guessing
         )
+        shown_name = user_name
         if row is None:
             decision = authorize(None, policy, from_epoch(now), access)
         else:
-            service = unpack_service(row[10], self._plan(plan_id_of(row[10])))
-            language = service.language
-            decision = authorize(service, policy, from_epoch(now), access, self._open_sessions(row[0]))
+            stored = unpack_service(row[10], self._plan(plan_id_of(row[10])))
+            language = stored.language
+            sessions = self._open_sessions(row[0])
+            service = stored
+            if stored.voucher is not None:
+                service, sessions = self._in_use.add_to(stored, sessions, now)
+                key = self._code_key(nas.operator_id)
+                assert key is not None
+                shown_name = key.conceal(user_name)
+            decision = authorize(service, policy, from_epoch(now), access, sessions)
+            if stored.voucher is not None and not isinstance(decision, Reject):
+                self._in_use.granted(stored, nas.nas_id, nas.name, acct_session_id, mac, now)
         identity = None if isinstance(decision, Reject) else terms_id(decision.terms)
         record = (
-            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row[0] if row else None, user_name, mac,
+            AUTHENTICATION, now, nas.nas_id, nas.operator_id, row[0] if row else None, shown_name, mac,
             kind._value_, how._value_, _outcome(decision), decision.reason.value if decision.reason else "",
             decision.detail or None, acct_session_id, identity, attributes.get("Called-Station-Id", ""),
             (line_name(attributes) if kind is AccessKind.DHCP else None) or attributes.get("NAS-Port-Id", ""),
@@ -235,6 +258,8 @@ class Hooks:
         if isinstance(decision, Reject):
             if decision.reason is Reason.WRONG_PASSWORD and row is not None:
                 self._guessing.wrong(row[1], mac, now)
+            elif row is None and kind is AccessKind.HOTSPOT and find_mac(user_name) is None:
+                self._guessing.wrong_code(nas.operator_id, mac, now)
             self._note(record)
             message = reply_message(decision.reason, language)
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
@@ -368,6 +393,7 @@ class Hooks:
                 self._nas.clear()
                 self._plans.clear()
                 self._policies.clear()
+                self._code_keys.clear()
         try:
             return self._nas[source]
         except KeyError:
@@ -393,6 +419,11 @@ class Hooks:
             if content is not None:
                 return content
         for namespace, name in names(user_name, kind, mac):
+            if namespace == VOUCHER:
+                key = self._code_key(operator_id)
+                if key is None:
+                    continue
+                name = key.lookup(name)
             content = get(service_key(operator_id, namespace, name))
             if content is not None:
                 return content
@@ -414,6 +445,35 @@ class Hooks:
         if plan_id not in self._plans:
             self._plans[plan_id] = read_plan(self._image.get(plan_key(plan_id)))
         return self._plans[plan_id]
+
+    def _code_key(self, operator_id: int) -> CodeKey | None:
+        """Return the key of an operator's voucher codes; None where it has no vouchers."""
+        if operator_id not in self._code_keys:
+            sealed = self._image.get(code_key(operator_id))
+            key = None if sealed is None else CodeKey.from_hex(self._open_sealed(_CODE_KEY, sealed).decode())
+            self._code_keys[operator_id] = key
+        return self._code_keys[operator_id]
+
+    def _account_voucher(
+        self, pairs: tuple[tuple[str, str], ...], nas: NasRow, now: float
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the pairs of an Accounting-Request as they are kept: of a voucher, with its name concealed."""
+        attributes = dict(pairs)
+        user_name = attributes.get("User-Name")
+        key = self._code_key(nas.operator_id)
+        if key is None or user_name is None:
+            return pairs
+        grant = parse_class(attributes.get("Class", ""))
+        if grant is not None:
+            name = self._image.get(name_key(grant.service_id))
+            of_voucher = grant.service_id in self._in_use or (name is not None and name[5:6] == VOUCHER)
+            if of_voucher:
+                self._in_use.accounted(grant.service_id, nas.nas_id, attributes, now)
+        else:
+            of_voucher = self._image.get(service_key(nas.operator_id, VOUCHER, key.lookup(user_name))) is not None
+        if not of_voucher:
+            return pairs
+        return tuple((name, key.conceal(value) if name == "User-Name" else value) for name, value in pairs)
 
     def _open_sessions(self, service_id: int) -> tuple[OpenSession, ...]:
         content = self._image.get(live_key(service_id))

@@ -12,6 +12,7 @@ names the format and the Python version, and a reader refuses another.
     C + hash              reply pairs that many services share
     S + operator + name   a service, its standing answer prepared (`n` a user name, `m` a MAC address, `v` a voucher)
     R + operator + name   a staff member's login to routers
+    V + operator          the key of an operator's voucher codes, sealed
     I + service           the key its row stands under
     L + service           its open sessions
 
@@ -32,7 +33,7 @@ from zlib import crc32
 
 import lmdb
 
-FORMAT = 5
+FORMAT = 6
 MAP_OCTETS = 16 << 30  # address space, not memory or disk
 CURRENT = "current"
 DAMAGED = "damaged"
@@ -114,6 +115,10 @@ def service_key(operator_id: int, namespace: bytes, name: str) -> bytes:
 
 def login_key(operator_id: int, name: str) -> bytes:
     return b"R" + _u32(operator_id) + name.encode()
+
+
+def code_key(operator_id: int) -> bytes:
+    return b"V" + _u32(operator_id)
 
 
 def name_key(service_id: int) -> bytes:

@@ -27,6 +27,10 @@ _TEXTS: Mapping[Reason, str] = {
     Reason.TIME_WINDOW: N_("A special rate holds at this hour."),
     Reason.BOOSTED: N_("Your line is faster for a while."),
     Reason.VOLUME_USED_UP: N_("The data of this code is used up."),
+    Reason.TIME_USED_UP: N_("The time of this code is used up."),
+    Reason.CODE_EXPIRED: N_("This code has expired."),
+    Reason.CODE_IN_USE: N_("This code is already in use on another device."),
+    Reason.CODE_VOID: N_("This code was cancelled. Ask where you bought it."),
 }
 
 

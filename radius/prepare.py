@@ -37,7 +37,8 @@ class Prepared(NamedTuple):
 
 def prepare(stored: StoredService, now: datetime) -> Prepared:
     service = stored.service
-    key = service_key(service.operator_id, namespace_of(service.access_method), service.name)
+    name = service.name if service.voucher is None else service.voucher.lookup
+    key = service_key(service.operator_id, namespace_of(service.access_method), name)
     row, shared = service_row(stored, now)
     at = shared_key(row.shared) if shared is not None else None
     own_name = name_key(service.id)
@@ -95,6 +96,7 @@ def _always_the_same(service: Service) -> bool:
         service.mac_binding is MacBinding.ANY
         and service.router_id is None
         and service.octets_left is None
+        and service.voucher is None
         and service.access_method is not AccessMethod.QUEUE
     )
 

@@ -27,6 +27,7 @@ from radius.image import (
     ImageDamaged,
     ImageMissing,
     ImageWriter,
+    code_key,
     header,
     live_key,
     login_key,
@@ -67,6 +68,7 @@ JOIN staff s ON s.id = l.staff_id AND s.operator_id = l.operator_id AND s.active
 JOIN router_group g ON g.operator_id = l.operator_id AND g.role = ANY(s.roles)
 GROUP BY l.staff_id
 """
+_VOUCHERS = "SELECT service_id FROM voucher WHERE service_id = ANY(%s)"
 _GROUPS = ("full", "write", "read")  # who has several gets the one that may most
 _REPORT = """
 INSERT INTO node (name, image_position, image_updated_at) VALUES (%s, %s, now())
@@ -186,6 +188,9 @@ class Publisher:
     def _services_concerned(self, changed: dict[str, set[int]]) -> Iterator[list[int]]:
         """Yield, in chunks, the ids of the services that the changes concern."""
         ids = changed.get("service", set())
+        if "sessions" in changed:  # what is left of a voucher depends on its open sessions
+            rows = self._connection.execute(_VOUCHERS, (list(changed["sessions"]),))
+            ids = ids | {service_id for (service_id,) in rows}
         for kind, column in (("plan", "plan_id"), ("operator", "operator_id")):
             if kind in changed:
                 rows = self._connection.execute(
@@ -201,7 +206,7 @@ class Publisher:
         now = utc_now()
         gone = set(ids)
         for stored in reader.services(ids):
-            if stored.service.state == "terminated":
+            if stored.service.state == "terminated" and stored.service.voucher is None:
                 continue
             gone.discard(stored.service.id)
             prepared = prepare(stored, now)
@@ -295,6 +300,9 @@ class Publisher:
         for operator_id, locale in self._connection.execute("SELECT id, locale FROM operator").fetchall():
             key = policy_key(operator_id)
             yield key, pack(key, plain_policy(reader.policy(operator_id), locale))
+        for operator_id, sealed in self._connection.execute("SELECT operator_id, code_key FROM voucher_settings"):
+            key = code_key(operator_id)
+            yield key, pack(key, sealed)
 
     @staticmethod
     def _live_entries(reader: FactsReader, chunks: Iterable[list[int]]) -> Iterator[Entry]:

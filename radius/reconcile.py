@@ -147,6 +147,15 @@ def find_drift(connection: Connection, now: datetime) -> Outcome | None:
         connection.execute("SELECT pg_advisory_unlock(%s, 0)", (LOCK,))
 
 
+def next_change(connection: Connection, now: datetime, within: float) -> datetime | None:
+    """Return when the next standing decision changes by time alone, if that is within so many seconds."""
+    row = connection.execute(
+        "SELECT min(changes_at) FROM service_grant WHERE changes_at > %s AND changes_at <= %s",
+        (now, now + timedelta(seconds=within)),
+    ).fetchone()
+    return row[0] if row else None
+
+
 def purge_log(connection: Connection, now: datetime) -> int:
     """Delete what the change log keeps no longer; return how many entries went."""
     return connection.execute("DELETE FROM change_log WHERE at < %s", (now - LOG_KEPT,)).rowcount
@@ -206,6 +215,12 @@ def _read_work(connection: Connection, now: datetime) -> _Work:
                     work.nas.update(changed)
         work.services.update(
             row[0] for row in connection.execute("SELECT service_id FROM service_grant WHERE changes_at <= %s", (now,))
+        )
+        work.services.update(  # what is left of a voucher depends on its open sessions
+            row[0]
+            for row in connection.execute(
+                "SELECT service_id FROM voucher WHERE service_id = ANY(%s)", (list(work.sessions),)
+            )
         )
     return work
 

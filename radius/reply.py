@@ -86,11 +86,13 @@ def rare_pairs(terms: Terms) -> Pairs:
 
 
 def momentary_pairs(decision: Decision, kind: AccessKind) -> Pairs:
-    """Return what depends on this moment or packet: a DHCP lease, the volume that is left, a wireless client's rate."""
+    """Return what depends on this moment or packet: a DHCP lease, what is left of a voucher, a wireless rate."""
     pairs: list[Pair] = []
-    if isinstance(decision, Accept | WalledGarden) and decision.lease is not None:
-        timeouts = [timeout for timeout in (decision.lease, decision.terms.session_timeout) if timeout is not None]
-        _seconds(pairs, "Session-Timeout", min(timeouts))
+    if isinstance(decision, Accept | WalledGarden):
+        left = decision.time_left if isinstance(decision, Accept) else None
+        if decision.lease is not None or left is not None:
+            timeouts = (decision.lease, left, decision.terms.session_timeout)
+            _seconds(pairs, "Session-Timeout", min(timeout for timeout in timeouts if timeout is not None))
     if isinstance(decision, Accept) and decision.octets_left is not None:
         # Both words are sent, 0 included: RouterOS adds them up (RouterOS vendor dictionary, 17 and 18).
         pairs.append(("Mikrotik-Total-Limit", ":=", str(decision.octets_left & 0xFFFFFFFF)))

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from aaa.facts import AccessKind
+from core.codes import fold_code
 from core.mac import find_mac
 
 Attributes = Mapping[str, str]
@@ -26,7 +27,10 @@ class Method(StrEnum):
 
 
 class Name(NamedTuple):
-    """One way to read the User-Name: the namespace of the image it is looked up in, and the name there."""
+    """One way to read the User-Name: the namespace of the image it is looked up in, and the name there.
+
+    A voucher's code (VOUCHER) is looked up by its keyed hash (core.codes).
+    """
 
     namespace: bytes
     name: str
@@ -92,7 +96,7 @@ def names(user_name: str, kind: AccessKind, mac: str | None) -> tuple[Name, ...]
         return (exact,)
     if as_mac is not None and vouched:
         return (Name(b"m", as_mac), exact)
-    return (exact, Name(b"v", fold_voucher(user_name)))
+    return (exact, Name(VOUCHER, fold_code(user_name)))
 
 
 def line_name(attributes: Attributes) -> str | None:
@@ -114,17 +118,12 @@ def _printable(octets: str) -> str:
     return text if text.isascii() and text.isprintable() else octets
 
 
-def fold_voucher(code: str) -> str:
-    """Return a voucher code as it is stored: without blanks and dashes, capitals, O read as 0 and I and L as 1."""
-    return code.replace(" ", "").replace("-", "").upper().translate(_LOOK_ALIKES)
-
-
 LINE = b"l"
 """The namespace of lines."""
-
-_LOOK_ALIKES = str.maketrans("OIL", "011")
+VOUCHER = b"v"
+"""The namespace of vouchers."""
 
 
 def namespace_of(access_method: str) -> bytes:
     """Return the namespace in which a service of this access method is found."""
-    return {"mac": b"m", "voucher": b"v", "line": LINE}.get(access_method, b"n")
+    return {"mac": b"m", "voucher": VOUCHER, "line": LINE}.get(access_method, b"n")

@@ -18,6 +18,7 @@ from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from db.threads import ConnectionThreads
 from radius.coa import Answer, Line, SessionIdentity, changing, identifying
+from radius.concealed import has_concealed, reveal_names
 from radius.enforcement import (
     Answered,
     DueOrder,
@@ -131,6 +132,8 @@ class _Batch:
             return
         busy = [order.session_id for order in self._under_way.values()]
         orders, snapshot = await self._wiring.database(claim, self._station.id, utc_now(), room, busy, fresh=fresh)
+        if has_concealed(orders):
+            orders = await self._wiring.database(reveal_names, self._wiring.keyring, orders)
         images = _Once(self._images, snapshot)
         for order in orders:
             self._under_way[asyncio.ensure_future(self._carry_out(order, images))] = order

@@ -125,6 +125,28 @@ WHERE p.cap_octets <= u.octets_in + u.octets_out
   AND now() >= u.period_start AND now() < u.period_end
 """
 
+# What vouchers have used, counted anew from all their sessions: it does not matter in which order accounting came.
+COUNT_VOUCHERS = """
+UPDATE voucher v SET
+    online_seconds = greatest(v.online_seconds, u.seconds), octets = greatest(v.octets, u.octets),
+    first_login_at = least(v.first_login_at, u.first), code = NULL
+FROM (
+    SELECT s.service_id, sum(s.session_time) AS seconds, sum(s.octets_in + s.octets_out) AS octets,
+           min(s.started_at) AS first
+    FROM session s JOIN voucher w ON w.service_id = s.service_id
+    WHERE s.service_id = ANY(%s::bigint[]) GROUP BY s.service_id
+) u
+WHERE v.service_id = u.service_id
+"""
+
+START_VOUCHERS = """
+UPDATE voucher v SET first_login_at = e.at, code = NULL
+FROM (
+    SELECT id, to_timestamp(min(at)) AS at FROM unnest(%s::bigint[], %s::double precision[]) AS n(id, at) GROUP BY id
+) e
+WHERE v.service_id = e.id AND (v.first_login_at IS NULL OR v.first_login_at > e.at)
+"""
+
 CLOSE_RESTARTED = """
 UPDATE session s SET ended_at = to_timestamp(p.at), ended_by = p.by
 FROM unnest(%s::bigint[], %s::double precision[], %s::text[]) AS p(nas_id, at, by)

@@ -20,7 +20,7 @@ from core.settings import Settings
 from db.threads import ConnectionThreads
 from radius.coa import coa_source
 from radius.enforcement import due_nas, revive
-from radius.reconcile import reconcile
+from radius.reconcile import next_change, reconcile
 from radius.sending import Wiring, enforce_nas
 from radius.verification import verify
 from worker.kicking import ApiKick
@@ -137,6 +137,9 @@ class _Loops:
         elif outcome.orders:
             log.info("orders_made", orders=outcome.orders, superseded=outcome.superseded, services=outcome.services)
             self._ordered.set()
+        due = await self._thinking(next_change, utc_now(), SWEEP)
+        if due is not None:  # somebody's time is up before the next sweep: on the second, not when it comes round
+            asyncio.get_running_loop().call_later(max((due - utc_now()).total_seconds(), 0.0), self._changed.set)
 
     async def _verify(self) -> None:
         await self._thinking(_verify_and_revive)

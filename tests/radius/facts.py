@@ -13,6 +13,7 @@ from aaa.facts import (
     Garden,
     GardenCause,
     MacBinding,
+    OpenUse,
     Plan,
     Policy,
     Service,
@@ -20,6 +21,7 @@ from aaa.facts import (
     SuspendedAction,
     Suspension,
     TimeWindow,
+    Voucher,
 )
 from core.rates import Burst, RateLimit
 
@@ -71,6 +73,20 @@ policies = st.builds(
     garden_timeout=lengths,
     dhcp_timeout=lengths,
 )
+vouchers = st.builds(
+    Voucher,
+    lookup=texts,
+    lasts=st.none() | lengths,
+    online=st.none() | lengths,
+    ends=st.none() | instants,
+    octets=st.none() | st.integers(1, 1 << 50),
+    best_before=st.none() | instants,
+    nas_ids=st.frozensets(st.integers(1, 3)),
+    first_login=st.none() | instants,
+    online_used=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
+    octets_used=st.integers(0, 1 << 50),
+    open=st.lists(st.builds(OpenUse, instants, instants, st.none() | st.sampled_from(MACS)), max_size=3).map(tuple),
+)
 services = st.builds(
     Service,
     id=st.integers(1, 1 << 40),
@@ -98,4 +114,5 @@ services = st.builds(
     period_ends=st.none() | instants,
     octets_left=st.none() | st.integers(0, 1 << 40),
     extra=extras,
+    voucher=st.none() | vouchers,
 )
