@@ -5,6 +5,7 @@ password, a manager's click) ends every browser's session at its next request. G
 attempts per address and per e-mail address; an unknown address takes as long to refuse as a wrong password.
 """
 
+import secrets
 from urllib.parse import urlsplit
 
 import structlog
@@ -76,6 +77,11 @@ def check_password(stored: str, given: str) -> bool:
         return hasher.verify(stored, given)
     except (VerificationError, InvalidHashError):
         return False
+
+
+def password_nobody_knows() -> str:
+    """Return the hash of a password that was thrown away: nobody signs in by it, and that takes as long to find out."""
+    return hasher.hash(secrets.token_urlsafe(32))
 
 
 def _typed_email() -> str:
@@ -193,10 +199,12 @@ def _guard() -> ResponseReturnValue | None:
     """Let a request through to its view only when the view says that this person may have it."""
     if request.endpoint == "static":
         return None
-    # Flask-Login looks the person up at the first use of `current_user`.
-    g.staff = current_user.staff if current_user.is_authenticated else None
     if any("\0" in value for value in request.values.values()):
         abort(400)  # no keyboard makes it, and PostgreSQL cannot hold it
+    if request.blueprint == "my":
+        return None  # another audience, whom portal.subscriber.frame lets in; staff are nobody there
+    # Flask-Login looks the person up at the first use of `current_user`.
+    g.staff = current_user.staff if current_user.is_authenticated else None
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None:
         return None  # not found: Flask answers

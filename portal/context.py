@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.clock import utc_now
 from core.crypto import Keyring
 from core.settings import Settings
+from crm.roles import changed_permissions
 from db.audit import Actor
 from db.models import Operator, Staff
 from db.session import Tenancy
@@ -107,7 +108,17 @@ def actor() -> Actor:
     return Actor(person.operator_id, person.email, person.id, request.remote_addr)
 
 
+def permissions() -> frozenset[Permission]:
+    """Return what who is signed in may do at this operator, looked up once for a request."""
+    person = signed_in_staff()
+    if person is None:
+        return frozenset()
+    if "permissions" not in g:
+        g.permissions = permissions_of(person.roles, changed_permissions(db(), person.operator_id, person.roles))
+    found: frozenset[Permission] = g.permissions
+    return found
+
+
 def may(permission: Permission) -> bool:
     """Tell whether who is signed in has a permission."""
-    person = signed_in_staff()
-    return person is not None and permission in permissions_of(person.roles)
+    return permission in permissions()

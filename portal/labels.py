@@ -31,6 +31,11 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "offline": Badge(N_("Offline"), "secondary", "wifi-off"),
         "garden": Badge(N_("Walled garden"), "orange", "fence"),
     },
+    "staff_state": {
+        "active": Badge(N_("Active"), "green", "circle-check"),
+        "invited": Badge(N_("Invited"), "blue", "mail"),
+        "off": Badge(N_("Switched off"), "secondary", "user-off"),
+    },
     "router_status": {
         "unknown": Badge(N_("Not checked yet"), "secondary", "help-circle"),
         "online": Badge(N_("Online"), "green", "plug-connected"),
@@ -358,6 +363,13 @@ ACTIONS: Mapping[str, str] = {
     "recipient.delete": N_("Recipient of alerts removed"),
     "staff.create": N_("Staff member entered"),
     "staff.password": N_("Own password changed"),
+    "staff.invite": N_("Staff member invited"),
+    "staff.change": N_("Staff member changed"),
+    "staff.switch_on": N_("Staff member let in again"),
+    "staff.switch_off": N_("Staff member switched off"),
+    "staff.reset": N_("Password reset"),
+    "staff.link": N_("Link to choose a password made"),
+    "role.change": N_("Role narrowed or widened"),
     "operator.create": N_("Operator entered"),
     "subscriber.create": N_("Subscriber entered"),
     "subscriber.change": N_("Subscriber changed"),
@@ -499,6 +511,10 @@ FIELDS: Mapping[str, str] = {
     "upload": N_("Upload"),
     "price": N_("Price"),
     "roles": N_("Roles"),
+    "role": N_("Role"),
+    "given": N_("Given"),
+    "taken": N_("Taken away"),
+    "until": N_("Until"),
     "burst": N_("Burst"),
     "priority": N_("Priority"),
     "minimum_download": N_("Guaranteed download"),
@@ -569,6 +585,7 @@ FIELDS: Mapping[str, str] = {
 
 # Fields whose stored values have words of their own.
 KINDS: Mapping[str, str] = {
+    "role": "role",
     "state": "service_state",
     "cause": "suspension_cause",
     "access_method": "access_method",

@@ -72,6 +72,8 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("gateways.index", N_("Online payments"), "credit-card", Permission.BILLING_SETTINGS),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
             Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
+            Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
+            Entry("roles.index", N_("Roles"), "lock-access", Permission.ROLES_EDIT),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),

@@ -2,6 +2,10 @@
 
 A staff member has roles, a role has permissions, a route names one. `@requires(…)` stands under the route's decorator;
 `@public` opens a route to those who have not signed in, `@signed_in` to all who have.
+
+ROLE_PERMISSIONS is what each role may do everywhere. An operator's manager narrows or widens the four other roles
+(`crm.roles` keeps the differences); what is in MANAGERS_ALONE cannot be given away. Each permission has its words in
+`portal.permission_words`, and `docs/permissions.md` is made of all this by `portico docs permissions`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +59,8 @@ class Permission(StrEnum):
     BILLING_SETTINGS = "billing.settings"  # how is billed: days, taxes, ways to pay, numbers
     JOBS_VIEW = "jobs.view"
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
+    STAFF_EDIT = "staff.edit"  # invite staff, give roles, switch off
+    ROLES_EDIT = "roles.edit"  # narrow and widen roles
 
 
 _EVERYBODY = {
@@ -141,19 +147,41 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
 }
 
 
+MANAGER = "manager"
+MANAGERS_ALONE = frozenset({Permission.STAFF_EDIT, Permission.ROLES_EDIT})
+"""With one of these, a role could give itself everything else."""
+
+
 class Openness(StrEnum):
     """What a route may ask instead of a permission."""
 
     PUBLIC = "public"
     SIGNED_IN = "signed in"
+    SUBSCRIBER = "subscriber"  # for subscribers who have signed in to their own pages, and for no staff
 
 
 Requirement = Permission | Openness
 
 
-def permissions_of(roles: Iterable[str]) -> frozenset[Permission]:
-    """Return what the roles allow together; a role that is not known allows nothing."""
-    return frozenset().union(*(ROLE_PERMISSIONS.get(role, frozenset()) for role in roles))
+def permissions_of(
+    roles: Iterable[str], changed: Mapping[str, Mapping[str, bool]] | None = None
+) -> frozenset[Permission]:
+    """Return what the roles allow together; a role that is not known allows nothing.
+
+    `changed` is where an operator's roles differ (`crm.roles.changed_permissions`).
+    """
+    return frozenset().union(*(role_permissions(role, (changed or {}).get(role, {})) for role in roles))
+
+
+def role_permissions(role: str, changed: Mapping[str, bool]) -> frozenset[Permission]:
+    """Return what one role allows where it differs by `changed`; the manager's never does."""
+    usual = ROLE_PERMISSIONS.get(role)
+    if usual is None:
+        return frozenset()
+    if role == MANAGER:
+        return usual
+    given = {each for each in Permission if changed.get(each.value, each in usual)}
+    return frozenset(given - MANAGERS_ALONE)
 
 
 def requires(permission: Permission) -> Callable[[View], View]:
@@ -175,6 +203,12 @@ def public(view: View) -> View:
 def signed_in(view: View) -> View:
     """Declare that a route is open to everybody who has signed in."""
     view.__dict__["requirement"] = Openness.SIGNED_IN
+    return view
+
+
+def for_subscribers(view: View) -> View:
+    """Declare that a route is a subscriber's own; `portal.subscriber.frame` lets nobody else in."""
+    view.__dict__["requirement"] = Openness.SUBSCRIBER
     return view
 
 

@@ -46,6 +46,9 @@ AREAS = (
     "audit",
     "router_logins",
     "account",
+    "people",
+    "roles",
+    "welcome",
 )
 
 

@@ -30,6 +30,7 @@ ENTITIES = {
     "order": N_("Orders to routers"),
     "address": N_("Address lookups"),
     "staff": N_("Staff"),
+    "role": N_("Roles"),
     "operator": N_("Operator"),
 }
 WINDOWS = {"24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}

@@ -113,7 +113,7 @@ def network_figures() -> Figures:
     )
 
 
-def _url(endpoint: str, **values: str) -> str:
+def _url(endpoint: str, **values: Any) -> str:
     return url_for(endpoint, **values) if may_open(endpoint) else ""
 
 

@@ -178,6 +178,8 @@ def test_only_signing_in_and_the_language_are_public(app):
         "pay.page",
         "pay.webhook",  # signed by the provider
         "vpn.login_page",
+        "welcome.choose",  # a link that nobody can guess
+        "welcome.page",
     }
 
 
