@@ -28,6 +28,8 @@ _POLICY = ("api", "read", "write", "test", "sensitive")
 # A group's policy only grows by `set`, so what it must not have is said as well.
 _NOT_POLICY = ("local", "telnet", "ssh", "ftp", "reboot", "policy", "winbox", "password", "web", "sniff")
 _BEFORE = "portico-before"
+_PAGE, _LOGIN = "portico-login-page", "hotspot/login.html"
+_WIFI = "portico-wifi"
 _LISTEN_PORT = "13270"  # RouterOS's default, 13231, is often somebody else's interface already
 
 Translate = Callable[[str], str]
@@ -78,6 +80,7 @@ class Choices:
     hotspot_profile: str | None = None
     dhcp_server: str | None = None
     security_profile: str | None = None  # of the older wireless driver
+    wifi_interface: str | None = None  # of the driver called wifi, from RouterOS 7.13
     portal_host: str | None = None  # for walled garden and login page
     portal_address: str | None = None  # where suspended subscribers are sent
     portal_port: int = 80
@@ -126,12 +129,14 @@ def sections(server: ServerSide, router: RouterSide, choices: Choices, _: Transl
         made.append(_dhcp(choices.dhcp_server, _))
     if choices.security_profile:
         made.append(_wireless(choices.security_profile, _))
+    if choices.wifi_interface:
+        made.append(_wifi(choices.wifi_interface, _))
     if choices.walled_garden and choices.portal_host:
         made.append(_walled_garden(choices.portal_host))
     if choices.suspended_redirect and choices.portal_address:
         made.append(_suspended(choices.portal_address, choices.portal_port, choices.suspended_lists))
     if choices.login_page:
-        made.append(_login_page(choices.login_page, _))
+        made.append(_login_page(choices.login_page, choices.version, _))
     if choices.ntp:
         made.append(_ntp(choices.ntp, choices.version))
     if choices.staff_login:
@@ -327,6 +332,39 @@ def _wireless(profile: str, _: Translate) -> Section:
     )  # fmt: skip
 
 
+def _wifi(interface: str, _: Translate) -> Section:
+    """One interface asks RADIUS, after the operator's own access-list rows: whom these accept is not asked about."""
+    interfaces, access, aaa = "/interface wifi", "/interface wifi access-list", "/interface wifi aaa"
+    there = find(interfaces, f"name={quoted(interface)}")
+    missing = _("There is no %(menu)s with the name %(name)s: that step was left out.") % {
+        "menu": interfaces, "name": interface,
+    }  # fmt: skip
+    format_ = {"username-format": quoted("AA:AA:AA:AA:AA:AA"), "password-format": quoted(""), "interim-update": "5m"}
+    row = {
+        "action": "query-radius", "radius-accounting": "yes", "interface": quoted(interface),
+        "comment": quoted(_WIFI),
+    }  # fmt: skip
+    script_name = quoted(f"{_BEFORE}-wifi-{zlib.crc32(interface.encode()):08x}")
+    itself = f"{interfaces} set [find name={quoted(interface)}]"
+    # A field that had no value is unset: RouterOS takes no empty one there.
+    save = (
+        f":if ([:len {find('/system script', f'name={script_name}')}] = 0) do={{"
+        f":local had [:tostr [{interfaces} get {there} aaa]]; :local back {quoted(itself + ' !aaa')};"
+        f" :if ([:len $had] > 0) do={{:set back ({quoted(itself + ' aaa=' + chr(34))} . $had . {quoted(chr(34))})}};"
+        f" /system script add name={script_name} comment={quoted(_BEFORE)} source=$back}}"
+    )
+    steps = [
+        save,
+        ensure(aaa, f"name={quoted(_WIFI)}", format_, {"name": quoted(_WIFI)}),
+        ensure(access, f"comment={quoted(_WIFI)}", row),
+        f"{interfaces} set {there} aaa={quoted(_WIFI)}",
+    ]
+    return Section(
+        N_("WiFi asks RADIUS: devices that are not registered are turned away"),
+        [f":if ([:len {there}] > 0) do={{{'; '.join(steps)}}} else={{{say(missing)}}}"],
+    )
+
+
 def _walled_garden(host: str) -> Section:
     mark = {"comment": quoted("portico-garden")}
     by_comment = f"comment={quoted('portico-garden')}"
@@ -377,11 +415,26 @@ def _suspended(address: str, port: int, lists: tuple[str, ...]) -> Section:
     )
 
 
-def _login_page(url: str, _: Translate) -> Section:
+def _login_page(url: str, version: Version, _: Translate) -> Section:
+    """The page that is there is kept first: as a script that is never run, since old versions cannot copy files."""
     failed = _("The login page could not be fetched; the hotspot keeps the one that it has.")
+    too_long = _("The login page on the router is too long to be kept. Rename it under Files and run this again.")
+    kept = find("/system script", f"name={quoted(_PAGE)}")
+    add = f"/system script add name={quoted(_PAGE)} comment={quoted(_PAGE)} source=$text"
+    # Of longer files RouterOS does not tell `contents`, or only their beginning.
+    longest = 60_000 if version >= MESSAGE_AUTHENTICATOR else 4_095
+    keep = (
+        ":local text [/file get $page contents];"
+        f" :if ([/file get $page size] <= {longest}) do={{{add}}} else={{:set kept false; {say(too_long)}}}"
+    )
     return Section(
         N_("Hotspot's login page, from the portal"),
-        [f":do {{/tool fetch url={quoted(url)} dst-path={quoted('hotspot/login.html')}}} on-error={{{say(failed)}}}"],
+        [
+            f":do {{:local page {find('/file', f'name={quoted(_LOGIN)}')}; :local kept true;"
+            f" :if ([:len $page] > 0 and [:len {kept}] = 0) do={{{keep}}};"
+            f" :if ($kept) do={{/tool fetch url={quoted(url)} dst-path={quoted(_LOGIN)}}}}}"
+            f" on-error={{{say(failed)}}}"
+        ],
     )
 
 
@@ -463,6 +516,7 @@ def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[S
         f":foreach one in={find(scripts, saved)} do={{:do {{{scripts} run [{scripts} get $one name]}}"
         f" on-error={{{say(unrestored)}}}}}",
         remove(scripts, saved),
+        _former_page(_),
     ]
     rows = [
         remove("/radius", f"comment ~ {quoted('^portico')}"),
@@ -475,8 +529,11 @@ def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[S
             remove("/ip hotspot walled-garden", f"comment={quoted('portico-garden')}"),
             remove("/ip hotspot walled-garden ip", f"comment={quoted('portico-garden')}"),
         ]
-    if choices.login_page:
-        rows.append(say(_("The hotspot's login page is left as it is; /ip hotspot profile says where it is.")))
+    if choices.wifi_interface:
+        rows += [
+            remove("/interface wifi access-list", f"comment={quoted(_WIFI)}"),
+            remove("/interface wifi aaa", f"name={quoted(_WIFI)}"),
+        ]
     last = [
         remove("/user", f"name={quoted(API_USER)} and comment={quoted('portico-api')}"),
         remove("/user group", f"name={quoted(GROUP)}"),
@@ -495,6 +552,17 @@ def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[S
         Section(N_("Rows of ours"), rows),
         Section(N_("API user and tunnel, last"), last),
     ]
+
+
+def _former_page(_: Translate) -> str:
+    """Return the line that puts the former login page back, where one was kept."""
+    lost = _("The former login page could not be put back; its text is in /system script %(name)s.") % {"name": _PAGE}
+    kept, page = find("/system script", f"name={quoted(_PAGE)}"), find("/file", f"name={quoted(_LOGIN)}")
+    back = f"/file set {page} contents=[/system script get $kept source]; /system script remove $kept"
+    return (
+        f":local kept {kept}; :if ([:len $kept] > 0) do={{:do {{:if ([:len {page}] > 0) do={{{back}}}"
+        f" else={{{say(lost)}}}}} on-error={{{say(lost)}}}}}"
+    )
 
 
 # --- Shared -----------------------------------------------------------------------------------------------------------

@@ -96,6 +96,8 @@ class ScriptForm(forms.Form):
     hotspot_profile = forms.text(_l("Hotspot profile"))
     dhcp_server = forms.text(_l("DHCP server"))
     security_profile = forms.text(_l("Security profile"))
+    wifi = BooleanField(_l("WiFi: an interface of the newer driver asks RADIUS"))
+    wifi_interface = forms.text(_l("WiFi interface"))
     walled_garden = BooleanField(_l("The portal opens without a login"))
     suspended_redirect = BooleanField(_l("Suspended subscribers see the portal's notice"))
     login_page = BooleanField(_l("Fetch the hotspot's login page from the portal"))
@@ -313,6 +315,7 @@ def _script_form(nas: Nas, peer: VpnPeer) -> ScriptForm:
         hotspot_profile="hsprof1",
         dhcp_server="",
         security_profile="",
+        wifi_interface="wifi1",
         portal_host=host,
         portal_address=host if _is_ipv4(host) else "",
         portal_port=port,
@@ -332,6 +335,7 @@ def _choices(form: ScriptForm) -> Choices | None:
         "hotspot_profile": form.hotspot.data,
         "dhcp_server": form.dhcp.data,
         "security_profile": form.wireless.data,
+        "wifi_interface": form.wifi.data,
         "portal_host": form.walled_garden.data or form.login_page.data,
         "portal_address": form.suspended_redirect.data,
         "portal_port": form.suspended_redirect.data or form.login_page.data,
@@ -344,9 +348,13 @@ def _choices(form: ScriptForm) -> Choices | None:
         form.portal_address.errors = [_("An IPv4 address is needed here, such as 10.20.0.15.")]
     if form.portal_port.data is not None and not 1 <= form.portal_port.data <= 65535:
         form.portal_port.errors = [_("A number from %(low)s to %(high)s is needed.", low=1, high=65535)]
+    if form.wifi.data and form.version.data != "7.15":
+        form.version.errors = [_("The driver called wifi needs RouterOS 7.15 or newer here.")]
     if form.errors:
         return None
     services = {service for service in RadiusService if form[service.value].data}
+    if form.wifi.data:
+        services.add(RadiusService.WIRELESS)
     scheme = "https" if context.portal().settings.portal_https else "http"
     host, port = form.portal_host.data, form.portal_port.data or 80
     return Choices(
@@ -356,6 +364,7 @@ def _choices(form: ScriptForm) -> Choices | None:
         hotspot_profile=form.hotspot_profile.data if form.hotspot.data else None,
         dhcp_server=form.dhcp_server.data if form.dhcp.data else None,
         security_profile=form.security_profile.data if form.wireless.data else None,
+        wifi_interface=form.wifi_interface.data if form.wifi.data else None,
         portal_host=host or None,
         portal_address=form.portal_address.data,
         portal_port=port,

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -45,6 +48,7 @@ OPTIONS = {
     "hotspot": replace(PLAIN, hotspot_profile="hsprof1"),
     "DHCP": replace(PLAIN, dhcp_server="dhcp1"),
     "wireless": replace(PLAIN, security_profile="cpe"),
+    "wifi": replace(PLAIN, services=frozenset({RadiusService.WIRELESS}), wifi_interface="wifi1"),
     "walled garden": replace(PLAIN, walled_garden=True, portal_host="portal.example.net"),
     "suspended": replace(PLAIN, suspended_redirect=True, portal_address="203.0.113.5"),
     "several gardens": replace(
@@ -83,7 +87,9 @@ def findings(*texts: str, directory: Path) -> list[str]:
 
 
 def test_every_script_for_every_version_is_correct_routeros(tmp_path):
-    texts = [text for version in (V6, V7, V7_15) for choices in OPTIONS.values() for text in both(version, choices)]
+    texts = [
+        text for version in (V6, V7, V7_15) for name in options_of(version) for text in both(version, OPTIONS[name])
+    ]
     found = [line for line in findings(*texts, directory=tmp_path) if not any(known in line for known in ELSEWHERE)]
     assert found == []
     mistake = texts[0].replace("persistent-keepalive", "persistence").replace("add-default-route", "default-route")
@@ -105,6 +111,11 @@ def lived_in(version: Version) -> Box:
     box.fill("/ppp/secret", {"name": "ana", "password": "x"})
     if box.has("/interface/wireless/security-profiles"):
         box.fill("/interface/wireless/security-profiles", {"name": "cpe"})
+    if box.has("/interface/wifi"):
+        box.fill("/interface/wifi/aaa", {"name": "guests"})
+        for number, fields in enumerate(({}, {"aaa": "guests"}), 1):
+            box.fill("/interface/wifi", {"name": f"wifi{number}", **fields})
+        box.fill("/interface/wifi/access-list", {"action": "accept", "mac-address": "4C:5E:0C:12:34:56"})
     box.run("/ip/service/set", {"numbers": "api", "disabled": "yes", "address": "192.0.2.0/24,198.51.100.7/32"})
     box.run("/ppp/aaa/set", {"use-radius": "no", "interim-update": "10m"})
     return box
@@ -122,8 +133,9 @@ def state(box: Box) -> dict[str, list[dict[str, str]]]:
 
 
 def options_of(version: Version) -> list[str]:
-    has_wireless = lived_in(version).has("/interface/wireless/security-profiles")
-    return [name for name in OPTIONS if name != "wireless" or has_wireless]
+    box = lived_in(version)
+    lacks = {"wireless": not box.has("/interface/wireless/security-profiles"), "wifi": not box.has("/interface/wifi")}
+    return [name for name in OPTIONS if not lacks.get(name)]
 
 
 CASES = [
@@ -204,6 +216,97 @@ def test_the_script_says_what_it_found():
     quiet = terminal(Box(version=str(V7_15)))
     assert quiet.run_import(both(V7_15, PLAIN)[0]) is None
     assert not any("other /radius" in line or "FastTrack" in line or "PPP secrets" in line for line in quiet.output)
+
+
+@pytest.mark.parametrize(("name", "before"), [("wifi1", ""), ("wifi2", "guests")])
+def test_one_wifi_interface_asks_radius_after_the_operators_own_rows(name, before):
+    box = lived_in(V7_15)
+    setup, undo = both(V7_15, replace(OPTIONS["wifi"], wifi_interface=name))
+    assert run_import(box, setup) is None
+    assert {row["name"]: row.get("aaa", "") for row in box.rows("/interface/wifi")} == {
+        "wifi1": "", "wifi2": "guests",
+    } | {name: "portico-wifi"}  # fmt: skip
+    rows = [(row["action"], row.get("interface", "")) for row in box.rows("/interface/wifi/access-list")]
+    assert rows == [("accept", ""), ("query-radius", name)]
+    assert box.rows("/radius")[-1]["service"] == "wireless"
+    assert run_import(box, undo) is None
+    assert next(row for row in box.rows("/interface/wifi") if row["name"] == name).get("aaa", "") == before
+
+
+def test_a_wifi_interface_that_is_not_there_is_told_and_nothing_else_done():
+    box = lived_in(V7_15)
+    said = terminal(box)
+    assert said.run_import(both(V7_15, replace(OPTIONS["wifi"], wifi_interface='"; /reboot'))[0]) is None
+    assert any("There is no /interface wifi" in line for line in said.output)
+    assert len(box.rows("/interface/wifi/access-list")) == 1
+
+
+@pytest.fixture(scope="module")
+def page_url() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<h1>Portico</h1>")
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/login.html"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+FORMER = '<form action="$(link-login-only)"><input name="ñandú">\\ "</form>\r\n'
+
+
+def login_page_of(box: Box) -> list[str]:
+    return [row.get("contents") for row in box.table("/file").find(name="hotspot/login.html")]
+
+
+@pytest.mark.parametrize("version", [V6, V7, V7_15], ids=str)
+def test_the_former_login_page_is_kept_and_comes_back(version, page_url):
+    box = lived_in(version)
+    box.run("/file/add", {"name": "hotspot/login.html", "contents": FORMER})
+    setup, undo = both(version, replace(PLAIN, login_page=page_url))
+    for _again in range(2):  # what is kept is the operator's page, not ours of the first run
+        assert run_import(box, setup) is None
+        assert login_page_of(box) == ["<h1>Portico</h1>"]
+    for _again in range(2):
+        assert run_import(box, undo) is None
+        assert login_page_of(box) == [FORMER]
+    assert not [row for row in box.rows("/system/script") if row["name"].startswith("portico")]
+
+
+def test_a_login_page_that_cannot_be_kept_whole_is_not_replaced(page_url):
+    box, long = lived_in(V6), "x" * 5000
+    box.run("/file/add", {"name": "hotspot/login.html", "contents": long})
+    said = terminal(box)
+    assert said.run_import(both(V6, replace(PLAIN, login_page=page_url))[0]) is None
+    assert [row.get("contents") for row in box.table("/file").find(name="hotspot/login.html")] == [long]
+    assert any("too long to be kept" in line for line in said.output)
+
+
+def test_a_router_without_a_login_page_gets_ours(page_url):
+    box = lived_in(V7_15)
+    assert run_import(box, both(V7_15, replace(PLAIN, login_page=page_url))[0]) is None
+    assert login_page_of(box) == ["<h1>Portico</h1>"]
+
+
+def test_a_former_page_whose_file_is_gone_stays_kept_and_is_told(page_url):
+    box = lived_in(V7_15)
+    box.run("/file/add", {"name": "hotspot/login.html", "contents": FORMER})
+    setup, undo = both(V7_15, replace(PLAIN, login_page=page_url))
+    assert run_import(box, setup) is None
+    box.run("/file/remove", {"numbers": "hotspot/login.html"})
+    said = terminal(box)
+    assert said.run_import(undo) is None
+    assert any("could not be put back" in line for line in said.output)
+    assert [row["source"] for row in box.rows("/system/script")] == [FORMER]
 
 
 def test_device_mode_that_forbids_the_hotspot_is_told():

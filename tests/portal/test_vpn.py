@@ -97,6 +97,7 @@ def test_routeros_6_gets_a_user_name_and_a_password(sign_in, system, isp, instal
 @pytest.mark.parametrize(
     ("step", "field"),
     [("dhcp", "dhcp_server"), ("hotspot", "hotspot_profile"), ("wireless", "security_profile"),
+     ("wifi", "wifi_interface"),
      ("suspended_redirect", "portal_address"), ("walled_garden", "portal_host"), ("ntp", "ntp_server")],
 )  # fmt: skip
 def test_a_step_says_what_it_lacks_and_nothing_secret_is_shown(sign_in, system, isp, installation, step, field):
@@ -106,6 +107,16 @@ def test_a_step_says_what_it_lacks_and_nothing_secret_is_shown(sign_in, system, 
     assert answer.status_code == 422
     assert f'href="#{field}"' in answer.text
     assert installation.keyring.open(PEER_PURPOSE, peer.secret) not in answer.text
+
+
+def test_the_newer_wifi_driver_asks_radius_where_it_is_chosen_and_known(sign_in, system, isp):
+    browser = sign_in("technical")
+    get_tunnel(browser, system, isp)
+    chosen = {**CHOSEN, "wifi": "y", "wifi_interface": "wifi1"}
+    text = post(browser, f"/vpn/{isp.nas_id}/script", wanted="file", **chosen).text
+    assert 'action=query-radius radius-accounting=yes interface="wifi1"' in text
+    assert "service=ppp,wireless" in text
+    assert post(browser, f"/vpn/{isp.nas_id}/script", wanted="file", **{**chosen, "version": "7"}).status_code == 422
 
 
 def test_the_notice_is_for_every_garden_of_the_operator(sign_in, system, isp):
