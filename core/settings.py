@@ -188,8 +188,8 @@ class Settings(BaseSettings):
     )
     local_gateways: bool = Field(
         False,
-        description="Whether the SMS gateway of an operator may be at a private address, or one of this machine. Staff"
-        " could otherwise look through it at what only this machine may reach.",
+        description="Whether the SMS gateway and the mailbox of an operator may be at a private address, or one of this"
+        " machine. Staff could otherwise look through them at what only this machine may reach.",
     )
 
     local_routers: bool = Field(

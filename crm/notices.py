@@ -18,9 +18,9 @@ import logging
 import smtplib
 import ssl
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -70,6 +70,7 @@ class Message:
     urgent: bool = True  # goes in quiet hours too
     unsubscribe: str = ""  # crm.unsubscribing.unsubscribe_text, for what is not about the account
     by_hand: bool = False  # a person sends it
+    headers: Mapping[str, str] = field(default_factory=dict)  # of an e-mail, in place of those that each has
 
 
 def deliver(session: Session, keyring: Keyring, operator_id: int, messages: Iterable[Message]) -> list[Notification]:
@@ -97,6 +98,7 @@ def values_of(keyring: Keyring, operator_id: int, message: Message) -> dict[str,
         "incident_id": message.incident_id,
         "urgent": message.urgent,
         "unsubscribe": message.unsubscribe,
+        "headers": dict(message.headers),
     }
 
 
@@ -259,6 +261,9 @@ def _send_email(settings: Settings, notification: Notification, address: str) ->
     )
     mail["Content-Language"] = notification.language
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    for name, value in notification.headers.items():
+        del mail[name]
+        mail[name] = value
     body = notification.body
     if notification.unsubscribe:
         leave = f"{settings.public_url}/unsubscribe/{notification.unsubscribe}"

@@ -68,6 +68,7 @@ if [[ $kind == test ]]; then
         chromium                                                             # browser tests
         user-mode-linux ppp pppoe slirp iputils-ping kmod                    # a real PPPoE session
         gcc libc6-dev                                                        # the load generator
+        dovecot-imapd                                                        # a mailbox that tickets come from
         poppler-utils procps python3-yaml
     )
 fi

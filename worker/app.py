@@ -19,7 +19,14 @@ settings = read_settings()
 
 app = celery.Celery(
     "portico",
-    include=["billing.tasks", "billing.gateways.tasks", "network.tasks", "radius.tasks", "worker.shadowing"],
+    include=[
+        "billing.tasks",
+        "billing.gateways.tasks",
+        "crm.ticket_tasks",
+        "network.tasks",
+        "radius.tasks",
+        "worker.shadowing",
+    ],
     set_as_current=True,
 )
 app.conf.update(

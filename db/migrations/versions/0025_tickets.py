@@ -16,7 +16,7 @@ PORTAL_RIGHTS = {
     "help_desk": "SELECT, INSERT, UPDATE",
     "ticket_category": "SELECT, INSERT, UPDATE",
     "ticket": "SELECT, INSERT, UPDATE",
-    "ticket_entry": "SELECT, INSERT, UPDATE (ticket_id)",
+    "ticket_entry": "SELECT, INSERT, UPDATE (ticket_id, message_id)",
     "ticket_file": "SELECT, INSERT",
     "canned_answer": "SELECT, INSERT, UPDATE, DELETE",
     "mailbox": "SELECT, INSERT, UPDATE, DELETE",

@@ -1,0 +1,63 @@
+"""What the worker does for the help desk on a timer. Each task is harmless when called twice, or by two workers."""
+
+from functools import cache
+
+import structlog
+from celery import shared_task
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.clock import utc_now
+from core.settings import read_settings
+from crm.mailbox import active_mailboxes, read_mailbox
+from crm.tickets import close_solved, settle_incident_tickets
+from db.audit import Actor
+from db.models import HelpDesk
+from db.session import make_engine, make_sessions
+
+TASK_LOCK = 7480
+"""First half of the advisory locks, the second is the operator: one worker reads a mailbox at a time."""
+
+log = structlog.get_logger()
+
+
+@shared_task
+def read_mailboxes() -> None:
+    """Make tickets of the mails that came."""
+    settings, sessions = read_settings(), _sessions()
+    with sessions() as session:
+        operators = active_mailboxes(session)
+    for operator_id in operators:
+        with sessions() as holding:
+            lock = {"lock": TASK_LOCK, "operator": operator_id}
+            if holding.scalar(text("SELECT pg_try_advisory_xact_lock(:lock, CAST(:operator AS integer))"), lock):
+                count = read_mailbox(sessions, settings, operator_id, utc_now())
+                if count:
+                    log.info("mails_read", operator_id=operator_id, count=count)
+
+
+@shared_task
+def look_after_tickets() -> None:
+    """Let clocks run on whose incident is over, and close what was solved days ago."""
+    look_after(_sessions())
+
+
+def look_after(sessions: sessionmaker[Session]) -> None:
+    """Do one round for every operator that has a help desk."""
+    now = utc_now()
+    with sessions() as session:
+        operators = session.scalars(select(HelpDesk.operator_id)).all()
+    for operator_id in operators:
+        with sessions() as session:
+            settled = settle_incident_tickets(session, operator_id, now)
+            closed = close_solved(session, Actor(operator_id, "worker"), now)
+            session.commit()
+        if settled or closed:
+            log.info("tickets_looked_after", operator_id=operator_id, settled=settled, closed=closed)
+
+
+@cache
+def _sessions() -> sessionmaker[Session]:
+    settings = read_settings()
+    assert settings.database_url is not None, "the settings are complete"
+    return make_sessions(make_engine(settings.database_url.get_secret_value()))
