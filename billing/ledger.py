@@ -115,10 +115,21 @@ _CROSS_CHECKS = {
     "credit": "SELECT -coalesce(sum(unapplied), 0) FROM payment WHERE operator_id = :operator_id",
     "paid": "SELECT coalesce(sum(paid), 0) FROM invoice WHERE operator_id = :operator_id",
 }
+_SUMS_CHECK = """
+SELECT kind, sum(amount) FILTER (WHERE computed) AS documents, sum(amount) FILTER (WHERE NOT computed) AS kept
+FROM (
+    SELECT true AS computed, s.* FROM finance_sums s WHERE operator_id = :operator_id
+    UNION ALL SELECT false, d.* FROM finance_day d WHERE operator_id = :operator_id
+) AS sums
+GROUP BY kind, day, label, ref_id, staff_id, collector_id, rate
+HAVING coalesce(sum(amount) FILTER (WHERE computed), 0) <> coalesce(sum(amount) FILTER (WHERE NOT computed), 0)
+    OR coalesce(sum(base) FILTER (WHERE computed), 0) <> coalesce(sum(base) FILTER (WHERE NOT computed), 0)
+    OR coalesce(sum(count) FILTER (WHERE computed), 0) <> coalesce(sum(count) FILTER (WHERE NOT computed), 0)
+"""
 
 
 def discrepancies(session: Session, operator_id: int) -> list[Discrepancy]:
-    """Return where documents and ledger differ: open invoices, credit, and what payments pay of invoices."""
+    """Return where documents, ledger and the sums of days differ: open invoices, credit, what is paid of invoices."""
     found = []
     where = {"operator_id": operator_id}
     for what, query in _CROSS_CHECKS.items():
@@ -136,6 +147,10 @@ def discrepancies(session: Session, operator_id: int) -> list[Discrepancy]:
             ).scalar_one()
         if documents != ledger:
             found.append(Discrepancy(what, documents, ledger))
+    found += [
+        Discrepancy(f"sums of days, {row.kind}", row.documents or Decimal(0), row.kept or Decimal(0))
+        for row in session.execute(text(_SUMS_CHECK), where)
+    ]
     return found
 
 

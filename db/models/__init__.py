@@ -13,6 +13,7 @@ from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningSte
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
 from db.models.equipment import EQUIPMENT_KINDS, EQUIPMENT_STATES, Equipment, EquipmentMove
 from db.models.file import StoredFile
+from db.models.finance_day import FinanceDay
 from db.models.gateway import GATEWAYS, Checkout, Gateway, GatewayEvent
 from db.models.imports import ImportBatch, ImportRow, ShadowSecret
 from db.models.invoice import CreditNote, DocumentSeries, Invoice, InvoiceLine, InvoiceTax
@@ -142,6 +143,7 @@ __all__ = [
     "EnforcementOrder",
     "Equipment",
     "EquipmentMove",
+    "FinanceDay",
     "Follower",
     "Gateway",
     "GatewayEvent",

@@ -4,7 +4,7 @@ Each report is a page with a table, drawn as a graph where there is one, and the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from operator import attrgetter
@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from billing import reports
 from billing.desks import desk_sums, open_desk_of
-from db.models import Invoice, Payment, RatePlan, Service, ServiceBilling, Subscriber
+from db.models import Invoice, RatePlan, Service, ServiceBilling, Subscriber
 from portal import context
 from portal.labels import choices
 from portal.permissions import Permission, requires
@@ -54,9 +54,9 @@ def index() -> ResponseReturnValue:
     expected, collected = reports.expected_and_collected(session, operator_id, first, base.month_after(first) - _DAY)
     return render_template(
         "staff/billing/today.html",
-        today_in=_came_in(today, today),
-        month_in=_came_in(first, today),
-        last_month_in=_came_in(last_first, same_day),
+        today_in=reports.came_in(session, operator_id, today, today),
+        month_in=reports.came_in(session, operator_id, first, today),
+        last_month_in=reports.came_in(session, operator_id, last_first, same_day),
         overdue=overdue,
         desk=desk,
         sums=desk_sums(session, desk) if desk else None,
@@ -68,15 +68,6 @@ def index() -> ResponseReturnValue:
 
 
 _DAY = timedelta(days=1)
-
-
-def _came_in(first: date, last: date) -> tuple[int, Decimal]:
-    row = context.db().execute(
-        select(func.count(), func.coalesce(func.sum(Payment.amount - Payment.refunded), 0))
-        .select_from(Payment)
-        .where(Payment.voided_at.is_(None), Payment.paid_on.between(first, last))
-    ).one()  # fmt: skip
-    return row[0], row[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +156,9 @@ BUCKETS = ("not_due", "to_30", "to_60", "to_90", "over_90")
 @requires(Permission.BILLING_REPORTS)
 def aging() -> ResponseReturnValue:
     """Who owes what, by how long it is overdue."""
-    most = 1_000_000 if request.args.get("format") else 100_000
-    rows = reports.aging(context.db(), context.staff().operator_id, base.today(), most)
-    sums = {name: sum((getattr(row, name) for row in rows), Decimal(0)) for name in (*BUCKETS, "total")}
+    session, operator_id, today = context.db(), context.staff().operator_id, base.today()
+    rows = reports.aging(session, operator_id, today, 1_000_000 if request.args.get("format") else SHOWN + 1)
+    sums = reports.aging_sums(session, operator_id, today)
     return _answer(AGING, rows, "staff/billing/aging.html", sums=sums, buckets=BUCKETS)
 
 
@@ -192,6 +183,8 @@ def income() -> ResponseReturnValue:
         abort(404)
     days = span(12 if by == "month" else 1)
     rows = reports.income(context.db(), context.staff().operator_id, by, days.first, days.last)
+    if by == "plan":
+        rows = [replace(row, label=_("Late fees")) if row.label == reports.LATE_FEES else row for row in rows]
     titles = {
         "plan": _("By plan"), "method": _("By way to pay"), "cashier": _("By cashier"), "month": _("By month")
     }  # fmt: skip
