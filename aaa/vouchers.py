@@ -26,6 +26,8 @@ GRACE = timedelta(seconds=1)
 """A live session is ended so much later than its router should have: routers tell in whole seconds when it began, and
 need not be asked to end what they have just ended."""
 
+_ANY = timedelta(microseconds=1)
+
 
 class VoucherState(StrEnum):
     STOCK = "stock"  # made, not yet activated
@@ -68,7 +70,10 @@ def octets_left(voucher: Voucher) -> int | None:
 
 def refusal(voucher: Voucher, now: datetime, *, asked: bool = False, mac: str | None = None) -> Reason | None:
     """Return why a voucher no longer lets anybody on, or None. `asked` when a session would begin now."""
-    least = SHORTEST if asked else timedelta(microseconds=1) - GRACE
+    return _over(voucher, now, SHORTEST if asked else _ANY - GRACE, mac)
+
+
+def _over(voucher: Voucher, now: datetime, least: timedelta, mac: str | None = None) -> Reason | None:
     if voucher.first_login is None and voucher.best_before is not None and now >= voucher.best_before:
         return Reason.CODE_EXPIRED
     end = clock_ends(voucher, now)
@@ -97,7 +102,7 @@ def voucher_state(voucher: Voucher, state: ServiceState, now: datetime) -> Vouch
     """Return what the staff call the state of a voucher; `state` is that of its service."""
     if state is ServiceState.TERMINATED:
         return VoucherState.VOID
-    reason = refusal(voucher, now)
+    reason = _over(voucher, now, _ANY)
     if reason is Reason.CODE_EXPIRED:
         return VoucherState.EXPIRED
     if reason is not None:

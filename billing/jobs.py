@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import func, select
 
+from billing import voucher_cards
 from billing.batches import BATCH, make_batch
 from billing.rules import rules_of
 from billing.run import Batch, run_billing
 from core.clock import utc_now
 from core.i18n import N_
-from crm import mass_change
+from crm import broadcasts, mass_change
 from crm.jobs import JobFunction, RunningJob
 from db.models import ServiceBilling
 
@@ -38,4 +39,10 @@ def issue_invoices(job: RunningJob) -> dict[str, object]:
     return counts
 
 
-JOBS: Mapping[str, JobFunction] = {ISSUE: issue_invoices, **mass_change.JOBS, BATCH: make_batch}
+JOBS: Mapping[str, JobFunction] = {
+    ISSUE: issue_invoices,
+    **mass_change.JOBS,
+    **broadcasts.JOBS,
+    BATCH: make_batch,
+    **voucher_cards.JOBS,
+}

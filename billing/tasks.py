@@ -73,3 +73,13 @@ def _sessions() -> sessionmaker[Session]:
     settings = read_settings()
     assert settings.database_url is not None
     return make_sessions(make_engine(settings.database_url.get_secret_value()))
+
+
+@shared_task
+def forget_voucher_prints() -> None:
+    """Delete sheets of vouchers that were made more than a day ago: they show codes."""
+    from billing.voucher_cards import forget_old_prints
+
+    with _sessions()() as session:
+        forget_old_prints(session)
+        session.commit()

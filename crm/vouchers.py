@@ -419,7 +419,7 @@ def _limit_problems(terms: BatchTerms, now: datetime) -> list[FieldProblem]:
         problems.append(FieldProblem("octets", Problem.NOT_POSITIVE))
     if not 0 <= terms.devices <= 100:
         problems.append(FieldProblem("devices", Problem.OUT_OF_RANGE, {"low": "0", "high": "100"}))
-    if terms.price < 0 or not terms.price.is_finite():
+    if not terms.price.is_finite() or terms.price < 0:
         problems.append(FieldProblem("price", Problem.AMOUNT_NEGATIVE))
     if (terms.rate_download is None) != (terms.rate_upload is None):
         problems.append(FieldProblem("rate_upload", Problem.BOTH_OR_NEITHER))

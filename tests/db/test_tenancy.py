@@ -120,7 +120,7 @@ def fill_vouchers(connection: psycopg.Connection, isp: Isp, subscriber: int, ser
     voucher = {"service_id": service, "batch_id": batch, "number": 1, "lookup": "l"}
     insert(connection, isp, "voucher", voucher)
     insert(connection, isp, "voucher_sale", {"voucher_id": service, "batch_id": batch, "currency": "MXN", "price": 1})
-    job = insert(connection, isp, "job", {"kind": "vouchers.print", "title": "t"}, "id")
+    job = insert(connection, isp, "job", {"kind": "vouchers.print", "parameters": "{}"}, "id")
     insert(connection, isp, "voucher_print", {"batch_id": batch, "job_id": job, "content": b"x"})
 
 
@@ -512,7 +512,12 @@ def test_functions_that_run_as_the_owner_keep_to_the_operator(system_dsn, portal
             ).fetchall()
         assert found
         assert {operator_id for _number, operator_id in rows} == {mine}
+    found = {subscriber for subscriber, _service in portal.execute("SELECT * FROM search_people('s', 20)")}
+    with psycopg.connect(system_dsn) as system:
+        theirs = system.execute("SELECT operator_id FROM subscriber WHERE id = ANY (%s)", (list(found),)).fetchall()
+    assert set(theirs) == {(mine,)}
     portal.execute("RESET portico.operator")
+    assert portal.execute("SELECT * FROM search_people('s', 20)").fetchall() == []
     assert portal.execute("SELECT search_subscribers('s')").fetchall() == []
     assert portal.execute("SELECT search_services('aa:bb')").fetchall() == []
 
@@ -524,6 +529,6 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_services",
-            "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
+            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_people",
+            "search_services", "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
         }  # fmt: skip
