@@ -17,23 +17,28 @@
       if (hit) { event.preventDefault(); window.location.assign(hit); return; }
       if (keyed) { event.preventDefault(); keyed.click(); return; }
     }
-    var results = document.getElementById("search-results");
-    if (!results) return;
-    if (event.key === "Escape") results.replaceChildren();
+    // A field that answers while somebody types (macros/search.html): down and up go through what is found.
+    var searching = event.target.closest && event.target.closest(".portal-search");
+    if (!searching) return;
+    var field = searching.querySelector("input[type=search]");
+    var results = searching.querySelector(".portal-results");
+    if (event.key === "Escape") { results.replaceChildren(); field.focus(); }
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       var links = Array.from(results.querySelectorAll("a"));
       var at = links.indexOf(document.activeElement);
-      if (links.length && (at >= 0 || event.target.id === "global-search")) {
+      if (links.length && (at >= 0 || event.target === field)) {
         event.preventDefault();
         var next = at + (event.key === "ArrowDown" ? 1 : -1);
-        (next < 0 ? document.getElementById("global-search") : links[Math.min(next, links.length - 1)]).focus();
+        (next < 0 ? field : links[Math.min(next, links.length - 1)]).focus();
       }
     }
   });
 
   document.addEventListener("click", function (event) {
-    var results = document.getElementById("search-results");
-    if (results && !event.target.closest(".portal-search")) results.replaceChildren();
+    var searching = event.target.closest(".portal-search");
+    document.querySelectorAll(".portal-search").forEach(function (other) {
+      if (other !== searching) other.querySelector(".portal-results").replaceChildren();
+    });
 
     if (event.target.closest("[data-print]")) window.print();
     if (event.target.closest("[data-switch-theme]")) {

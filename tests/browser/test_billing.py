@@ -56,7 +56,7 @@ def test_a_payment_is_taken_with_the_keyboard_alone(page: Page, site: Site, debt
     sign_in(page, site)
     page.keyboard.press("/")
     page.keyboard.type("Xóchitl")
-    page.locator("#search-results a").first.wait_for()
+    page.locator("#global-search-results a").first.wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("p")
     expect(page.get_by_role("heading", name="Register payment")).to_be_visible()

@@ -14,7 +14,7 @@ def test_suspending_somebody_who_is_online_ends_the_session_and_undo_brings_it_b
     sign_in(page, site)
     page.keyboard.press("/")
     page.keyboard.type("ana.lo")
-    page.locator("#search-results").get_by_text("ana.lopez").first.click()
+    page.locator("#global-search-results").get_by_text("ana.lopez").first.click()
     service = page.get_by_role("region", name="ana.lopez")
     expect(service.get_by_text("Online", exact=True)).to_be_visible()
 

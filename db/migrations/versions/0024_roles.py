@@ -1,4 +1,4 @@
-"""Roles: what each may do at an operator, and staff who are invited and choose their password by a link."""
+"""Roles: what each may do at an operator, staff who choose their password by a link, and the search that they share."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +10,57 @@ down_revision = "0023"
 branch_labels = None
 depends_on = None
 
+SEARCH = r"""
+CREATE FUNCTION search_people(query text, most integer) RETURNS TABLE (subscriber_id bigint, service_id bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- The operator's subscribers and services that a few letters most likely mean, likeliest first: names and user names
+-- that begin with them; then, where too few do, those in which they occur. That needs three letters of a word, without
+-- which no index of trigrams helps. About as many as `most` are returned.
+DECLARE
+    folded text := portico_fold(trim(query));
+    beginning text := regexp_replace(portico_fold(trim(query)), '([\\%_])', '\\\1', 'g') || '%';
+    conditions text := '';
+    longest integer := 0;
+    found integer := 0;
+    step integer;
+    word text;
+BEGIN
+    IF folded = '' THEN
+        RETURN;
+    END IF;
+    FOREACH word IN ARRAY (regexp_split_to_array(folded, '\s+'))[1:8] LOOP
+        conditions := conditions || format(' AND search_text LIKE %L', portico_pattern(word));
+        longest := greatest(longest, length(word));
+    END LOOP;
+    RETURN QUERY EXECUTE format('SELECT id, NULL::bigint FROM subscriber'
+        ' WHERE operator_id = $1 AND search_text LIKE %L LIMIT $2', beginning) USING portico_operator(), most;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    IF found < most THEN
+        RETURN QUERY EXECUTE format('SELECT service.subscriber_id, id FROM service'
+            ' WHERE operator_id = $1 AND lower(name) LIKE %L LIMIT $2', beginning) USING portico_operator(), most;
+        GET DIAGNOSTICS step = ROW_COUNT;
+        found := found + step;
+    END IF;
+    IF found < most AND longest >= 3 THEN
+        RETURN QUERY EXECUTE 'SELECT id, NULL::bigint FROM subscriber WHERE operator_id = $1' || conditions
+            || ' LIMIT $2' USING portico_operator(), most;
+        GET DIAGNOSTICS step = ROW_COUNT;
+        found := found + step;
+    END IF;
+    IF found < most AND length(folded) >= 3 THEN
+        RETURN QUERY EXECUTE format('SELECT service.subscriber_id, id FROM service'
+            ' WHERE operator_id = $1 AND lower(name) LIKE %L LIMIT $2', portico_pattern(folded))
+            USING portico_operator(), most;
+    END IF;
+END $$;
+
+REVOKE ALL ON FUNCTION search_people(text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION search_people(text, integer) TO portico_portal, portico_system;
+"""
+
 
 def upgrade() -> None:
+    op.execute(SEARCH)
     op.add_column("staff", sa.Column("awaits_password_since", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "role_permission",
