@@ -25,6 +25,7 @@ from portal import (
     radius_words,
     router_words,
     staff,
+    subscriber,
 )
 from portal.navigation import may_open, navigation
 
@@ -87,6 +88,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     radius_words.install(app)
     router_words.install(app)
     assets.install(app)
+    subscriber.install(app)  # before auth: its host names lead past the sign-in of staff
     auth.install(app)
     staff.install(app)
     pay.install(app)

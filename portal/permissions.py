@@ -57,6 +57,22 @@ class Permission(StrEnum):
     DESK = "desk"  # a cash desk of one's own
     BILLING_REPORTS = "billing.reports"  # reports of finance, everybody's desks, collectors
     BILLING_SETTINGS = "billing.settings"  # how is billed: days, taxes, ways to pay, numbers
+    SERVICES_ENABLE = "services.enable"  # the box on the record: on line or not, by hand
+    LEADS_VIEW = "leads.view"
+    LEADS_EDIT = "leads.edit"
+    WORK_ORDERS_VIEW = "work_orders.view"
+    WORK_ORDERS_EDIT = "work_orders.edit"  # enter, plan and do anybody's
+    WORK_ORDERS_OWN = "work_orders.own"  # do one's own, and take those that are nobody's
+    WORK_ORDERS_OVERRIDE = "work_orders.override"  # complete without a step, for a reason
+    EQUIPMENT_VIEW = "equipment.view"
+    EQUIPMENT_EDIT = "equipment.edit"  # enter and move devices, count materials
+    TICKETS_VIEW = "tickets.view"
+    TICKETS_EDIT = "tickets.edit"  # open, answer, hand on and solve tickets
+    HELP_DESK_SETTINGS = "help_desk.settings"  # hours, promises, categories, canned answers, the mailbox
+    MESSAGES_VIEW = "messages.view"  # what was sent to subscribers, and what became of it
+    MESSAGES_SEND = "messages.send"  # send again, send by hand, and broadcasts
+    MESSAGES_EDIT = "messages.edit"  # texts and channels
+    INCIDENTS_EDIT = "incidents.edit"  # open, explain and close incidents, and have subscribers told
     JOBS_VIEW = "jobs.view"
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
     STAFF_EDIT = "staff.edit"  # invite staff, give roles, switch off
@@ -70,6 +86,8 @@ _EVERYBODY = {
     Permission.SESSIONS_VIEW,
     Permission.EXPLAIN,
     Permission.JOBS_VIEW,
+    Permission.TICKETS_VIEW,
+    Permission.TICKETS_EDIT,
 }
 
 ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
@@ -82,6 +100,11 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.EXPORT,
             Permission.DEVICES_VIEW,
             Permission.BILLING_VIEW,
+            Permission.LEADS_VIEW,
+            Permission.LEADS_EDIT,
+            Permission.WORK_ORDERS_VIEW,
+            Permission.WORK_ORDERS_EDIT,
+            Permission.MESSAGES_VIEW,
         }
     ),
     "support": frozenset(
@@ -100,6 +123,15 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.DEVICES_VIEW,
             Permission.ORDERS_VIEW,
             Permission.BILLING_VIEW,
+            Permission.SERVICES_ENABLE,
+            Permission.LEADS_VIEW,
+            Permission.LEADS_EDIT,
+            Permission.WORK_ORDERS_VIEW,
+            Permission.WORK_ORDERS_EDIT,
+            Permission.EQUIPMENT_VIEW,
+            Permission.MESSAGES_VIEW,
+            Permission.MESSAGES_SEND,
+            Permission.INCIDENTS_EDIT,
         }
     ),
     "finance": frozenset(
@@ -118,6 +150,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.DESK,
             Permission.BILLING_REPORTS,
             Permission.BILLING_SETTINGS,
+            Permission.MESSAGES_VIEW,
+            Permission.MESSAGES_SEND,
         }
     ),
     "technical": frozenset(
@@ -142,6 +176,14 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.DEVICES_VIEW,
             Permission.ORDERS_VIEW,
             Permission.ADDRESSES_LOOKUP,
+            Permission.SERVICES_ENABLE,
+            Permission.WORK_ORDERS_VIEW,
+            Permission.WORK_ORDERS_EDIT,
+            Permission.WORK_ORDERS_OWN,
+            Permission.EQUIPMENT_VIEW,
+            Permission.EQUIPMENT_EDIT,
+            Permission.MESSAGES_VIEW,
+            Permission.INCIDENTS_EDIT,
         }
     ),
 }

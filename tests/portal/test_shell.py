@@ -169,6 +169,20 @@ def test_only_signing_in_and_the_language_are_public(app):
         "auth.language",
         "auth.sign_in",
         "auth.sign_in_page",
+        "my.app_icon",  # pages of subscribers, whose own sign-in is tested in tests/portal/subscriber
+        "my.ask_code",
+        "my.choose",
+        "my.colours",
+        "my.enter_code",
+        "my.link",
+        "my.logo",
+        "my.manifest",
+        "my.offline",
+        "my.recover",
+        "my.root",
+        "my.sign_in_page",
+        "my.with_password",
+        "my.worker",
         "monitoring.health",  # says whether it runs, and nothing of any operator
         "monitoring.metrics",  # from this machine, or with the token of the settings
         "pay.back",  # what has "pay" asks for a signed link instead

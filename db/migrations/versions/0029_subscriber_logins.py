@@ -33,10 +33,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
                THEN brand.host = wanted_host ELSE wanted_slug IS NOT NULL END
 $$;
 
-CREATE FUNCTION subscribers_of_email(address text) RETURNS SETOF bigint
+CREATE FUNCTION subscribers_of_email(wanted text) RETURNS SETOF bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     -- Ids of the operator's subscribers with this e-mail address: a family may share one.
-    SELECT id FROM subscriber WHERE operator_id = portico_operator() AND lower(email) = lower(address)
+    SELECT id FROM subscriber WHERE operator_id = portico_operator() AND lower(email) = lower(wanted)
     ORDER BY id LIMIT 20
 $$;
 

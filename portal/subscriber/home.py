@@ -1,0 +1,227 @@
+"""The first page: am I online, what do I owe, how much is used and until when will it last. And the usage behind it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask import g, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+
+from aaa.decision import Reason
+from aaa.forecast import CapFacts, cap_reached_at, lately_since
+from aaa.quota import billing_period
+from billing.boosts import Offer, boosted_until, offer_of
+from billing.ledger import balance_of
+from billing.promises import promises_left
+from billing.rules import billing_is_on, rules_of
+from core.clock import start_of_day
+from crm.plan_requests import offered_plans, open_request
+from db.models import (
+    AccountingSession,
+    Invoice,
+    PlanRequest,
+    RatePlan,
+    Service,
+    ServiceGrant,
+    UsageHour,
+    UsagePeriod,
+)
+from portal import context
+from portal.permissions import for_subscribers
+from portal.subscriber import frame
+from portal.subscriber.frame import blueprint, db, me, mine, my_services, operator
+from portal.subscriber.words import TROUBLES, Trouble
+
+SPANS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31)}
+
+
+@dataclass(frozen=True, slots=True)
+class CapUse:
+    """Octets used and allowed, when the period ends, and when the cap is reached at this pace, if before that."""
+
+    used: int
+    cap: int
+    ends: datetime
+    reached: datetime | None
+
+    @property
+    def percent(self) -> int:
+        return min(100, self.used * 100 // max(self.cap, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """One access line as its subscriber sees it."""
+
+    service: Service
+    session: AccountingSession | None
+    trouble: Trouble | None
+    cap: CapUse | None
+    boosted: datetime | None
+    boost: Offer | None
+    promises: int
+    wish: RatePlan | None
+    may_change_plan: bool
+
+
+@blueprint.get("/<slug>/")
+@for_subscribers
+def home() -> ResponseReturnValue:
+    services = my_services()
+    return render_template(
+        "subscriber/home.html",
+        lines=lines_of(services),
+        billed=is_billed(),
+        balance=balance(),
+        due=next_due(),
+    )
+
+
+def is_billed() -> bool:
+    if "billed" not in g:
+        g.billed = billing_is_on(db(), operator().id)
+    found: bool = g.billed
+    return found
+
+
+def balance() -> Decimal:
+    """Return what the subscriber owes; below zero, what they have with the provider."""
+    return balance_of(db(), me().id) if is_billed() else Decimal(0)
+
+
+def next_due() -> date | None:
+    """Return the day by which the oldest open invoice is to be paid, else the day until which all is paid."""
+    oldest = db().scalar(mine(Invoice).where(Invoice.open > 0).order_by(Invoice.due_on, Invoice.id).limit(1))
+    if oldest is not None:
+        return oldest.due_on
+    return min((service.paid_until for service in my_services() if service.paid_until), default=None)
+
+
+def lines_of(services: Sequence[Service]) -> list[LineView]:
+    """Return what is to be said of each line."""
+    session, now, allowed = db(), context.now(), frame.allowed()
+    live = {one.service_id: one for one in reversed(frame.live_sessions(services))}
+    ids = [service.id for service in services]
+    grants = {one.service_id: one for one in session.scalars(_of(ServiceGrant, ids))}
+    rules = rules_of(session, operator().id) if is_billed() else None
+    plans = offered_plans(session, operator().id, allowed)
+    lines = []
+    for service in services:
+        wish: PlanRequest | None = open_request(session, service.id)
+        left = promises_left(session, rules, service.id, now) if rules is not None and allowed.may_promise else 0
+        active = service.state == "active"
+        lines.append(
+            LineView(
+                service,
+                live.get(service.id),
+                _trouble(service, grants.get(service.id)),
+                _cap_use(service, now),
+                boosted_until(service, now),
+                offer_of(service.plan) if active and allowed.may_boost else None,
+                left,
+                session.get(RatePlan, wish.plan_id) if wish is not None else None,
+                active and any(plan.id != service.plan_id for plan in plans),
+            )
+        )
+    return lines
+
+
+def _of(model: Any, service_ids: Iterable[int]) -> Any:
+    """Return a query for the rows of the subscriber's services, whose ids came from `my_services()`."""
+    return select(model).where(model.operator_id == operator().id, model.service_id.in_(list(service_ids)))
+
+
+def _trouble(service: Service, grant: ServiceGrant | None) -> Trouble | None:
+    """Return what is wrong: by the service's state, which a payment changes at once, then by the standing decision."""
+    match service.state:
+        case "pending":
+            return TROUBLES[Reason.PENDING]
+        case "paused":
+            return TROUBLES[Reason.PAUSED]
+        case "suspended" if service.suspension_cause == "overdue":
+            return TROUBLES[Reason.SUSPENDED_OVERDUE]
+        case "suspended":
+            return TROUBLES[Reason.SUSPENDED_BY_STAFF]
+    if grant is None or grant.reason not in set(Reason):
+        return None
+    reason = Reason(grant.reason)
+    if reason in (Reason.PAUSED, Reason.PENDING, Reason.SUSPENDED_OVERDUE, Reason.SUSPENDED_BY_STAFF):
+        return None  # of a moment ago: the service is active by now
+    return TROUBLES.get(reason)
+
+
+def _cap_use(service: Service, now: datetime) -> CapUse | None:
+    cap = service.plan.cap_octets
+    if cap is None:
+        return None
+    session = db()
+    begins, ends = billing_period(operator().cut_off_day, now, context.zone())
+    counted = session.scalar(
+        select(UsagePeriod).where(
+            UsagePeriod.service_id == service.id, UsagePeriod.period_start <= now, UsagePeriod.period_end > now
+        )
+    )
+    used = counted.octets_in + counted.octets_out if counted is not None else 0
+    if counted is not None:
+        begins, ends = counted.period_start, counted.period_end
+    since = lately_since(begins, now)
+    lately = session.scalar(
+        select(func.sum(UsageHour.octets_in + UsageHour.octets_out)).where(
+            UsageHour.service_id == service.id, UsageHour.hour >= since
+        )
+    )
+    facts = CapFacts(used, cap, int(lately or 0), since, now, ends)
+    return CapUse(used, cap, ends, cap_reached_at(facts))
+
+
+# Usage.
+
+
+@blueprint.get("/<slug>/usage")
+@for_subscribers
+def usage() -> ResponseReturnValue:
+    services = my_services()
+    asked = request.args.get("span", "")
+    span = asked if asked in SPANS else "week"
+    hourly = span != "month"
+    rows = _usage([service.id for service in services], context.now() - SPANS[span], hourly=hourly)
+    received, sent = sum(int(row.received) for row in rows), sum(int(row.sent) for row in rows)
+    return render_template(
+        "subscriber/usage.html",
+        lines=lines_of(services),
+        rows=rows,
+        span=span,
+        hourly=hourly,
+        received=received,
+        sent=sent,
+        sessions=_sessions([service.id for service in services]),
+        names={service.id: service.name for service in services},
+    )
+
+
+def _usage(service_ids: list[int], since: datetime, *, hourly: bool) -> Sequence[Any]:
+    """Return octets per hour, or per day of the operator's zone: `at`, `received` and `sent` by the subscriber."""
+    unit: Any = UsageHour.hour
+    if not hourly:
+        unit = func.date_trunc("day", UsageHour.hour, context.zone().key)
+        since = start_of_day(since.astimezone(context.zone()).date(), context.zone())
+    query = (
+        select(
+            unit.label("at"),
+            func.sum(UsageHour.octets_out).label("received"),
+            func.sum(UsageHour.octets_in).label("sent"),
+        )
+        .where(UsageHour.operator_id == operator().id, UsageHour.service_id.in_(service_ids), UsageHour.hour >= since)
+        .group_by(unit)
+        .order_by(unit)
+    )
+    return db().execute(query).all()
+
+
+def _sessions(service_ids: list[int]) -> list[AccountingSession]:
+    """Return the latest sessions of the subscriber's lines."""
+    query = _of(AccountingSession, service_ids).order_by(AccountingSession.started_at.desc()).limit(30)
+    return list(db().scalars(query))
