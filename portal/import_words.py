@@ -72,6 +72,7 @@ SOURCES: Mapping[str, str] = {
     "queues": N_("Simple queues"),
     "secrets": N_("PPPoE secrets"),
     "leases": N_("DHCP leases"),
+    "hotspot": N_("Hotspot users"),
     "csv": N_("CSV file"),
     "user_manager": N_("User Manager"),
     "rlm_sql": N_("FreeRADIUS tables"),
@@ -82,6 +83,7 @@ ABOUT_SOURCES: Mapping[str, str] = {
     ),
     "secrets": N_("User names with their passwords. They go on working while you check what Portico would answer."),
     "leases": N_("One subscriber for each static lease, told by the MAC address."),
+    "hotspot": N_("Users of the hotspot with their passwords, also those that Mikhmon made."),
 }
 
 

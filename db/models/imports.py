@@ -17,7 +17,9 @@ class ImportBatch(Tenanted, Base):
 
     __tablename__ = "import_batch"
     __table_args__ = (
-        CheckConstraint("source IN ('queues', 'secrets', 'leases', 'csv', 'user_manager', 'rlm_sql')", "source"),
+        CheckConstraint(
+            "source IN ('queues', 'secrets', 'leases', 'hotspot', 'csv', 'user_manager', 'rlm_sql')", "source"
+        ),
         CheckConstraint("state IN ('columns', 'reading', 'found', 'writing', 'written', 'undone', 'failed')", "state"),
         Index("ix_import_batch_operator_id", "operator_id", "id"),
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from network.importing.candidate import Candidate
-from network.importing.sources import csv_file, rlm_sql, user_manager
+from network.importing.sources import csv_file, hotspot, rlm_sql, user_manager
 
 LARGEST = 30_000_000
 """Octets of an upload. A dump of 20,000 users has about five million."""
@@ -33,6 +33,8 @@ def recognise(files: Mapping[str, bytes]) -> Upload | None:
     title = title.rsplit("/", 1)[-1].rsplit("\\", 1)[-1][:100]
     if any(user_manager.is_export(one) for one in texts.values()):
         return Upload("user_manager", title, "", user_manager.candidates("\n".join(texts.values())))
+    if any(hotspot.is_export(one) for one in texts.values()):
+        return Upload("hotspot", title, "", hotspot.from_export("\n".join(texts.values())))
     if any(_DUMP.search(one) for one in texts.values()) or any(_table_named(name) for name in texts):
         return Upload("rlm_sql", title, "", rlm_sql.candidates(texts))
     return Upload("csv", title, text, None)

@@ -13,7 +13,7 @@ from db.models import ImportBatch, ImportRow, Router, Staff
 from network.access import access_of
 from network.api import RouterApi, open_router
 from network.importing.candidate import Candidate
-from network.importing.sources import leases, queues, secrets
+from network.importing.sources import hotspot, leases, queues, secrets
 from network.importing.staging import stage
 from network.importing.undo import CannotUndo, undo
 from network.importing.writing import write
@@ -24,6 +24,7 @@ READERS: Mapping[str, Callable[[RouterApi], list[Candidate]]] = {
     "queues": queues.read,
     "secrets": secrets.read,
     "leases": leases.read,
+    "hotspot": hotspot.read,
 }
 READ_TIMEOUT = 60.0
 """Seconds that one menu of a router may take: a small board lists thousands of queues slowly."""

@@ -292,6 +292,13 @@ def test_who_decides_about_secrets_is_shown_beside_what_portico_would_answer(
     assert {row["name"]: row["disabled"] for row in router.box.rows("/ppp/secret")} == {"ana": "false", "ben": "false"}
 
 
+def test_a_file_of_another_program_says_so_and_has_its_columns_named(browser):
+    text = "Username,Password,Profile,Time Limit,Data Limit,Comment\nvx1,vx1,1-MES,,,vc-1\n"
+    page = browser.get(f"/imports/{batch_at(upload(browser, text.encode()))}/columns").text
+    assert "This is a file of Mikhmon" in page
+    assert re.search(r'<option value="hotspot" selected', page)
+
+
 def test_imports_of_another_operator_do_not_exist(browser, sign_in, system, installation):
     other = make_isp(system, installation)
     theirs = batch_at(upload(sign_in("technical", other), SPREADSHEET.encode()))

@@ -1,4 +1,4 @@
-"""What routers are asked while their own secrets still decide."""
+"""What routers are asked while their own secrets still decide, and imports of hotspot users."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -53,6 +53,12 @@ def upgrade() -> None:
     op.create_index("ix_shadow_event_operator_id", "shadow_event", ["operator_id", "nas_id", "at"])
     op.create_index("ix_shadow_event_service_id", "shadow_event", ["service_id"])
     protect("shadow_event", "SELECT")
+    op.drop_constraint(op.f("ck_import_batch_source"), "import_batch")
+    op.create_check_constraint(
+        op.f("ck_import_batch_source"),
+        "import_batch",
+        "source IN ('queues', 'secrets', 'leases', 'hotspot', 'csv', 'user_manager', 'rlm_sql')",
+    )
 
 
 def downgrade() -> None:

@@ -1,7 +1,8 @@
 """CSV files: from a spreadsheet, from Splynx, UISP, WispHub, Mikhmon, from anybody.
 
 Encoding and separator are found out; which column means what is guessed from its title in English or Spanish and
-confirmed by a person. A row that does not fit is reported with its line and loses nothing of the others.
+confirmed by a person; files of other programs are known by theirs (`presets`). A row that does not fit is reported
+with its line and loses nothing of the others.
 """
 
 import csv
@@ -26,6 +27,7 @@ from network.importing.candidate import (
     one_line,
     told_by,
 )
+from network.importing.sources.presets import Preset, preset_of
 
 SEPARATORS = (",", ";", "\t", "|")
 MOST_ROWS = 50_000
@@ -147,14 +149,28 @@ def separator_of(text: str) -> str:
         return max(SEPARATORS, key=worth)
 
 
+def plain_title(title: str) -> str:
+    """Return a title in small letters and digits only."""
+    return re.sub(r"[^a-z0-9]", "", folded(title))
+
+
+def program_of(file: CsvFile) -> Preset | None:
+    """Return the program that wrote a file, where its titles tell."""
+    return preset_of([plain_title(title) for title in file.titles])
+
+
 def guess_columns(file: CsvFile) -> Columns:
     """Guess what the columns mean, and how the services connect."""
-    meanings = []
-    for title in file.titles:
-        meaning = _MEANING.get(re.sub(r"[^a-z0-9]", "", folded(title)), "")
+    preset = program_of(file)
+    known = preset.meanings if preset is not None else {}
+    meanings: list[str] = []
+    for title in map(plain_title, file.titles):
+        meaning = known.get(title, _MEANING.get(title, ""))
         meanings.append(meaning if meaning not in meanings else "")
     method = AccessMethod.PPPOE
-    if "password" not in meanings or "login" not in meanings:
+    if preset is not None and preset.access_method is not None:
+        method = preset.access_method
+    elif "password" not in meanings or "login" not in meanings:
         if "mac" in meanings:
             method = AccessMethod.MAC
         elif "framed_ip" in meanings:

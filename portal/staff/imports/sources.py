@@ -26,7 +26,7 @@ from portal.staff.imports.base import blueprint, count_rows, find_batch, plans_o
 from portal.tables import Column, Table, show
 
 FILE_PURPOSE = "import.file"
-ROUTER_SOURCES = ("secrets", "queues", "leases")
+ROUTER_SOURCES = ("secrets", "queues", "leases", "hotspot")
 PREVIEW = 5
 """Rows of a CSV file that are shown while its columns are named."""
 
@@ -267,10 +267,12 @@ def columns(batch_id: int) -> ResponseReturnValue:
 
 def _show_columns(batch: ImportBatch, problem: str = "") -> str:
     file = _file(batch)
+    preset = csv_file.program_of(file)
     return render_template(
         "staff/imports/columns.html", batch=batch, file=file, columns=csv_file.Columns.of(batch.options),
         preview=file.rows[:PREVIEW], problem=problem, most=csv_file.MOST_ROWS,
         meanings=[(column, _column_text(column)) for column in csv_file.COLUMNS],
+        program=preset.program if preset is not None else "",
     )  # fmt: skip
 
 

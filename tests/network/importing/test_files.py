@@ -73,6 +73,112 @@ def test_exports_of_other_programs_are_understood_by_their_titles():
     )  # fmt: skip
 
 
+MIKHMON_CSV = """Username,Password,Profile,Time Limit,Data Limit,Comment
+1jyd59,1jyd59,01-JOUR,,,vc-850-05.11.26-alima
+ana,secreto,1-MES,30d,,2026-12-27 22:52:37
+"""
+UISP_CSV = """Custom ID;First name;Last name;Username;Company name;Is lead;Street;City;Country;State;ZIP code;\
+Email (primary);Phone (primary);Client latitude;Client longitude;Client note;Service plan;IP address
+000123;Ana;Núñez;ana@example.com;;no;Calle 5 #12;Mérida;Mexico;NO;97000;ana@example.com;999 123 4567;20.9674;-89.5926;\
+azotea;Hogar 20;100.64.3.9
+000124;;;;Taquería El Güero;no;Av. 7;Mérida;Mexico;YU;97000;;;;;;Negocio 50;100.64.3.10
+"""
+SPLYNX_CSV = """ID,Status,Portal login,Full name,Phone number,Partner,Location,Internet tariffs,IP ranges,\
+Password,Street,GPS
+12,Active,000012,Ana Núñez,+52 999 123 4567,Main,Mérida,Home 20,10.20.0.12,pw12,Calle 5,"20.967400,-89.592600"
+13,Blocked,000013,Benito Peña,,Main,Mérida,Home 20,10.20.0.13,pw13,Calle 7,
+"""
+
+
+def test_the_user_list_of_mikhmon_is_known_by_its_titles():
+    found = read(MIKHMON_CSV)
+    assert [(one.access_method, one.name, one.password, one.profile) for one in found] == [
+        ("hotspot", "1jyd59", "1jyd59", "01-JOUR"),
+        ("hotspot", "ana", "secreto", "1-MES"),
+    ]
+
+
+def test_the_client_list_of_uisp_crm_is_known_by_its_titles():
+    ana, shop = read(UISP_CSV)
+    assert (ana.access_method, ana.subscriber, ana.framed_ip, ana.profile) == (
+        "queue", "Ana Núñez", "100.64.3.9", "Hogar 20",
+    )  # fmt: skip
+    assert (ana.email, ana.phone, ana.comment, str(ana.latitude)) == (
+        "ana@example.com", "999 123 4567", "azotea", "20.967400",
+    )  # fmt: skip
+    assert not ana.disabled, "NO is a province, Nuevo León, and not the end of a service"
+    assert shop.subscriber == "Taquería El Güero"
+
+
+def test_the_customer_list_of_splynx_is_known_by_its_titles():
+    ana, benito = read(SPLYNX_CSV)
+    assert (ana.access_method, ana.name, ana.password, ana.subscriber, ana.profile, ana.framed_ip) == (
+        "pppoe", "000012", "pw12", "Ana Núñez", "Home 20", "10.20.0.12",
+    )  # fmt: skip
+    assert (ana.disabled, benito.disabled) == (False, True)
+    assert (ana.phone, ana.address, str(ana.longitude)) == ("+52 999 123 4567", "Calle 5", "-89.592600")
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [(MIKHMON_CSV, "Mikhmon"), (UISP_CSV, "UISP CRM"), (SPLYNX_CSV, "Splynx"), ("Nombre,Usuario,Clave\n", None),
+     ("Username,Password,Profile,Comment\n", None)],
+)  # fmt: skip
+def test_a_file_is_told_by_titles_that_one_program_only_uses(text, program):
+    preset = csv_file.program_of(csv_file.take_apart(text))
+    assert (preset and preset.program) == program
+
+
+HOTSPOT_EXPORT = r"""# nov/27/2026 10:02:11 by RouterOS 6.49.10
+# software id = ABCD-EFGH
+/ip hotspot user profile
+add name=1hari rate-limit=512k/2M shared-users=1
+add name=BINDING
+/ip hotspot user
+add comment="counters and limits for trial users" disabled=no name=default-trial
+add comment=up-347-10.20.19-1hariferi20ct name=AAJVX password=9857 profile=\
+    1hari
+add comment=vc-Hp_10M mac-address=80:AD:16:76:6E:5E name=80:AD:16:76:6E:5E \
+    password=80:AD:16:76:6E:5E profile=BINDING
+add comment="jan/05/2027 12:10:01" limit-uptime=1d name=vxk7q password=vxk7q \
+    profile=1hari
+add comment="Do\C3\B1a Mar\C3\ADa - cel 999 123 4567" disabled=yes name=maria \
+    password="a b" profile=BINDING
+add name=sinclave
+"""
+
+
+def test_the_users_of_a_hotspot_come_from_its_export_as_mikhmon_leaves_them():
+    upload = recognise({"users.rsc": HOTSPOT_EXPORT.encode()})
+    assert upload is not None
+    assert upload.source == "hotspot"
+    found = {one.name: one for one in upload.candidates or ()}
+    assert list(found) == ["AAJVX", "80:AD:16:76:6E:5E", "vxk7q", "maria", "sinclave"]
+    member, device, ticket, maria = (found[name] for name in list(found)[:4])
+    assert (member.access_method, member.password, member.profile, member.rate, member.line) == (
+        "hotspot", "9857", "1hari", RateLimit(2 * M, 512_000), 8,
+    )  # fmt: skip
+    assert (member.subscriber, member.phone, device.mac, device.rate) == ("AAJVX", None, "80:ad:16:76:6e:5e", None)
+    assert (ticket.paid_until, ticket.comment) == (date(2027, 1, 5), "jan/05/2027 12:10:01")
+    assert (maria.subscriber, maria.phone, maria.password, maria.disabled) == (
+        "Doña María", "999 123 4567", "a b", True,
+    )  # fmt: skip
+    assert findings(found["sinclave"]) == {Finding.NO_PASSWORD}
+
+
+def test_an_export_with_hidden_passwords_takes_no_mask_for_one():
+    text = "/ip hotspot user\nadd name=a password=*****\nadd name=b password=***\n"
+    upload = recognise({"x.rsc": text.encode()})
+    assert upload is not None
+    assert upload.candidates is not None
+    assert [(one.password, findings(one)) for one in upload.candidates] == [(None, {Finding.MASKED_PASSWORD})] * 2
+
+
+@given(st.text(max_size=400))
+def test_no_hotspot_export_breaks_the_reading(text):
+    recognise({"x.rsc": f"/ip hotspot user\n{text}".encode("utf-8", "surrogatepass")})
+
+
 @given(st.binary(max_size=2000))
 def test_no_file_whatsoever_breaks_the_reading(octets):
     upload = recognise({"x.csv": octets})

@@ -322,6 +322,19 @@ def test_one_secret_that_cannot_be_changed_leaves_the_others(importer, emulated_
     assert shadows == {"ana": ("portico", ""), "gone": ("local", "gone"), "zoe": ("portico", "")}
 
 
+def test_users_of_a_hotspot_become_hotspot_services(importer, emulated_router):
+    router = emulated_router()
+    router.box.fill("/ip/hotspot/user/profile", {"name": "dia", "rate-limit": "5M/20M"})
+    router.box.fill("/ip/hotspot/user", {"name": "default-trial"})
+    router.box.fill("/ip/hotspot/user", {"name": "ana", "password": "pw", "profile": "dia", "comment": "up-12-x"})
+    importer.connect(router)
+    batch = importer.read("hotspot")
+    assert importer.write(batch).state == "done"
+    (service,) = services(importer).values()
+    assert (service.name, service.access_method) == ("ana", "hotspot")
+    assert importer.settings.keyring.open("service.password", service.password) == "pw"
+
+
 def test_who_is_online_by_the_routers_own_secret_is_seen(importer, emulated_router):
     router = emulated_router()
     with_secrets(router, {"name": "ana"}, {"name": "ben"})
