@@ -1,6 +1,6 @@
 """What a voucher buys, in words: on its card, in lists and for the seller."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
@@ -31,8 +31,7 @@ def best_before_words(batch: VoucherBatch, zone: ZoneInfo, language: str) -> str
     """Return the day up to which the first login must be; empty where there is none."""
     if batch.best_before is None:
         return ""
-    day = format_date(batch.best_before.astimezone(zone).date(), "medium", language)
-    return translator(language)(N_("First use before %(day)s")) % {"day": day}
+    return translator(language)(N_("First use until %(day)s")) % {"day": _instant(batch.best_before, zone, language)}
 
 
 def length_words(seconds: int, language: str) -> str:
@@ -61,6 +60,8 @@ def rate_words(download: int, upload: int) -> str:
 
 
 def _instant(instant: datetime, zone: ZoneInfo, language: str) -> str:
+    """Return an instant as a day, where it is the end of one, or as day and time."""
     local = instant.astimezone(zone)
-    day = format_date(local.date(), "medium", language)
-    return day if (local.hour, local.minute) == (0, 0) else f"{day} {local:%H:%M}"
+    if (local.hour, local.minute) == (0, 0):
+        return format_date(local.date() - timedelta(days=1), "medium", language)
+    return f"{format_date(local.date(), 'medium', language)} {local:%H:%M}"

@@ -7,6 +7,7 @@ from flask import Flask
 from flask_babel import gettext as _
 
 from core.i18n import N_
+from portal import ticket_labels, voucher_labels, work_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "waiting": Badge(N_("Waiting"), "blue", "clock"),
         "sent": Badge(N_("Sent"), "green", "check"),
         "failed": Badge(N_("Failed"), "red", "alert-triangle"),
+        "by_hand": Badge(N_("To be sent by hand"), "orange", "hand-stop"),
+        "dropped": Badge(N_("Taken back"), "secondary", "circle-x"),
+    },
+    "message_channel": {
+        "email": Badge(N_("E-mail"), "blue", "mail"),
+        "sms": Badge(N_("SMS"), "azure", "message"),
+        "whatsapp": Badge(N_("WhatsApp"), "green", "brand-whatsapp"),
+        "telegram": Badge(N_("Telegram"), "cyan", "brand-telegram"),
+        "apprise": Badge(N_("Other channel"), "secondary", "broadcast"),
     },
     "dunning_channel": {
         "email": Badge(N_("E-mail"), "blue", "mail"),
@@ -86,6 +96,11 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "wan_congested": Badge(N_("WAN nearly full"), "orange", "gauge"),
         "radius_silent": Badge(N_("No RADIUS"), "purple", "ear-off"),
         "incident": Badge(N_("Outage"), "red", "urgent"),
+    },
+    "incident_state": {
+        "open": Badge(N_("Open"), "red", "urgent"),
+        "to_come": Badge(N_("To come"), "blue", "calendar-clock"),
+        "over": Badge(N_("Over"), "green", "check"),
     },
     "incident_scope": {
         "network": Badge(N_("Several routers"), "red", "topology-star"),
@@ -191,6 +206,10 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "reject": Badge(N_("Disabled"), "red", "ban"),
         "ask": Badge(N_("Asks RADIUS"), "azure", "question-mark"),
     },
+    **{
+        kind: {value: Badge(*look) for value, look in looks.items()}
+        for kind, looks in (*work_labels.BADGES.items(), *ticket_labels.BADGES.items(), *voucher_labels.BADGES.items())
+    },
     "enabled": {
         "yes": Badge(N_("In use"), "green", "check"),
         "no": Badge(N_("Switched off"), "secondary", "power"),
@@ -198,6 +217,9 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
 }
 
 LABELS: Mapping[str, Mapping[str, str]] = {
+    **ticket_labels.LABELS,
+    **work_labels.LABELS,
+    **voucher_labels.LABELS,
     "shadow_kind": {"answer": N_("Answer changed"), "login": N_("Login at the router")},
     "notice_channel": {"email": N_("E-mail"), "apprise": N_("Other channel (Telegram, Slack, SMS …)")},
     "live_problem": {
@@ -256,6 +278,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     "job_kind": {
         "billing.issue": N_("Issue invoices"),
         "documents.batch": N_("Make documents"),
+        "vouchers.print": N_("Print vouchers"),
         "services.change": N_("Change services"),
         "services.undo": N_("Take a change of services back"),
         "imports.read": N_("Read a router for an import"),
@@ -269,6 +292,8 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "pools.look": N_("Compare the pools of a router"),
         "pools.write": N_("Put pools on a router"),
         "backups.take": N_("Back up a router"),
+        "messages.broadcast": N_("Send a broadcast"),
+        "incidents.credit": N_("Credit an outage"),
     },
     "mass_change": {
         "plan": N_("Change the plan"),
@@ -346,6 +371,16 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "staff": N_("By staff"),
         "abuse": N_("Abuse"),
     },
+    "sms_kind": {
+        "none": N_("No SMS"),
+        "http": N_("A gateway by HTTP"),
+        "apprise": N_("A service that apprise knows"),
+    },
+    "incident_reach": {
+        "network": N_("Every subscriber"),
+        "router": N_("Subscribers of a router"),
+        "sector": N_("Subscribers of a sector (port) of a router"),
+    },
     "role": {
         "manager": N_("Manager"),
         "sales": N_("Sales"),
@@ -357,6 +392,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
 
 # What the audit log says was done, `entity.verb`.
 ACTIONS: Mapping[str, str] = {
+    **ticket_labels.ACTIONS,
+    **work_labels.ACTIONS,
+    **voucher_labels.ACTIONS,
     "staff.sign_in": N_("Signed in"),
     "recipient.create": N_("Recipient of alerts entered"),
     "recipient.change": N_("Recipient of alerts changed"),
@@ -464,12 +502,25 @@ ACTIONS: Mapping[str, str] = {
     "router_login.routers": N_("Routers of a login changed"),
     "router_login.groups": N_("Groups on routers changed"),
     "router.backup_taken": N_("Backup of a router downloaded with passwords"),
+    "message.settings": N_("Channels to subscribers changed"),
+    "message.text": N_("Text of a message changed"),
+    "message.wish": N_("Wishes about messages changed"),
+    "message.again": N_("Message sent again"),
+    "broadcast.send": N_("Broadcast sent"),
+    "broadcast.stop": N_("Broadcast stopped"),
+    "incident.open": N_("Incident opened"),
+    "incident.change": N_("Incident changed"),
+    "incident.tell": N_("Telling of an incident changed"),
+    "incident.close": N_("Incident closed"),
+    "incident.credit": N_("Outage credited"),
     "job.start": N_("Job started"),
     "job.cancel": N_("Job cancelled"),
 }
 
 # What fields are called where a change is shown.
 FIELDS: Mapping[str, str] = {
+    **ticket_labels.FIELDS,
+    **work_labels.FIELDS,
     "name": N_("Name"),
     "email": N_("E-mail"),
     "phone": N_("Phone"),
@@ -585,6 +636,8 @@ FIELDS: Mapping[str, str] = {
 
 # Fields whose stored values have words of their own.
 KINDS: Mapping[str, str] = {
+    **ticket_labels.KINDS,
+    **work_labels.KINDS,
     "role": "role",
     "state": "service_state",
     "cause": "suspension_cause",

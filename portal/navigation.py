@@ -30,7 +30,20 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("services.index", N_("Services"), "plug-connected", Permission.SUBSCRIBERS_VIEW),
             Entry("plans.index", N_("Rate plans"), "gauge", Permission.PLANS_VIEW),
             Entry("imports.index", N_("Import"), "database-import", Permission.IMPORTS),
+            Entry("messages.index", N_("Messages"), "message", Permission.MESSAGES_VIEW),
+            Entry("broadcasts.index", N_("Broadcasts"), "speakerphone", Permission.MESSAGES_SEND),
             Entry("explain.index", N_("Explain"), "stethoscope", Permission.EXPLAIN, N_("Explain")),
+        ),
+    ),
+    (
+        N_("Work orders"),
+        (
+            Entry("work_orders.index", N_("Work orders"), "tools", Permission.WORK_ORDERS_VIEW, N_("Work")),
+            Entry("work_orders.calendar", N_("Calendar"), "calendar", Permission.WORK_ORDERS_VIEW),
+            Entry("leads.index", N_("Leads"), "user-plus", Permission.LEADS_VIEW, N_("Leads")),
+            Entry("sales.plans", N_("Compare plans"), "scale", Permission.PLANS_VIEW),
+            Entry("equipment.index", N_("Equipment"), "router", Permission.EQUIPMENT_VIEW),
+            Entry("work_orders.reports", N_("Sales and installations"), "chart-bar", Permission.WORK_ORDERS_VIEW),
         ),
     ),
     (
@@ -43,8 +56,17 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("dunning.index", N_("Dunning"), "bell-dollar", Permission.BILLING_VIEW),
             Entry("bank.index", N_("Bank statements"), "building-bank", Permission.PAYMENTS_EDIT),
             Entry("desk.index", N_("Cash desk"), "cash-register", Permission.DESK),
+            Entry("voucher_sales.index", N_("Sell vouchers"), "ticket", Permission.VOUCHERS_SELL),
+            Entry("vouchers.index", N_("Vouchers"), "wifi", Permission.VOUCHERS_VIEW),
             Entry("collectors.index", N_("Collectors"), "user-dollar", Permission.BILLING_REPORTS),
             Entry("reports.months", N_("Reports"), "chart-bar", Permission.BILLING_REPORTS),
+        ),
+    ),
+    (
+        N_("Help desk"),
+        (
+            Entry("tickets.index", N_("Tickets"), "lifebuoy", Permission.TICKETS_VIEW, N_("Tickets")),
+            Entry("ticket_reports.index", N_("Reports of tickets"), "chart-dots", Permission.TICKETS_VIEW),
         ),
     ),
     (
@@ -56,6 +78,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("auth_events.seen", N_("Unknown devices"), "device-unknown", Permission.DEVICES_VIEW),
             Entry("enforcement.index", N_("Orders to routers"), "send", Permission.ORDERS_VIEW),
             Entry("monitoring.index", N_("Monitoring"), "chart-line", Permission.ROUTERS_VIEW),
+            Entry("incidents.index", N_("Incidents"), "urgent", Permission.ROUTERS_VIEW),
             Entry("routers.index", N_("Routers"), "router", Permission.ROUTERS_VIEW),
             Entry("nas.index", N_("NAS"), "server", Permission.NAS_VIEW),
             Entry("vpn.index", N_("VPN"), "shield-lock", Permission.ROUTERS_VIEW),
@@ -70,15 +93,23 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("billing_settings.index", N_("Billing rules"), "receipt-tax", Permission.BILLING_SETTINGS),
             Entry("documents.letterhead", N_("Letterhead"), "heading", Permission.BILLING_SETTINGS),
             Entry("gateways.index", N_("Online payments"), "credit-card", Permission.BILLING_SETTINGS),
+            Entry("help_desk.index", N_("Help desk rules"), "headset", Permission.HELP_DESK_SETTINGS),
+            Entry("brand.index", N_("Subscriber portal"), "device-mobile", Permission.SETTINGS_EDIT),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
+            Entry("message_texts.index", N_("Texts and channels"), "message-cog", Permission.MESSAGES_EDIT),
             Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
             Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
             Entry("roles.index", N_("Roles"), "lock-access", Permission.ROLES_EDIT),
+            Entry("work_settings.index", N_("Sales and work orders"), "checklist", Permission.SETTINGS_EDIT),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),
     ),
 )
+
+
+WITHIN = {"provisioning": "routers.index", "backups": "routers.index", "shadow": "imports.index"}
+"""Blueprints without an entry of their own, and the entry that their pages belong to."""
 
 
 def may_open(endpoint: str) -> bool:
@@ -129,4 +160,5 @@ def _is_current(entry: Entry) -> bool:
         return True
     if any(request.endpoint == other.endpoint for _title, entries in AREAS for other in entries):
         return False
-    return entry.endpoint == f"{request.blueprint}.index"
+    blueprint = request.blueprint or ""
+    return entry.endpoint == WITHIN.get(blueprint, f"{blueprint}.index")

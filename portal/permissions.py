@@ -57,6 +57,10 @@ class Permission(StrEnum):
     DESK = "desk"  # a cash desk of one's own
     BILLING_REPORTS = "billing.reports"  # reports of finance, everybody's desks, collectors
     BILLING_SETTINGS = "billing.settings"  # how is billed: days, taxes, ways to pay, numbers
+    VOUCHERS_VIEW = "vouchers.view"
+    VOUCHERS_EDIT = "vouchers.edit"  # make, assign and cancel them
+    VOUCHERS_CODES = "vouchers.codes"  # print, export and see their codes
+    VOUCHERS_SELL = "vouchers.sell"
     SERVICES_ENABLE = "services.enable"  # the box on the record: on line or not, by hand
     LEADS_VIEW = "leads.view"
     LEADS_EDIT = "leads.edit"
@@ -95,6 +99,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "sales": frozenset(
         _EVERYBODY
         | {
+            Permission.VOUCHERS_VIEW,
+            Permission.VOUCHERS_SELL,
             Permission.SUBSCRIBERS_EDIT,
             Permission.SERVICES_EDIT,
             Permission.EXPORT,
@@ -110,6 +116,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "support": frozenset(
         _EVERYBODY
         | {
+            Permission.VOUCHERS_VIEW,
+            Permission.VOUCHERS_SELL,
             Permission.SUBSCRIBERS_EDIT,
             Permission.SERVICES_EDIT,
             Permission.SERVICES_SUSPEND,
@@ -137,6 +145,10 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "finance": frozenset(
         _EVERYBODY
         | {
+            Permission.VOUCHERS_VIEW,
+            Permission.VOUCHERS_EDIT,
+            Permission.VOUCHERS_CODES,
+            Permission.VOUCHERS_SELL,
             Permission.SERVICES_SUSPEND,
             Permission.SERVICES_MASS,
             Permission.SERVICES_PAID,
@@ -157,6 +169,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "technical": frozenset(
         _EVERYBODY
         | {
+            Permission.VOUCHERS_VIEW,
             Permission.SERVICES_EDIT,
             Permission.SERVICES_MASS,
             Permission.SERVICES_PASSWORD,
