@@ -307,20 +307,35 @@ _JOURNAL = """
 SELECT e.number AS entry, e.booked_on, e.kind, e.source || ' ' || e.source_id AS document,
        coalesce(a.code, l.account) AS account, coalesce(a.name, '') AS account_name, coalesce(b.name, '') AS subscriber,
        greatest(l.amount, 0) AS debit, greatest(-l.amount, 0) AS credit, e.reason
-FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id
+FROM (
+    SELECT * FROM ledger_entry
+    WHERE operator_id = :operator_id AND booked_on BETWEEN :first AND :last
+      AND (booked_on, number) > (:after_day, :after)
+    ORDER BY booked_on, number LIMIT :most
+) AS e
+JOIN ledger_line l ON l.entry_id = e.id
 LEFT JOIN ledger_account a ON a.operator_id = e.operator_id AND a.account = l.account
 LEFT JOIN subscriber b ON b.id = l.subscriber_id
-WHERE e.operator_id = :operator_id AND e.booked_on BETWEEN :first AND :last AND e.number > :after
-ORDER BY e.number, l.position LIMIT :most
+ORDER BY e.booked_on, e.number, l.position
 """
 
 
 def journal(
-    session: Session, operator_id: int, first: date, last: date, after: int = 0, most: int = 5000
+    session: Session,
+    operator_id: int,
+    first: date,
+    last: date,
+    after: tuple[date, int] | None = None,
+    most: int = 2000,
 ) -> Sequence[JournalLine]:
-    """Return the ledger's lines of these days beyond entry `after`, in the order of entries, `most` of them."""
-    where: dict[str, Any] = {"operator_id": operator_id, "first": first, "last": last, "after": after, "most": most}
-    return [JournalLine(**row._asdict()) for row in session.execute(text(_JOURNAL), where)]
+    """Return the ledger's lines of these days in the order of days and entries: those of `most` whole entries.
+
+    `after` is the day and the number of the last entry of the answer before.
+    """
+    after_day, number = after or (first, 0)
+    where: dict[str, Any] = {"operator_id": operator_id, "first": first, "last": last, "most": most}
+    found = session.execute(text(_JOURNAL), {**where, "after_day": after_day, "after": number})
+    return [JournalLine(**row._asdict()) for row in found]
 
 
 def _odd(session: Session, query: str, operator_id: int, day: date, grace_days: int, most: int) -> list[OddService]:

@@ -31,6 +31,7 @@ class Invoice(Tenanted, Base):
     __tablename__ = "invoice"
     __table_args__ = (
         Index("uq_invoice_number", "operator_id", "prefix", "number", unique=True),
+        Index("ix_invoice_number", "operator_id", "number"),
         Index("ix_invoice_operator_id", "operator_id", text("issued_on DESC"), text("id DESC")),
         Index("ix_invoice_subscriber_id", "subscriber_id", "id"),
         Index("ix_invoice_service_id", "service_id", "id"),

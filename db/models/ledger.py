@@ -45,7 +45,7 @@ class LedgerEntry(Tenanted, Base):
     __tablename__ = "ledger_entry"
     __table_args__ = (
         Index("uq_ledger_entry_number", "operator_id", "number", unique=True),
-        Index("ix_ledger_entry_booked_on", "operator_id", "booked_on"),
+        Index("ix_ledger_entry_booked_on", "operator_id", "booked_on", "number"),
         Index("ix_ledger_entry_source", "source_id", "source"),
     )
 

@@ -78,6 +78,13 @@ class Payment(Tenanted, Base):
     __table_args__ = (
         Index("uq_payment_receipt", "operator_id", "prefix", "number", unique=True),
         Index("uq_payment_external_id", "operator_id", "method_id", "external_id", unique=True),
+        Index("ix_payment_number", "operator_id", "number"),
+        Index(
+            "ix_payment_reference",
+            "operator_id",
+            text("lower(reference)"),
+            postgresql_where=text("reference <> ''"),
+        ),
         Index("ix_payment_operator_id", "operator_id", text("paid_on DESC"), text("id DESC")),
         Index("ix_payment_subscriber_id", "subscriber_id", "id"),
         Index("ix_payment_unapplied", "subscriber_id", "id", postgresql_where=text("unapplied > 0")),

@@ -440,7 +440,7 @@ def test_the_portal_changes_and_removes_no_row_of_another_operator(system_dsn, p
     mine, theirs = operators
     act_for(portal, installation, mine)
     with psycopg.connect(system_dsn) as system:
-        names = sorted(set(tables(system)) - CLOSED)
+        names = sorted(set(tables(system)) - CLOSED - {"finance_sums"})  # a view of sums cannot be written
     for table in names:
         name, column = sql.Identifier(table), sql.Identifier(tenant_column(table))
         for statement in (
@@ -502,9 +502,14 @@ def test_the_portal_cannot_become_a_role_that_sees_more(portal):
 def test_functions_that_run_as_the_owner_keep_to_the_operator(system_dsn, portal, installation, operators):
     mine, _theirs = operators
     act_for(portal, installation, mine)
-    for query in ("SELECT search_subscribers('s')", "SELECT search_services('aa:bb')"):
+    searches = {
+        "subscriber": "SELECT search_subscribers('s')",
+        "service": "SELECT search_services('aa:bb')",
+        "payment": "SELECT search_payments('s', 100)",
+        "invoice": "SELECT search_invoices('s', 100)",
+    }
+    for table, query in searches.items():
         found = {number for (number,) in portal.execute(query)}
-        table = "service" if "services" in query else "subscriber"
         with psycopg.connect(system_dsn) as system:
             rows = system.execute(
                 sql.SQL("SELECT id, operator_id FROM {} WHERE id = ANY (%s)").format(sql.Identifier(table)),
@@ -518,8 +523,8 @@ def test_functions_that_run_as_the_owner_keep_to_the_operator(system_dsn, portal
     assert set(theirs) == {(mine,)}
     portal.execute("RESET portico.operator")
     assert portal.execute("SELECT * FROM search_people('s', 20)").fetchall() == []
-    assert portal.execute("SELECT search_subscribers('s')").fetchall() == []
-    assert portal.execute("SELECT search_services('aa:bb')").fetchall() == []
+    for query in searches.values():
+        assert portal.execute(query).fetchall() == []
 
 
 def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_dsn, operators):
@@ -529,6 +534,7 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator", "search_people",
-            "search_services", "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
+            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator",
+            "search_invoices", "search_payments", "search_people", "search_services",
+            "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
         }  # fmt: skip

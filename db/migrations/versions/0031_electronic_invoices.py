@@ -95,8 +95,58 @@ EVENTS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+# Under row-level security an index serves no condition that might leak, as an OR of searches may: these look for
+# themselves, and compare the operator.
+SEARCHES = r"""
+CREATE FUNCTION search_payments(query text, most integer) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- Ids of the operator's payments by the reference, the number of the receipt, or who paid.
+DECLARE
+    digits text := left(regexp_replace(query, '\D', '', 'g'), 15);
+BEGIN
+    RETURN QUERY SELECT id FROM payment
+        WHERE operator_id = portico_operator() AND reference <> '' AND lower(reference) = lower(trim(query)) LIMIT most;
+    IF digits <> '' AND length(query) < 20 THEN
+        RETURN QUERY SELECT id FROM payment WHERE operator_id = portico_operator() AND number = digits::bigint LIMIT most;
+    END IF;
+    RETURN QUERY SELECT id FROM payment
+        WHERE operator_id = portico_operator() AND subscriber_id = ANY (ARRAY(SELECT search_subscribers(query, most)))
+        LIMIT most;
+END $$;
+
+CREATE FUNCTION search_invoices(query text, most integer) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- Ids of the operator's invoices by number or subscriber.
+DECLARE
+    digits text := left(regexp_replace(query, '\D', '', 'g'), 15);
+BEGIN
+    IF digits <> '' AND length(query) < 20 THEN
+        RETURN QUERY SELECT id FROM invoice WHERE operator_id = portico_operator() AND number = digits::bigint LIMIT most;
+    END IF;
+    RETURN QUERY SELECT id FROM invoice
+        WHERE operator_id = portico_operator() AND subscriber_id = ANY (ARRAY(SELECT search_subscribers(query, most)))
+        LIMIT most;
+END $$;
+
+REVOKE ALL ON FUNCTION search_payments(text, integer), search_invoices(text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION search_payments(text, integer), search_invoices(text, integer)
+    TO portico_portal, portico_system;
+"""
+
+
 def upgrade() -> None:
     _sums()
+    op.create_index("ix_invoice_number", "invoice", ["operator_id", "number"])
+    op.create_index("ix_payment_number", "payment", ["operator_id", "number"])
+    op.create_index(
+        "ix_payment_reference",
+        "payment",
+        ["operator_id", sa.literal_column("lower(reference)")],
+        postgresql_where=sa.text("reference <> ''"),
+    )
+    op.drop_index("ix_ledger_entry_booked_on", "ledger_entry")
+    op.create_index("ix_ledger_entry_booked_on", "ledger_entry", ["operator_id", "booked_on", "number"])
+    op.execute(SEARCHES)
 
 
 def _sums() -> None:

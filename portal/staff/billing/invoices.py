@@ -7,7 +7,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy import func as sql
 from wtforms import BooleanField
 
@@ -44,11 +44,7 @@ SHOWN = 1_000
 
 
 def _search(words: str) -> ColumnElement[bool]:
-    found: list[ColumnElement[bool]] = [Invoice.subscriber_id.in_(matching(sql.search_subscribers, words))]
-    digits = "".join(character for character in words if character.isdigit())[:15]
-    if digits and len(words) < 20:
-        found.append(Invoice.number == int(digits))
-    return or_(*found)
+    return Invoice.id.in_(matching(sql.search_invoices, words))
 
 
 TABLE = Table(

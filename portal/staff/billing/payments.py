@@ -16,7 +16,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from wtforms import HiddenField
 
 from billing.desks import open_desk_of
@@ -53,14 +53,7 @@ blueprint.record_once(base.install)
 
 
 def _search(words: str) -> ColumnElement[bool]:
-    found = [
-        Payment.subscriber_id.in_(matching(func.search_subscribers, words)),
-        func.lower(Payment.reference) == words.lower(),
-    ]
-    digits = "".join(character for character in words if character.isdigit())[:15]
-    if digits and len(words) < 20:
-        found.append(Payment.number == int(digits))
-    return or_(*found)
+    return Payment.id.in_(matching(func.search_payments, words))
 
 
 def _in_state(state: str) -> ColumnElement[bool]:

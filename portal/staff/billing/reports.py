@@ -234,15 +234,12 @@ def journal() -> ResponseReturnValue:
     """The ledger's lines of some days, as accounting software takes them; the page shows the first of them."""
     session, days, operator_id = context.db(), span(), context.staff().operator_id
     if not request.args.get("format"):
-        rows = list(reports.journal(session, operator_id, days.first, days.last, 0, SHOWN))
+        rows = list(reports.journal(session, operator_id, days.first, days.last, most=SHOWN))
         return _answer(JOURNAL, rows, "staff/billing/journal.html", days=days)
-    rows, after = [], 0
+    rows, after = [], None
     while found := reports.journal(session, operator_id, days.first, days.last, after):
-        # A batch may end within an entry: its lines are read again with the next one.
-        last = found[-1].entry
-        whole = [line for line in found if line.entry < last] if len(found) == 5000 else list(found)
-        rows += whole
-        after = last - 1 if len(found) == 5000 else last
+        rows += found
+        after = (found[-1].booked_on, found[-1].entry)
     return _answer(JOURNAL, rows, "staff/billing/journal.html", days=days)
 
 
