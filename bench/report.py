@@ -26,9 +26,12 @@ ORDER = (
     "cutoff",
     "memory",
     "pages",
+    "search",
     "imports",
     "billing",
     "dunning",
+    "finance",
+    "pdf",
     "polling",
 )
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address
 
 import psycopg
+from psycopg import sql
 
 from bench.generator import SECRET
 from core.crypto import Keyring
@@ -91,3 +92,17 @@ def _copy(connection: psycopg.Connection, target: str, rows: Iterable[tuple[obje
     with connection.cursor().copy(f"COPY {target} FROM STDIN".encode()) as copy:
         for row in rows:
             copy.write_row(row)
+
+
+def without_indexes(connection: psycopg.Connection, table: str, statement: str, values: dict[str, int]) -> None:
+    """Execute a statement while a table has no indexes but its key, then make them again: quicker than keeping them."""
+    definitions = connection.execute(
+        "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index"
+        " WHERE indrelid = %s::regclass AND NOT indisprimary",
+        (table,),
+    ).fetchall()
+    for name, _ in definitions:
+        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+    connection.execute(statement.encode(), values)
+    for _, definition in definitions:
+        connection.execute(definition.replace(" ON ONLY ", " ON ").encode())

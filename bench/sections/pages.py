@@ -1,17 +1,15 @@
 """List pages of the portal with very many rows behind them."""
 
-import http.client
-import re
 import time
 from contextlib import ExitStack
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
 
+from bench.browser import Browser, quantile
 from bench.report import Section, Table, under
 from bench.sections import Options
-from bench.seed import OPERATOR, seed
+from bench.seed import OPERATOR, seed, without_indexes
 from bench.site import Site, make_users, open_site
 from db.migrate import migrate
 from portal.auth import hasher
@@ -34,19 +32,19 @@ def measure(options: Options) -> Section:
         seed(site.settings, users, [(f"127.1.0.{number}", 3799) for number in range(1, NAS + 1)])
         seconds = _fill(site, len(users), sessions)
         stack.enter_context(RunningPiece(portal_piece(site.settings), site.settings.log_dir / "portal.log"))
-        browser = _Browser(site.settings.portal_port)
-        browser.sign_in()
+        browser = Browser(site.settings.portal_port)
+        browser.sign_in(EMAIL, PASSWORD)
         measured = {name: browser.time(path, options.scaled(40, 5)) for name, path in _pages(len(users)).items()}
-    slowest = max(measured, key=lambda name: _quantile(measured[name], 0.95))
+    slowest = max(measured, key=lambda name: quantile(measured[name], 0.95))
     return Section(
         "pages",
         f"List pages, {len(users):,} subscribers and {sessions:,} sessions",
-        (under(f"p95 of the slowest list page ({slowest})", 150, _quantile(measured[slowest], 0.95), "ms"),),
+        (under(f"p95 of the slowest list page ({slowest})", 150, quantile(measured[slowest], 0.95), "ms"),),
         (
             Table(
                 ("page", "p50 ms", "p95 ms", "longest ms"),
                 tuple(
-                    (name, *(f"{_quantile(times, share):.0f}" for share in (0.5, 0.95, 1.0)))
+                    (name, *(f"{quantile(times, share):.0f}" for share in (0.5, 0.95, 1.0)))
                     for name, times in measured.items()
                 ),
             ),
@@ -62,7 +60,8 @@ def measure(options: Options) -> Section:
 def _pages(subscribers: int) -> dict[str, str]:
     last = subscribers - 7
     return {
-        "dashboard": "/",
+        "home": "/",
+        "network now": "/dashboard/",
         "subscribers": "/subscribers/",
         "subscribers, in the middle": f"/subscribers/?page={subscribers // 100}",
         "subscribers, newest first": "/subscribers/?sort=-created",
@@ -95,7 +94,7 @@ def _fill(site: Site, subscribers: int, sessions: int) -> float:
             ("auth_event", _EVENTS, sessions // 10),
             ("usage_hour", _USAGE, sessions // 10),
         ):
-            _without_indexes(
+            without_indexes(
                 connection,
                 table,
                 statement,
@@ -141,69 +140,3 @@ SELECT 1 + n %% %(subscribers)s, date_trunc('hour', now()) - interval '1 hour' *
     n %% 1000003 * 1000, n %% 1000003 * 7000
 FROM generate_series(0, %(count)s::bigint - 1) AS n
 """
-
-
-def _without_indexes(connection: psycopg.Connection, table: str, statement: str, values: dict[str, int]) -> None:
-    """Execute a statement while a table has no indexes but its key, then make them again: quicker than keeping them."""
-    definitions = connection.execute(
-        "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index"
-        " WHERE indrelid = %s::regclass AND NOT indisprimary",
-        (table,),
-    ).fetchall()
-    for name, _ in definitions:
-        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    connection.execute(statement.encode(), values)
-    for _, definition in definitions:
-        connection.execute(definition.replace(" ON ONLY ", " ON ").encode())
-
-
-class _Browser:
-    """A signed-in browser that keeps its connection and its cookies."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self._cookies: dict[str, str] = {}
-
-    def sign_in(self) -> None:
-        page = self._first_page()
-        token = re.search(r'name="csrf_token" value="([^"]+)"', page)
-        assert token is not None, page[:500]
-        body = urlencode({"csrf_token": token[1], "email": EMAIL, "password": PASSWORD})
-        self._request("POST", "/sign-in", body, status=302)
-
-    def _first_page(self) -> str:
-        """Return the page to sign in, once gunicorn, which listens at once, has loaded the portal."""
-        for _ in range(50):
-            try:
-                return self._request("GET", "/sign-in")
-            except OSError:
-                self._connection.close()
-                time.sleep(0.2)
-        return self._request("GET", "/sign-in")
-
-    def time(self, path: str, count: int) -> list[float]:
-        """Return the milliseconds that each of `count` requests took, shortest first."""
-        self._request("GET", path)
-        times = []
-        for _ in range(count):
-            begun = time.monotonic()
-            self._request("GET", path)
-            times.append((time.monotonic() - begun) * 1e3)
-        return sorted(times)
-
-    def _request(self, method: str, path: str, body: str | None = None, status: int = 200) -> str:
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
-        if body is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        self._connection.request(method, path, body, headers)
-        response = self._connection.getresponse()
-        text = response.read().decode()
-        assert response.status == status, f"{method} {path}: {response.status}\n{text[:2000]}"
-        for cookie in response.headers.get_all("Set-Cookie") or ():
-            name, _, value = cookie.partition(";")[0].partition("=")
-            self._cookies[name] = value
-        return text
-
-
-def _quantile(times: list[float], share: float) -> float:
-    return times[min(len(times) - 1, int(len(times) * share))]
