@@ -167,7 +167,7 @@ def incident_for(session: Session, service: Service, now: datetime) -> Incident 
         Incident.operator_id == service.operator_id,
         Incident.closed_at.is_(None),
         Incident.opened_at <= now,
-        or_(Incident.tell.is_(None), Incident.tell),
+        or_(Incident.tell.is_(None), Incident.tell.is_(True)),
     )
     found = session.scalars(query.order_by(Incident.opened_at.desc()).limit(50)).all()
     if not found:
@@ -205,11 +205,12 @@ def concerned_services(session: Session, incident: Incident) -> set[int]:
             Service.operator_id == incident.operator_id, Service.state.not_in(("terminated", "pending"))
         )
         return set(session.scalars(every))
-    place = {
-        "operator_id": incident.operator_id,
-        "nas_ids": _nas_ids(session, incident),
-        "sector": incident.sector,
-    }
+    return services_at(session, incident.operator_id, _nas_ids(session, incident), incident.sector)
+
+
+def services_at(session: Session, operator_id: int, nas_ids: Sequence[int], sector: str = "") -> set[int]:
+    """Return the services whose newest session is at one of some NAS, and at a port of it where one is named."""
+    place = {"operator_id": operator_id, "nas_ids": list(nas_ids), "sector": sector}
     return set(session.scalars(text(_AT_PLACE), place))
 
 

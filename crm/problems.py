@@ -48,6 +48,12 @@ class Problem(StrEnum):
     DEVICE_MISSING = "device_missing"
     CUT_FOR_CAUSE = "cut_for_cause"  # for another cause than that staff said so
     WRONG_SPAN = "wrong_span"  # it ends before it begins, or lasts longer than anybody works
+    UNKNOWN_VARIABLE_AT = "unknown_variable_at"  # of a text of several lines; detail: variable, line
+    NOT_A_WEB_ADDRESS = "not_a_web_address"
+    NOT_JSON = "not_json"
+    PLACES_MISSING = "places_missing"  # {phone} and {text} of what a gateway is sent
+    NOT_A_PHONE_ID = "not_a_phone_id"  # WhatsApp's
+    NOT_A_TEMPLATE = "not_a_template"  # WhatsApp's
     UNKNOWN_VARIABLE = "unknown_variable"  # of a text that is filled in; detail: variable
     TAKEN = "taken"  # another row of the operator has this value
     TOO_SHORT = "too_short"  # detail: limit

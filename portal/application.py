@@ -25,7 +25,9 @@ from portal import (
     radius_words,
     router_words,
     staff,
+    ticket_links,
     subscriber,
+    unsubscribe,
 )
 from portal.navigation import may_open, navigation
 
@@ -92,6 +94,8 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     auth.install(app)
     staff.install(app)
     pay.install(app)
+    ticket_links.install(app)
+    unsubscribe.install(app)
     errors.install(app)
     app.teardown_appcontext(context.close_db)
     app.after_request(_protect)

@@ -58,6 +58,14 @@ TEXTS: Mapping[Problem, str] = {
     Problem.DEVICE_MISSING: N_("Its device is not known yet. Bind the device first."),
     Problem.CUT_FOR_CAUSE: N_("It is cut off for another cause than by staff. Settle that, or restore it."),
     Problem.WRONG_SPAN: N_("The end must come after the beginning, and not weeks later."),
+    Problem.UNKNOWN_VARIABLE_AT: N_(
+        "Line %(line)s: %(variable)s is none of the variables listed below. Braces stand around them only."
+    ),
+    Problem.NOT_A_WEB_ADDRESS: N_("This is not an address of the web, such as https://sms.example.com/send."),
+    Problem.NOT_JSON: N_("This is not JSON, once {phone} and {text} are filled in."),
+    Problem.PLACES_MISSING: N_("{phone} and {text} must stand in it: the number and the message are put there."),
+    Problem.NOT_A_PHONE_ID: N_("This is not the id of a phone number: Meta shows it as a row of digits."),
+    Problem.NOT_A_TEMPLATE: N_("This is not the name of a template: small letters, digits and underscores."),
     Problem.UNKNOWN_VARIABLE: N_("%(variable)s is none of the variables listed below. Braces stand around them only."),
     Problem.TAKEN: N_("This is in use already. Choose another."),
     Problem.UNKNOWN_ZONE: N_("This is not a time zone, such as America/Mexico_City."),

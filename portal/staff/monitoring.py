@@ -20,7 +20,7 @@ from core.i18n import LANGUAGES
 from crm.notices import Message, checked_address, deliver, shown_address
 from crm.problems import Invalid
 from db.audit import record
-from db.models import Alert, AlertRecipient, Incident, IncidentMember, Nas, Notification, Router, RouterState
+from db.models import Alert, AlertRecipient, Incident, Nas, Notification, Router, RouterState
 from network.monitoring.alerts import CONGESTED, KINDS, RECIPIENT_PURPOSE
 from portal import context, forms
 from portal.errors import put_on_form
@@ -77,24 +77,6 @@ GATEWAYS = Table(
     search_hint=_l("Name or address"),
 )  # fmt: skip
 
-INCIDENTS = Table(
-    name="incidents",
-    columns=(
-        Column("at", _l("Began"), lambda row: row.Incident.opened_at, Incident.opened_at),
-        Column("what", _l("What"), lambda row: label("incident_scope", row.Incident.scope)),
-        Column("where", _l("Where"), lambda row: row.name, Nas.name),
-        Column("sector", _l("Port"), lambda row: row.Incident.sector, exported_only=True),
-        Column("lost", _l("Lost"), lambda row: row.Incident.lost, Incident.lost, numeric=True),
-        Column("back", _l("Back"), lambda row: row.back, numeric=True, wide=True),
-        Column("closed", _l("Ended"), lambda row: row.Incident.closed_at, Incident.closed_at),
-    ),
-    order="-at",
-    tie=Incident.id,
-    filters=(
-        Filter("open", _l("Open and over"), lambda: [("yes", _l("Open")), ("no", _l("Over"))],
-               lambda value: Incident.closed_at.is_(None) if value == "yes" else Incident.closed_at.is_not(None)),
-    ),
-)  # fmt: skip
 
 ALERTS = Table(
     name="alerts",
@@ -146,7 +128,7 @@ def tabs() -> list[tuple[str, str, str, bool]]:
     shown = [
         ("monitoring.index", _("Routers"), "router"),
         ("clients.talkers", _("Top talkers"), "arrows-sort"),
-        ("monitoring.incidents", _("Incidents"), "urgent"),
+        ("incidents.index", _("Incidents"), "urgent"),
         ("monitoring.alerts", _("Alerts"), "bell"),
         ("monitoring.notices", _("Messages sent"), "mail"),
     ]
@@ -237,42 +219,6 @@ def _lines(found: Router) -> str:
     full = _("Capacity")
     nearly = _("Nearly full (%(percent)s %%)", percent=round(CONGESTED * 100))
     return f"{capacity:g},#626976,{full};{capacity * CONGESTED:g},#f76707,{nearly}"
-
-
-_BACK = (
-    select(func.count())
-    .where(IncidentMember.incident_id == Incident.id, IncidentMember.back_at.is_not(None))
-    .correlate(Incident)
-    .scalar_subquery()
-)
-
-
-@blueprint.get("/monitoring/incidents")
-@requires(Permission.ROUTERS_VIEW)
-def incidents() -> ResponseReturnValue:
-    query = select(Incident, Nas.name.label("name"), _BACK.label("back")).outerjoin(Nas, Nas.id == Incident.nas_id)
-    return show(context.db(), INCIDENTS, query, "staff/monitoring/incidents.html", tabs=tabs())
-
-
-@blueprint.get("/monitoring/incidents/<int:incident_id>")
-@requires(Permission.ROUTERS_VIEW)
-def incident(incident_id: int) -> ResponseReturnValue:
-    session = context.db()
-    found = session.get(Incident, incident_id) or abort(404)
-    members = session.scalars(
-        select(IncidentMember)
-        .where(IncidentMember.incident_id == incident_id)
-        .order_by(IncidentMember.back_at.asc().nulls_first(), IncidentMember.user_name)
-        .limit(1000)
-    ).all()
-    routers = session.execute(
-        select(Alert, Nas.name).join(Nas, Nas.id == Alert.nas_id).where(Alert.incident_id == incident_id)
-    ).all()
-    back = sum(member.back_at is not None for member in members)
-    nas = session.get(Nas, found.nas_id) if found.nas_id is not None else None
-    return render_template(
-        "staff/monitoring/incident.html", incident=found, nas=nas, members=members, routers=routers, back=back
-    )
 
 
 @blueprint.get("/monitoring/alerts")

@@ -16,7 +16,7 @@ PORTAL_RIGHTS = {
     "message_text": "SELECT, INSERT, UPDATE, DELETE",
     "message_preference": "SELECT, INSERT, UPDATE",
     "broadcast": "SELECT, INSERT, UPDATE (job_id)",
-    "incident_credit": "SELECT, INSERT",
+    "incident_credit": "SELECT",
 }
 
 
