@@ -42,6 +42,10 @@ REASONS: Mapping[Reason, str] = {
     Reason.TIME_WINDOW: N_("A time window of the plan sets the rate"),
     Reason.BOOSTED: N_("A boost makes it faster for a while"),
     Reason.VOLUME_USED_UP: N_("The prepaid volume is used up"),
+    Reason.TIME_USED_UP: N_("The time online of the voucher is used up"),
+    Reason.CODE_EXPIRED: N_("The voucher has expired"),
+    Reason.CODE_IN_USE: N_("The voucher is in use: %(limit)s at once, now at %(nas)s"),
+    Reason.CODE_VOID: N_("The voucher was cancelled"),
 }
 
 # The same without their particulars: for filters, chips and counts.
@@ -67,6 +71,10 @@ SHORT: Mapping[Reason, str] = {
     Reason.TIME_WINDOW: N_("Time window"),
     Reason.BOOSTED: N_("Boosted"),
     Reason.VOLUME_USED_UP: N_("Volume used up"),
+    Reason.TIME_USED_UP: N_("Time used up"),
+    Reason.CODE_EXPIRED: N_("Voucher expired"),
+    Reason.CODE_IN_USE: N_("Voucher in use"),
+    Reason.CODE_VOID: N_("Voucher cancelled"),
 }
 
 # What a rule found where it had nothing against the access. Rules that are missing here say nothing then.
@@ -76,6 +84,7 @@ PASSED: Mapping[str, str] = {
     "operator_active": N_("The operator is active"),
     "in_service": N_("The service is installed"),
     "router": N_("The last request came from its router, %(nas)s"),
+    "something_left": N_("Something of the voucher is left"),
     "device": N_("The device is one of this service's"),
     "session_limit": N_("Below the session limit of %(limit)s"),
     "not_paused": N_("Not paused"),
@@ -196,6 +205,7 @@ def _passed(finding: Finding, found: NameExplanation, language: str) -> str | No
     concerns = {
         "password": has_password,
         "operator_active": False,
+        "something_left": service.voucher is not None,
         "router": service.router_id is not None,
         "device": service.mac_binding is not MacBinding.ANY,
         "session_limit": service.session_limit > 0,
