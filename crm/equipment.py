@@ -171,9 +171,10 @@ def read_list(session: Session, operator_id: int, text: str) -> list[ReadLine]:
     read: list[ReadLine] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(rows[first:], first + 1):
-        values = {name: row[place].strip() for place, name in enumerate(names) if name and place < len(row)}
+        values: dict[str, Any] = {name: row[place].strip() for place, name in enumerate(names) if name and place < len(row)}
         values["kind"] = values.get("kind", "").lower() or "cpe"
-        details = EquipmentDetails(**{**values, "mac": values.get("mac") or None})
+        values["mac"] = values.get("mac") or None
+        details = EquipmentDetails(**values)
         problems: tuple[FieldProblem, ...] = ()
         try:
             details = _checked(session, operator_id, details, None)

@@ -331,7 +331,8 @@ def _checked(session: Session, operator_id: int, details: WorkOrderDetails) -> W
     for name, limit in _LIMITS.items():
         if len(texts[name]) > limit:
             problems.append(FieldProblem(name, Problem.TOO_LONG, {"limit": str(limit)}))
-    details = replace(details, **{**texts, "contact_phone": texts["contact_phone"] or None})
+    values: dict[str, Any] = {**texts, "contact_phone": texts["contact_phone"] or None}
+    details = replace(details, **values)
     if not details.title:
         problems.append(FieldProblem("title", Problem.REQUIRED))
     if details.kind not in WORK_KINDS:

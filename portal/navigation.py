@@ -134,6 +134,12 @@ class Link:
     on_phone: str
 
 
+def title_of(endpoint: str | None) -> str:
+    """Return what the navigation calls a page, nothing where it does not name it."""
+    titles = [entry.title for _area, entries in AREAS for entry in entries if entry.endpoint == endpoint]
+    return _(titles[0]) if titles else ""
+
+
 def navigation() -> list[tuple[str, list[Link]]]:
     """Return the areas with the pages that this person may see."""
     areas = []

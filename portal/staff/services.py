@@ -21,6 +21,7 @@ from wtforms.validators import InputRequired
 from aaa.facts import Extra
 from core.clock import utc_now
 from crm.attributes import BadAttribute, format_extra, parse_extra
+from crm.equipment import installed_at
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import (
     CAUSES,
@@ -402,6 +403,8 @@ def terminate_page(service_id: int) -> ResponseReturnValue:
                 _("%(name)s is terminated.", name=service.name),
                 undo=url_for(".reinstate_now", service_id=service.id),
             )
+            if context.may(Permission.WORK_ORDERS_EDIT) and installed_at(context.db(), service):
+                return redirect(url_for("work_orders.create", kind="recovery", service=service.id))
         return _back(service)
     return render_template("staff/services/terminate.html", service=service, live=_live_count(service))
 
