@@ -76,7 +76,8 @@ def give_login(
 
     Harmless when called again: who has one is left alone. `public_url` is `Settings.public_url`.
     """
-    login = session.get(SubscriberLogin, subscriber.id, with_for_update=True)
+    session.refresh(subscriber, with_for_update=True)  # of two workers, one sends it
+    login = session.get(SubscriberLogin, subscriber.id, populate_existing=True)
     if login is not None and login.given_at is not None:
         return login
     address = _address(subscriber)

@@ -22,6 +22,7 @@ app = celery.Celery(
     include=[
         "billing.tasks",
         "billing.gateways.tasks",
+        "crm.login_tasks",
         "crm.ticket_tasks",
         "network.tasks",
         "radius.tasks",

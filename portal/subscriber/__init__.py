@@ -3,6 +3,9 @@
 from flask import Flask, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from crm.brands import allowed_by
+from db.models import Operator
+from portal import context
 from portal.subscriber import account, frame, home, money, services, shell, sign_in, tickets
 
 __all__ = ["account", "frame", "home", "money", "services", "shell", "sign_in", "tickets"]
@@ -11,6 +14,14 @@ __all__ = ["account", "frame", "home", "money", "services", "shell", "sign_in", 
 def install(app: Flask) -> None:
     app.register_blueprint(frame.blueprint)
     app.before_request(_own_host)
+    app.jinja_env.globals.update(subscriber_pages=_pages_of)
+
+
+def _pages_of(operator: Operator) -> str | None:
+    """Return where an operator's subscribers have their pages, for pages that are reached by a link alone."""
+    if not allowed_by(context.open_for(operator.id), operator.id).enabled:
+        return None
+    return url_for("my.home", slug=operator.slug)
 
 
 def _own_host() -> ResponseReturnValue | None:

@@ -4,11 +4,12 @@ None of it is about a subscriber. The service worker keeps styles, scripts and a
 nothing else: pages with somebody's data are never kept.
 """
 
-from flask import Response, abort, current_app, g, jsonify, render_template, url_for
+from flask import Response, abort, g, jsonify, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from core.colours import parts
 from crm.brands import ICON_SIZES, icon, logo_of
+from portal.assets import STATIC
 from portal.permissions import public
 from portal.subscriber.frame import blueprint, brand, db, operator
 
@@ -87,7 +88,7 @@ def manifest() -> ResponseReturnValue:
 @public
 def worker() -> ResponseReturnValue:
     """The service worker, from below the pages that it works for: that is as far as it may reach."""
-    response = current_app.send_static_file("my-worker.js")
+    response = Response((STATIC / "my-worker.js").read_text(), mimetype="text/javascript")
     response.headers["Cache-Control"] = "no-cache"
     return response
 
