@@ -12,6 +12,7 @@ is asked once in a round, and the rest of what is for it waits, so that it does 
 Addresses are sealed, because the URL of an apprise channel holds its password; `shown_address` is for people.
 """
 
+import base64
 import importlib
 import io
 import logging
@@ -283,6 +284,18 @@ def _send_email(settings: Settings, notification: Notification, address: str) ->
         raise TryAgain(_words(problem)) from None
 
 
+def _log_in(server: smtplib.SMTP, user: str, password: str) -> None:
+    """Log in; smtplib takes no letters beyond ASCII, which AUTH PLAIN sends as UTF-8 (RFC 4616)."""
+    if f"{user}{password}".isascii():
+        server.login(user, password)
+        return
+    server.ehlo_or_helo_if_needed()
+    secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+    code, answer = server.docmd("AUTH", f"PLAIN {secret}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, answer)
+
+
 def _smtp(settings: Settings) -> smtplib.SMTP:
     """Return a connection to the mail server, encrypted and signed in as the settings say."""
     assert settings.smtp_host is not None
@@ -298,7 +311,7 @@ def _smtp(settings: Settings) -> smtplib.SMTP:
             server.starttls(context=context)
         if settings.smtp_user is not None:
             password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-            server.login(settings.smtp_user, password)
+            _log_in(server, settings.smtp_user, password)
     except BaseException:
         server.close()
         raise
