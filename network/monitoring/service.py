@@ -8,7 +8,7 @@ import asyncio
 import resource
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -41,6 +41,8 @@ from network.problems import Cause
 LOCK = 7465
 ROUTERS, WRITING, LOSSES, ALERTS, ROLLUP, INCIDENTS, NOTICES = 10.0, 1.0, 15.0, 15.0, 60.0, 10.0, 3.0
 """Seconds between two turns of each kind of work."""
+STAND_BY = 5.0
+"""Seconds between two looks at the lock: of who waits for it, and of who holds it."""
 AT_ONCE = 500
 """Outcomes written in one transaction."""
 KEPT = 200_000
@@ -227,13 +229,17 @@ async def _main(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, current.cancel)
     assert settings.database_url is not None
     try:
-        await _stand_by(settings.database_url.get_secret_value(), lambda: Monitor(settings).run())
+        await stand_by(settings.database_url.get_secret_value(), lambda: Monitor(settings).run())
     except asyncio.CancelledError:
         log.info("monitor_stopped")
 
 
-async def _stand_by(dsn: str, run: Callable[[], Any]) -> None:
-    """Wait for the lock that one monitor holds, then work for as long as it is held."""
+async def stand_by(dsn: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Wait for the lock that one monitor holds, then work for as long as it is held.
+
+    With its connection, the lock is lost as well, and another may hold it: so the work ends soon after, and the lock is
+    waited for anew. That two work for some seconds does no harm, since what they write replaces itself.
+    """
     waiting = False
     while True:
         try:
@@ -243,14 +249,26 @@ async def _stand_by(dsn: str, run: Callable[[], Any]) -> None:
                 row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))).fetchone()
                 if row and row[0]:
                     log.info("monitor_started")
-                    await run()
+                    await _while_held(connection, run())
                     return
                 if not waiting:
                     log.info("monitor_waits", why="another one is at work")
                     waiting = True
         except psycopg.Error as problem:
             log.warning("database_unreachable", error=_first_line(problem))
-        await asyncio.sleep(5)
+        await asyncio.sleep(STAND_BY)
+
+
+async def _while_held(connection: psycopg.AsyncConnection[Any], work: Coroutine[Any, Any, None]) -> None:
+    """Work until it is done. Raises psycopg.Error when the connection is gone."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=STAND_BY))[0]:
+            await connection.execute("SELECT")
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _standing(state: RouterState) -> Standing:

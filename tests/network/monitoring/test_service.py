@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import psycopg
@@ -10,7 +11,8 @@ import pytest
 from core.clock import utc_now
 from db.models import Router
 from network.check import Check
-from network.monitoring.service import Monitor
+from network.monitoring import service
+from network.monitoring.service import Monitor, stand_by
 from network.monitoring.states import Standing
 from network.monitoring.store import Polled, store
 from network.problems import Cause, RouterProblem
@@ -30,6 +32,74 @@ def monitored(isp, seconds: float, *steps: Callable[[], None]) -> None:
         monitor.cancel()
         with pytest.raises(asyncio.CancelledError):
             await monitor
+
+    asyncio.run(run())
+
+
+def test_one_monitor_works_and_another_takes_over_when_it_ends(database, monkeypatch):
+    monkeypatch.setattr(service, "STAND_BY", 0.05)
+    dsn = database.database_url.get_secret_value()
+    working: list[str] = []
+
+    async def run() -> None:
+        ends = {name: asyncio.Event() for name in ("first", "second")}
+
+        async def work(name: str) -> None:
+            working.append(name)
+            await ends[name].wait()
+
+        async def settled(condition: Callable[[], bool]) -> None:
+            for _ in range(200):
+                if condition():
+                    return
+                await asyncio.sleep(0.02)
+            pytest.fail("waited 4 s")
+
+        first = asyncio.create_task(stand_by(dsn, lambda: work("first")))
+        await settled(lambda: working == ["first"])
+        second = asyncio.create_task(stand_by(dsn, lambda: work("second")))
+        await asyncio.sleep(0.3)
+        assert working == ["first"], "the second waits for the lock"
+        first.cancel()  # as when it is killed: its connection ends, and with it the lock
+        with suppress(asyncio.CancelledError):
+            await first
+        await settled(lambda: working == ["first", "second"])
+        ends["second"].set()
+        await second
+
+    asyncio.run(run())
+
+
+@pytest.mark.fault
+def test_a_monitor_that_lost_its_lock_with_its_connection_stops_working(database, monkeypatch):
+    monkeypatch.setattr(service, "STAND_BY", 0.05)
+    dsn = database.database_url.get_secret_value()
+    at_work: list[int] = []
+
+    async def work() -> None:
+        at_work.append(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            at_work.append(-1)
+
+    async def run() -> None:
+        monitors = [asyncio.create_task(stand_by(dsn, work)) for _ in range(2)]
+        await asyncio.sleep(0.4)
+        assert at_work == [1]
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted",
+                (service.LOCK,),
+            )
+        for _ in range(100):
+            await asyncio.sleep(0.02)
+            if -1 in at_work and sum(at_work) == 1:
+                break
+        assert (-1 in at_work, sum(at_work)) == (True, 1), "who lost it ends, and one works"
+        for monitor in monitors:
+            monitor.cancel()
+        await asyncio.gather(*monitors, return_exceptions=True)
 
     asyncio.run(run())
 
