@@ -3,7 +3,8 @@
 A circuit is a service, and its id is the service's, which stays through changes of name and plan: LibreQoS reloads only
 what has changed. Its rates are those of the standing decision, so a suspended subscriber is shaped at the garden's
 rate, night speeds and caps hold, and what is refused is left out. Its addresses are the fixed ones, or those of its
-open sessions. Rates are Mbit/s. The tree has the routers, and below them the sectors that sessions come in by.
+open sessions. Rates are Mbit/s, and whole ones are written as whole numbers, since LibreQoS before 1.5 reads no others.
+The tree has the routers, and below them the sectors that sessions come in by.
 
 LibreQoS reads both files anew when they change, so each is replaced in one step and only when it differs.
 """
@@ -39,7 +40,7 @@ HEADER = (
 )  # fmt: skip
 UNLIMITED = 10_000.0
 """Mbit/s of a router whose capacity nobody has entered, and of a service without a limit."""
-SMALLEST = 0.1  # Mbit/s; LibreQoS takes no zero
+SMALLEST = 0.2  # Mbit/s; LibreQoS takes no less for a maximum, nor than half of it for a guaranteed rate
 _MEGA = 1_000_000
 
 
@@ -228,12 +229,19 @@ def write_files(directory: Path, contents: Mapping[str, str]) -> list[str]:
 
 
 def _mbps(rate: int | None) -> float:
-    return UNLIMITED if rate is None else max(round(rate / _MEGA, 2), SMALLEST)
+    return _whole(UNLIMITED if rate is None else max(round(rate / _MEGA, 2), SMALLEST))
 
 
 def _least(rate: int | None, most: float) -> float:
     """Return a guaranteed rate: what the plan promises, or a little; never above the most."""
-    return min(_mbps(rate), most) if rate else min(SMALLEST, most)
+    if rate:
+        return min(_mbps(rate), most)
+    return 1 if most >= 2 else SMALLEST / 2
+
+
+def _whole(rate: float) -> float:
+    """Return a rate as an int where it is whole, which is then written without a point."""
+    return int(rate) if rate == int(rate) else rate
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
@@ -40,6 +40,7 @@ from network.routers import (
     terms_of_router,
     would_move,
 )
+from network.shaper import NETWORK, files
 from portal import context, forms
 from portal.auth import limiter
 from portal.errors import put_on_form
@@ -249,6 +250,18 @@ def test() -> ResponseReturnValue:
 @requires(Permission.ROUTERS_VIEW)
 def page(nas_id: int) -> ResponseReturnValue:
     return _show_page(router_or_404(nas_id))
+
+
+@blueprint.get("/libreqos/<any('network.json', 'ShapedDevices.csv'):name>")
+@requires(Permission.EXPORT)
+def shaper_file(name: str) -> ResponseReturnValue:
+    """Answer with a file that LibreQoS reads, as it would be written now."""
+    text = files(context.db(), context.operator().id)[name]
+    response = make_response(text)
+    response.mimetype = "application/json" if name == NETWORK else "text/csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @blueprint.post("/<int:nas_id>/test")

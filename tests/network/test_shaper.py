@@ -39,7 +39,7 @@ def test_a_circuit_is_a_row_as_libreqos_reads_it():
     assert devices([ANA]) == [
         dict(zip(HEADER, (
             "portico-7", "Ana Peña (casa-ana)", "portico-7-1", "casa-ana", "Torre Norte / ether2",
-            "aa:bb:cc:00:00:01", "10.0.0.5", "2001:db8::/56", "2.0", "0.1", "20.0", "5.0", "Home 20",
+            "aa:bb:cc:00:00:01", "10.0.0.5", "2001:db8::/56", "2", "1", "20", "5", "Home 20",
         ), strict=True))
     ]  # fmt: skip
 
@@ -63,9 +63,26 @@ def test_every_parent_is_a_node_and_no_two_nodes_have_one_name():
     assert {row["Parent Node"] for row in devices(circuits, sites)} - {""} <= set(names)
 
 
+def test_titles_and_numbers_are_those_that_libreqos_reads():
+    """As in LibreQoS's ShapedDevices.example.csv and network.example.json: 1.4 reads whole numbers only, and from 1.5
+    on a maximum is at least 0.2 and a guaranteed rate 0.1 Mbit/s.
+    """
+    text = shaped_devices(tree([NORTE], [ANA]), [ANA])
+    assert text.splitlines()[0] == (
+        "Circuit ID,Circuit Name,Device ID,Device Name,Parent Node,MAC,IPv4,IPv6,Download Min Mbps,Upload Min Mbps,"
+        "Download Max Mbps,Upload Max Mbps,Comment"
+    )
+    assert '"downloadBandwidthMbps": 500,' in network_json(tree([NORTE], [ANA]))
+    for download in (0, 64_000, 200_000, 1_500_000, 2_500_000, 1_000_000_000):
+        [row] = devices([replace(ANA, download=download, minimum_download=None)])
+        least, most = float(row["Download Min Mbps"]), float(row["Download Max Mbps"])
+        assert 0.1 <= least <= most
+        assert most >= 0.2
+
+
 def test_rates_are_never_nothing_and_the_least_never_above_the_most():
     [row] = devices([replace(ANA, download=64_000, upload=None, minimum_download=1_000_000)])
-    assert [row[name] for name in HEADER[8:12]] == ["0.1", "0.1", "0.1", "10000.0"]
+    assert [row[name] for name in HEADER[8:12]] == ["0.2", "1", "0.2", "10000"]
 
 
 def test_who_is_refused_or_has_no_address_is_left_out_and_the_garden_is_said():

@@ -293,6 +293,16 @@ def test_the_page_reads_in_spanish(technician, stored):
 # Changing and deleting
 
 
+def test_the_files_of_libreqos_are_a_click_away_for_who_may_export(sign_in, stored):
+    manager = sign_in("manager")
+    assert "/routers/libreqos/network.json" in manager.get("/routers/").text
+    tree = manager.get("/routers/libreqos/network.json")
+    assert (tree.mimetype, list(tree.json)[:1] != []) == ("application/json", True)
+    assert manager.get("/routers/libreqos/ShapedDevices.csv").text.startswith("Circuit ID,Circuit Name,")
+    assert manager.get("/routers/libreqos/passwd").status_code == 404
+    assert sign_in("technical").get("/routers/libreqos/ShapedDevices.csv").status_code == 403
+
+
 def test_editing_without_a_password_keeps_the_stored_one(technician, emulated, isp, stored, system, installation):
     edited = technician.get(f"/routers/{stored}/edit")
     assert PASSWORD.strip() not in edited.text
