@@ -68,11 +68,12 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class PlanOffer:
-    """A rate plan as far as it can be told by."""
+    """A rate plan as far as it can be told by. `capped`: it has a data cap, which no rate on a router says."""
 
     id: int
     name: str
     rate: RateLimit
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Plans:
         self._by_download: dict[int, list[PlanOffer]] = defaultdict(list)
         self._with_burst: dict[RateLimit, PlanOffer] = {}
         for offer in offers:
+            if offer.capped:
+                continue  # by the rate alone, somebody would be slowed down or cut who never agreed to a cap
             self._by_rate.setdefault((offer.rate.download, offer.rate.upload), offer)
             self._by_download[offer.rate.download].append(offer)
             self._with_burst.setdefault(offer.rate, offer)

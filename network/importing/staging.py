@@ -53,7 +53,7 @@ def plan_offers(session: Session, operator_id: int) -> list[PlanOffer]:
     plans = session.scalars(
         select(RatePlan).where(RatePlan.operator_id == operator_id, RatePlan.archived.is_(False)).order_by(RatePlan.id)
     )
-    return [PlanOffer(plan.id, plan.name, _rate_of(plan)) for plan in plans]
+    return [PlanOffer(plan.id, plan.name, _rate_of(plan), plan.cap_octets is not None) for plan in plans]
 
 
 def known_services(session: Session, operator_id: int) -> list[Known]:

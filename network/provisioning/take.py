@@ -19,10 +19,12 @@ class NotTakeable(Exception):
 def take_value(session: Session, actor: Actor, service: Service, drift: QueueDrift) -> None:
     """Give a service the rate or the address that its queue has on the router; audited as any change of it.
 
+    The difference is over with that, and not only when the router is next compared: its row is deleted.
     Raises NotTakeable, and what `change_service` raises: the address may be somebody else's.
     """
     terms = terms_of_service(session, service)
     change_service(session, actor, service, _taken(terms, drift), service.version)
+    session.delete(drift)
 
 
 def _taken(terms: ServiceTerms, drift: QueueDrift) -> ServiceTerms:

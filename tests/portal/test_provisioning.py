@@ -1,5 +1,7 @@
 """The page of a router's queues: what waits, what differs, and both ways to end a difference."""
 
+import re
+
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -92,7 +94,20 @@ def test_the_routers_rate_becomes_the_services_own(system, isp, sign_in, line):
         entry = session.scalars(
             select(AuditEntry).where(AuditEntry.operator_id == isp.operator_id).order_by(AuditEntry.id.desc())
         ).first()
+        assert session.scalars(select(QueueDrift.field).where(QueueDrift.service_id == line)).all() == []
     assert (entry.action, entry.after["rate_download"]) == ("service.change", 10_000_000)
+    page = sign_in("technical").get(f"/routers/{isp.nas_id}/queues").text
+    assert "No differences" in page or "Not compared yet" in page, "the row is gone at once"
+
+
+def test_the_page_of_a_routers_queues_belongs_to_the_routers(isp, sign_in, line):
+    page = sign_in("technical").get(f"/routers/{isp.nas_id}/queues").text
+    assert re.search(r'<a class="nav-link" href="/routers/"[^>]*aria-current="page"', page)
+
+
+def test_a_static_address_has_its_rate_one_click_away(system, sign_in, line):
+    page = sign_in("support").get(f"/subscribers/{stored(system, line).subscriber_id}").text
+    assert f'href="/services/{line}/live"' in page
 
 
 def test_the_routers_address_becomes_the_services_own(system, isp, sign_in, line):

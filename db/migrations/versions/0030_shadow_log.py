@@ -53,6 +53,7 @@ def upgrade() -> None:
     op.create_index("ix_shadow_event_operator_id", "shadow_event", ["operator_id", "nas_id", "at"])
     op.create_index("ix_shadow_event_service_id", "shadow_event", ["service_id"])
     protect("shadow_event", "SELECT")
+    op.execute("GRANT DELETE ON queue_drift TO portico_portal")  # whose value was taken over
     op.drop_constraint(op.f("ck_import_batch_source"), "import_batch")
     op.create_check_constraint(
         op.f("ck_import_batch_source"),

@@ -167,6 +167,16 @@ def test_a_plan_is_told_by_its_name_then_by_its_rate():
     assert plans.guess(candidate(1, "a")) is None
 
 
+def test_a_plan_with_a_data_cap_is_told_by_its_name_alone():
+    plans = Plans([PlanOffer(1, "Tope 20", RateLimit(20 * M, 5 * M), capped=True)])
+    assert plans.guess(candidate(1, "a", rate=RateLimit(20 * M, 5 * M))) is None
+    assert plans.guess(candidate(1, "a", profile="tope 20", rate=RateLimit(20 * M, 5 * M))) == 1
+    same = Plans(
+        [PlanOffer(1, "Tope", RateLimit(20 * M, 5 * M), capped=True), PlanOffer(2, "Libre", RateLimit(20 * M, 5 * M))]
+    )
+    assert same.guess(candidate(1, "a", rate=RateLimit(20 * M, 5 * M))) == 2
+
+
 def test_new_plans_are_called_by_their_profile_and_never_like_another():
     rows = [(10 * M, 2 * M, "Hogar")] * 3 + [(20 * M, 5 * M, "default"), (20 * M, 5 * M, "x"), (5 * M, M, "Basico")]
     proposed = new_plans(rows, ["Básico", "20 Mbit/s / 5 Mbit/s"])
