@@ -128,7 +128,7 @@ def _tiles() -> dict[str, Any]:
         **_remembered_counts(),
         "nas": _nas(instant),
         "parts": _parts(),
-        "rejects": _recent_rejects(instant),
+        "rejects": recent_rejects(instant),
         "said": said,
     }
 
@@ -175,7 +175,7 @@ def _nas(instant: datetime) -> list[Any]:
     ]
 
 
-def _recent_rejects(instant: datetime) -> list[AuthEvent]:
+def recent_rejects(instant: datetime) -> list[AuthEvent]:
     """Return the last rejects among the last few thousand requests: the look back is bounded, whatever the rate."""
     lately = (
         select(AuthEvent.id, AuthEvent.at)

@@ -12,6 +12,7 @@ from db.models import ROLES
 from portal import context
 from portal.home_tiles import Content, Figure, Figures, Tile, tiles_of
 from portal.permissions import signed_in
+from portal.staff import tiles  # noqa: F401 - they put themselves on the homes
 
 blueprint = Blueprint("home", __name__)
 

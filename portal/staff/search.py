@@ -99,7 +99,7 @@ def index() -> ResponseReturnValue:
 def suggest() -> ResponseReturnValue:
     """What is shown under the field while somebody types. With `pay`, hits lead to registering a payment."""
     words, paying = _words(), "pay" in request.args
-    groups = find(words) if len(words) > 1 else []
+    groups = find(words) if len(words) > 1 or words.isdigit() else []
     if paying:
         groups = [Group(group.title, [hit for hit in group.hits if hit.pay]) for group in groups]
     return render_template(
@@ -300,7 +300,8 @@ def _numbered(words: str) -> list[Hit]:
 def _url_of(endpoint: str, number: int) -> str:
     """Return the address of a page whose only argument is the number of a row."""
     rule = next(current_app.url_map.iter_rules(endpoint))
-    return url_for(endpoint, **dict.fromkeys(rule.arguments, number))
+    values: dict[str, Any] = dict.fromkeys(rule.arguments, number)
+    return url_for(endpoint, **values)
 
 
 # The network.
