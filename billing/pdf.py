@@ -47,6 +47,8 @@ class Paper:
 
 A4 = Paper("a4", 210, 297, 15)
 TICKET = Paper("ticket", 80, 0, 3)
+A4_LANDSCAPE = Paper("a4-landscape", 297, 210, 12)
+"""For lists; documents are not made on it."""
 PAPERS = {paper.name: paper for paper in (A4, TICKET)}
 
 

@@ -1,7 +1,7 @@
 """Lists: search, filters, sort and paging done by PostgreSQL, and the export of what is filtered.
 
 A list is a `Table` (its columns, filters and search) and a query; `show()` answers the request with a page of 50
-rows, or with the whole of it as CSV or Excel. Everything chosen stands in the URL, so a list can be sent to a
+rows, or with the whole of it as CSV, Excel or PDF. Everything chosen stands in the URL, so a list can be sent to a
 colleague. Rows are counted up to `count_up_to`, and pages end after 10,000 rows: who is that far down searches instead.
 
 Row-level security lets PostgreSQL use an index only for comparisons it knows not to leak (`=`, `<`, ranges); `LIKE`
@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
-from portal import context
+from portal import context, table_pdf
 from portal.permissions import Permission
 
 PAGE = 50
@@ -53,6 +53,8 @@ class Column:
     numeric: bool = False  # right-aligned
     wide: bool = False  # left out on phones
     exported_only: bool = False  # shown as part of another cell, or not at all
+    words: str = ""  # the kind of portal.labels whose word a PDF shows for the value
+    money: bool = True  # a decimal of a numeric column is an amount of the operator's currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Table:
     search_hint: Text = ""
     count_up_to: int = 10_000
     keys: tuple[Any, ...] = ()
+    title: Text = ""  # over a PDF, where the navigation has no word for the list
 
     def sortable(self, key: str) -> Column | None:
         return next((column for column in self.columns if column.key == key and column.sort is not None), None)
@@ -163,23 +166,28 @@ class Listing:
 def show(
     session: Session, table: Table, query: Select[*tuple[Any, ...]], template: str, **values: Any
 ) -> ResponseReturnValue:
-    """Answer a request for a list: the page, or with `format=csv` or `format=xlsx` the whole of what is filtered."""
+    """Answer a request for a list: the page, or with `format=csv`, `xlsx` or `pdf` the whole of what is filtered."""
     wanted = request.args.get("format")
     if wanted is None:
         return render_template(template, listing=page_of(session, table, query, request.args), **values)
     g.whole_list = True
     narrowed, _chosen, _q = _narrow(table, query, request.args)
-    return exported(table, _all_rows(session, _ordered(table, narrowed, request.args.get("sort", ""))[1]), wanted)
+    rows = _ordered(table, narrowed, request.args.get("sort", ""))[1]
+    if wanted == "pdf":
+        rows = rows.limit(table_pdf.MOST + 1)
+    return exported(table, _all_rows(session, rows), wanted)
 
 
 def exported(table: Table, rows: Iterable[Any], wanted: str) -> ResponseReturnValue:
-    """Return rows as a file, for who may export: `wanted` is csv or xlsx."""
+    """Return rows as a file, for who may export: `wanted` is csv, xlsx or pdf."""
     if not context.may(Permission.EXPORT):
         abort(403)
     if wanted == "csv":
         return _csv(table, rows)
     if wanted == "xlsx":
         return _xlsx(table, rows)
+    if wanted == "pdf":
+        return table_pdf.list_pdf(table, rows, _file_name(table))
     return abort(404)
 
 

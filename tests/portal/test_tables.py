@@ -3,6 +3,7 @@ import io
 
 import pytest
 from openpyxl import load_workbook
+from pypdf import PdfReader
 
 from portal.tables import defused
 from tests.portal.conftest import add_service, add_subscriber
@@ -147,3 +148,36 @@ def test_who_may_not_export_gets_no_file_and_no_button(people, sign_in):
     browser = sign_in("support")
     assert browser.get("/subscribers/?format=csv").status_code == 403
     assert "format=csv" not in browser.get("/subscribers/").text
+
+
+def pdf_text(content: bytes) -> str:
+    return " ".join("\n".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages).split())
+
+
+def test_a_list_is_printed_with_its_search_its_operator_and_the_readers_words(people, system, isp, sign_in):
+    browser = sign_in("manager")
+    answer = browser.get("/subscribers/?q=jose&format=pdf")
+    assert answer.content_type == "application/pdf"
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="subscribers-')
+    said = pdf_text(answer.data)
+    for words in ("Subscribers", "Search: jose", "José Ñandú", "jose nadal", "2 rows"):
+        assert words in said
+    assert "Ana Núñez" not in said
+    width, height = PdfReader(io.BytesIO(answer.data)).pages[0].mediabox[2:]
+    assert width > height
+    browser.set_cookie("portico_language", "es")
+    said = pdf_text(browser.get("/subscribers/?q=jose&format=pdf").data)
+    assert "Suscriptores" in said or "Clientes" in said
+    assert "2 filas" in said
+
+
+def test_a_list_that_is_too_long_for_paper_says_so(people, sign_in, monkeypatch):
+    monkeypatch.setattr("portal.table_pdf.MOST", 5)
+    browser = sign_in("manager")
+    answer = browser.get("/subscribers/?sort=-name&format=pdf", follow_redirects=True)
+    assert "A PDF holds 5 rows, and these are more." in answer.text
+    assert answer.request.url.endswith("/subscribers/?sort=-name")
+
+
+def test_who_may_not_export_gets_no_pdf(people, sign_in):
+    assert sign_in("support").get("/subscribers/?format=pdf").status_code == 403

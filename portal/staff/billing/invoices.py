@@ -59,7 +59,7 @@ TABLE = Table(
         Column("total", _l("Total"), lambda row: row.Invoice.total, Invoice.total, numeric=True, wide=True),
         Column("open", _l("To pay"), lambda row: row.Invoice.open, Invoice.open, numeric=True),
         Column("currency", _l("Currency"), lambda row: row.Invoice.currency, exported_only=True),
-        Column("state", _l("State"), lambda row: base.invoice_state(row.Invoice)),
+        Column("state", _l("State"), lambda row: base.invoice_state(row.Invoice), words="invoice_state"),
     ),
     order="-issued_on",
     tie=Invoice.id,

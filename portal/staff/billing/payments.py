@@ -84,7 +84,7 @@ TABLE = Table(
         Column("amount", _l("Amount"), lambda row: row.Payment.amount, Payment.amount, numeric=True),
         Column("currency", _l("Currency"), lambda row: row.Payment.currency, exported_only=True),
         Column("cashier", _l("Taken by"), lambda row: row.cashier or "", wide=True),
-        Column("state", _l("State"), lambda row: base.payment_state(row.Payment)),
+        Column("state", _l("State"), lambda row: base.payment_state(row.Payment), words="payment_state"),
     ),
     order="-paid_on",
     tie=Payment.id,

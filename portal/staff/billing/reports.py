@@ -29,7 +29,7 @@ blueprint = Blueprint("reports", __name__, url_prefix="/reports")
 blueprint.record_once(base.install)
 
 HEADINGS = ("plan", "method", "cashier", "month")
-SHOWN = 500
+SHOWN = 200
 """Rows of a report that a page shows; a file has all of them."""
 
 
@@ -93,6 +93,7 @@ def span(months: int = 1) -> Span:
 
 MONTHS = Table(
     name="months",
+    title=_l("Months"),
     columns=(
         Column("month", _l("Month"), lambda row: row.month),
         Column("invoiced", _l("Invoiced, net"), lambda row: row.invoiced, numeric=True),
@@ -102,7 +103,7 @@ MONTHS = Table(
         Column("started", _l("New"), lambda row: row.started, numeric=True),
         Column("ended", _l("Left"), lambda row: row.ended, numeric=True),
         Column("arpu", _l("Net for each service"), lambda row: _rounded(row.arpu), numeric=True),
-        Column("churn", _l("Left, percent"), lambda row: _percent(row.churn), numeric=True),
+        Column("churn", _l("Left, percent"), lambda row: _percent(row.churn), numeric=True, money=False),
     ),
     order="month",
     tie=None,
@@ -136,6 +137,7 @@ def months() -> ResponseReturnValue:
 
 AGING = Table(
     name="aging",
+    title=_l("Aging"),
     columns=(
         Column("name", _l("Subscriber"), lambda row: row.name),
         Column("not_due", _l("Not due yet"), lambda row: row.not_due, numeric=True),
@@ -164,6 +166,7 @@ def aging() -> ResponseReturnValue:
 
 INCOME = Table(
     name="income",
+    title=_l("Income"),
     columns=(
         Column("label", _l("What"), lambda row: row.label),
         Column("count", _l("Documents"), lambda row: row.count, numeric=True),
@@ -193,9 +196,10 @@ def income() -> ResponseReturnValue:
 
 TAXES = Table(
     name="taxes",
+    title=_l("Taxes"),
     columns=(
         Column("name", _l("Tax"), lambda row: row.name),
-        Column("rate", _l("Percent"), lambda row: row.rate, numeric=True),
+        Column("rate", _l("Percent"), lambda row: row.rate, numeric=True, money=False),
         Column("base", _l("On"), lambda row: row.base, numeric=True),
         Column("amount", _l("Amount"), lambda row: row.amount, numeric=True),
     ),
@@ -215,6 +219,7 @@ def taxes() -> ResponseReturnValue:
 
 JOURNAL = Table(
     name="journal",
+    title=_l("Journal"),
     columns=tuple(
         Column(name, title, attrgetter(name))
         for name, title in (
@@ -267,15 +272,16 @@ def _standing(value: str) -> ColumnElement[bool]:
 
 DUE = Table(
     name="due-dates",
+    title=_l("Due dates"),
     columns=(
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber),
         Column("service", _l("Service"), lambda row: row.Service.name, Service.name),
         Column("plan", _l("Rate plan"), lambda row: row.plan, wide=True),
-        Column("state", _l("State"), lambda row: row.Service.state),
+        Column("state", _l("State"), lambda row: row.Service.state, words="service_state"),
         Column("billed", _l("Billed up to"), lambda row: row.billed, ServiceBilling.next_from, wide=True),
         Column("due", _l("Paid until"), lambda row: row.Service.paid_until, Service.paid_until),
         Column("issue", _l("Next invoice"), lambda row: row.issue, ServiceBilling.next_issue_on, wide=True),
-        Column("managed", _l("Cut-off"), lambda row: row.Service.management, wide=True),
+        Column("managed", _l("Cut-off"), lambda row: row.Service.management, wide=True, words="management"),
     ),
     order="service",
     tie=Service.id,
