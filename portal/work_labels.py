@@ -19,7 +19,7 @@ BADGES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "installation": (N_("Installation"), "teal", "home-plus"),
         "maintenance": (N_("Maintenance"), "blue", "settings"),
         "repair": (N_("Repair"), "orange", "tool"),
-        "move": (N_("Move"), "purple", "truck"),
+        "move": (N_("Relocation"), "purple", "truck"),
         "recovery": (N_("Recovery of equipment"), "secondary", "package-import"),
         "expansion": (N_("Network expansion"), "indigo", "broadcast"),
     },

@@ -261,7 +261,7 @@ def test_a_checklist_materials_and_notes_are_kept(sign_in, isp, system, ana):
         reorder_at="20",
         active="y",
     )
-    made = post(technician, "/work-orders/new?subscriber=%d" % ana, kind="repair", priority="urgent", title="No link")
+    made = post(technician, f"/work-orders/new?subscriber={ana}", kind="repair", priority="urgent", title="No link")
     url = made.headers["Location"]
     post(technician, f"{url}/tick/0", done="yes")
     with Session(system) as session:
