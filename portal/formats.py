@@ -8,6 +8,7 @@ from flask_babel import format_date, format_datetime, format_decimal, format_tim
 from flask_babel import gettext as _
 from markupsafe import Markup
 
+from core.codes import is_concealed
 from core.money import format_money, money_locale
 from core.rates import format_rate
 from portal import context
@@ -97,7 +98,12 @@ def dialled(phone: str) -> str:
     return f"+{digits}" if phone.lstrip().startswith("+") else digits
 
 
-FILTERS = (octets, rate, short_rate, number, local_time, local_day, ago, duration, money, dialled)
+def login_name(name: str) -> str:
+    """Return the name under which somebody logged in; that of a voucher is its code, which nobody is shown."""
+    return _("voucher") if is_concealed(name) else name
+
+
+FILTERS = (octets, rate, short_rate, number, local_time, local_day, ago, duration, money, dialled, login_name)
 
 
 def install(app: Flask) -> None:

@@ -19,6 +19,7 @@ from aaa.authorize import authorize, explain
 from aaa.decision import Accept, Decision, Explanation, Reason, Terms, WalledGarden
 from aaa.documents import terms_from_document
 from aaa.facts import Access, AccessKind, AccessMethod, DataCap, Nas, Policy, Proof, Service
+from core.codes import is_concealed
 from core.mac import find_mac
 from radius.facts import Connection, FactsReader
 from radius.guessing import WINDOW
@@ -123,9 +124,12 @@ def terms_of(decision: Decision) -> Terms | None:
 def resolve_name(connection: Connection, operator_id: int, text: str) -> str:
     """Return the name under which a service of the operator is registered that `text` points at, else `text`.
 
-    A MAC address, in any spelling, is a service's own name, or a device of a service: one that is bound to it, or
-    one that it was last seen with.
+    The concealed name of a voucher points at the voucher. A MAC address, in any spelling, is a service's own name, or a
+    device of a service: one that is bound to it, or one that it was last seen with.
     """
+    if is_concealed(text):
+        row = connection.execute(_NAME_CONCEALED, {"operator": operator_id, "name": text}).fetchone()
+        return str(row[0]) if row else text
     mac = find_mac(text)
     exact = connection.execute(
         "SELECT name FROM service WHERE operator_id = %s AND name = ANY(%s) AND state <> 'terminated' LIMIT 1",
@@ -219,6 +223,12 @@ _NAME_BOUND_TO_MAC = """
 SELECT s.name FROM service_mac m JOIN service s ON s.id = m.service_id
 WHERE m.operator_id = %(operator)s AND m.mac = %(mac)s::macaddr AND s.state <> 'terminated'
 LIMIT 1
+"""
+
+_NAME_CONCEALED = """
+SELECT s.name FROM auth_event e JOIN service s ON s.id = e.service_id
+WHERE e.operator_id = %(operator)s AND e.user_name = %(name)s
+ORDER BY e.at DESC LIMIT 1
 """
 
 _NAME_SEEN_WITH_MAC = """

@@ -39,6 +39,8 @@ from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 from stack.demo_billing import bill_demo
 from stack.demo_gateways import open_gateways, write_gateways
+from stack.demo_vouchers import code_to_try, make_vouchers
+from stack.demo_work import work_demo
 
 SLUG = "demo"
 ZONE = ZoneInfo("America/Mexico_City")
@@ -56,11 +58,12 @@ class Demo:
     logins: dict[str, tuple[str, str]]  # role: e-mail address, password
     try_it: str
     new_router: str
+    voucher: str = ""
 
     def lines(self) -> dict[str, str]:
         """Return what is printed when everything is up: a title and a text for each line."""
         staff = {role.capitalize(): f"{email}  {password}" for role, (email, password) in self.logins.items()}
-        return {**staff, "Try it": self.try_it, "To add": self.new_router}
+        return {**staff, "Try it": self.try_it, "A voucher": self.voucher, "To add": self.new_router}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +241,16 @@ def seed(settings: Settings) -> Demo:
             logins = _logins(session, operator.id, settings)
             session.flush()
             bill_demo(session, operator.id, utc_now())
+            make_vouchers(session, operator.id, keyring, utc_now())
+            work_demo(session, operator.id, keyring, utc_now())
             open_gateways(session, operator.id, settings)
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
             write_gateways(session, operator.id, settings)
             at = f"{new_router_address(settings)}:{settings.lab_api_port}"
             new_router = f"{VIEJA}  {at}  {VIEJA_USER}  {_vieja_password(settings)}"
-            return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router)
+            voucher = _try_voucher(session, operator.id, settings, keyring)
+            return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router, voucher)
     finally:
         engine.dispose()
 
@@ -438,6 +444,18 @@ def _try_it(session: Session, operator_id: int, settings: Settings, keyring: Key
     secret = keyring.open(SECRET_PURPOSE, nas.secret)
     # The last 1 makes radtest say that the caller speaks PPP, as RouterOS does for PPPoE.
     return f"radtest {TEST_LINE} {password} {server}:{settings.auth_port} 0 {secret} 1"
+
+
+def _try_voucher(session: Session, operator_id: int, settings: Settings, keyring: Keyring) -> str:
+    """Return a command that redeems a voucher as a hotspot does."""
+    code = code_to_try(session, operator_id, keyring)
+    nas = session.scalar(select(Nas).where(Nas.operator_id == operator_id, Nas.address == nas_addresses(settings)[0]))
+    if code is None or nas is None:
+        return "the vouchers to try are used up; make a batch under Vouchers"
+    server = "127.0.0.1" if settings.radius_address == "0.0.0.0" else settings.radius_address  # noqa: S104
+    asked = f"User-Name={code},User-Password=x,Service-Type=Login-User,Calling-Station-Id=02-00-00-00-00-01"
+    secret = keyring.open(SECRET_PURPOSE, nas.secret)
+    return f"echo {asked},Called-Station-Id=hotspot1 | radclient {server}:{settings.auth_port} auth {secret}"
 
 
 def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: Keyring) -> None:

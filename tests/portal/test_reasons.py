@@ -42,6 +42,10 @@ def test_every_reason_that_a_person_can_change_has_a_remedy():
         Reason.TERMINATED,
         Reason.TIME_WINDOW,
         Reason.VOLUME_USED_UP,
+        Reason.TIME_USED_UP,  # a voucher ends as it was bought
+        Reason.CODE_EXPIRED,
+        Reason.CODE_IN_USE,
+        Reason.CODE_VOID,
         Reason.BOOSTED,  # it ends by itself
     }
     assert set(Reason) - set(REMEDIES) == nothing_to_press
