@@ -135,7 +135,7 @@ def open_ticket(
     ticket_clock.settle(ticket, rules, now, incident_open=_incident_open(session, incident_id))
     session.add(ticket)
     session.flush()
-    author = actor.name if subscriber is None or actor.staff_id is not None else subscriber.name
+    author = subscriber.name if subscriber is not None and actor.staff_id is None else ""
     _add(session, actor, ticket, "message", text, files, now, author=author, message_id=message_id, quoted=quoted)
     record(session, actor, "ticket.open", "ticket", ticket.id, None, _values(ticket) | {"number": ticket.number})
     return ticket
@@ -498,7 +498,7 @@ def _add(
         ticket_id=ticket.id,
         kind=kind,
         staff_id=actor.staff_id,
-        author=author or actor.name,
+        author=author or _name_of(session, actor),
         body=text,
         created_at=now,
         **columns,
@@ -509,6 +509,12 @@ def _add(
     ticket.updated_at = now
     session.flush()
     return entry
+
+
+def _name_of(session: Session, actor: Actor) -> str:
+    """Return the name by which people know who acts; the audit log has the address."""
+    person = session.get(Staff, actor.staff_id) if actor.staff_id is not None else None
+    return person.name if person is not None else actor.name
 
 
 def _move(session: Session, actor: Actor, ticket: Ticket, state: str, now: datetime) -> None:

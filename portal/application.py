@@ -25,8 +25,8 @@ from portal import (
     radius_words,
     router_words,
     staff,
-    ticket_links,
     subscriber,
+    ticket_links,
     unsubscribe,
 )
 from portal.navigation import may_open, navigation

@@ -6,9 +6,10 @@ scripts and without our cookies.
 """
 
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
 from crm.files import DOCUMENTS, LARGEST, PICTURES, store_file
@@ -22,6 +23,20 @@ _POLICY = "default-src 'none'; img-src 'self'; style-src 'none'; sandbox"
 def expect_files(count: int = MOST_FILES, most: int = LARGEST) -> None:
     """Let this request be as large as its files may be. To be called before anything of the form is read."""
     request.max_content_length = min(count, 3) * most + 1_000_000
+
+
+def take_files(blueprint: Blueprint, *views: str) -> None:
+    """Let those views of a blueprint take files; the rest of the portal takes far less in a request.
+
+    The check of the CSRF token reads the form before the view runs, so the view itself would say it too late.
+    """
+    endpoints = {f"{blueprint.name}.{view}" for view in views}
+
+    def expect(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+        if endpoint in endpoints:
+            expect_files()
+
+    blueprint.url_value_preprocessor(expect)
 
 
 def uploads(field: str) -> list[tuple[str, bytes]]:

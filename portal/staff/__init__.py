@@ -40,6 +40,7 @@ AREAS = (
     "vouchers.codes",
     "documents",
     "gateways",
+    "mismatches",
     "billing.payments",
     "promotions",
     "billing.invoices",

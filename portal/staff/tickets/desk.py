@@ -1,0 +1,671 @@
+"""Tickets: the list, the page of one with all that is known of the subscriber, and what is done with it."""
+
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
+from sqlalchemy.orm import aliased
+from wtforms import HiddenField
+
+from core.i18n import LANGUAGES
+from crm.help_desk import canned_text, categories
+from crm.problems import Invalid
+from crm.ticket_clock import OPEN_STATES, is_late
+from crm.ticket_mail import address_of, mail_answer, mail_solved
+from crm.tickets import (
+    Call,
+    TicketChanged,
+    TicketDetails,
+    answer,
+    change_ticket,
+    close,
+    details_of,
+    entries_of,
+    escalate,
+    files_of,
+    give_subscriber,
+    log_call,
+    merge,
+    note,
+    open_ticket,
+    reopen,
+    solve,
+)
+from db.models import (
+    AccountingSession,
+    CannedAnswer,
+    Incident,
+    Staff,
+    StoredFile,
+    Subscriber,
+    Ticket,
+    TicketCategory,
+    TicketEntry,
+)
+from portal import context, forms
+from portal.errors import put_on_form
+from portal.fields import Option
+from portal.files import send_stored, store_uploads, take_files
+from portal.labels import choices, label
+from portal.messages import done, warn
+from portal.permissions import Permission, requires
+from portal.staff.subscribers import find as find_subscriber
+from portal.staff.subscribers import live_sessions, services_of
+from portal.staff.tickets import tiles
+from portal.tables import Column, Filter, Table, matching, show
+
+__all__ = ["blueprint", "tiles"]
+blueprint = Blueprint("tickets", __name__, url_prefix="/tickets")
+take_files(blueprint, "create", "say", "add_note")
+
+Assigned = aliased(Staff)
+
+
+def _whose() -> list[tuple[str, Any]]:
+    return [
+        ("mine", _("Mine")),
+        ("queue", _("Queues of my roles")),
+        ("nobody", _("Nobody's")),
+        ("unknown", _("Unknown sender")),
+        ("late", _("Late")),
+    ]
+
+
+def _whose_where(value: str) -> ColumnElement[bool]:
+    person = context.staff()
+    match value:
+        case "mine":
+            return Ticket.assigned_id == person.id
+        case "queue":
+            return Ticket.queue.in_(person.roles)
+        case "nobody":
+            return Ticket.assigned_id.is_(None)
+        case "unknown":
+            return Ticket.subscriber_id.is_(None)
+        case "late":
+            return Ticket.due_at < context.now()
+    return false()
+
+
+def _states() -> list[tuple[str, Any]]:
+    return [*choices("ticket_state"), ("all", _("All, closed ones too"))]
+
+
+def _category_choices() -> list[tuple[str, Any]]:
+    return [(str(each.id), each.name) for each in categories(context.db(), context.staff().operator_id)]
+
+
+def _in_category(value: str) -> ColumnElement[bool]:
+    return Ticket.category_id == int(value) if value.isdigit() and len(value) < 18 else false()
+
+
+def _search(words: str) -> ColumnElement[bool]:
+    found = or_(
+        Ticket.subject.icontains(words, autoescape=True),
+        Ticket.sender.icontains(words, autoescape=True),
+        Ticket.subscriber_id.in_(matching(func.search_subscribers, words)),
+    )
+    number = words.lstrip("#")
+    return or_(Ticket.number == int(number), found) if number.isdigit() and len(number) < 18 else found
+
+
+TABLE = Table(
+    name="tickets",
+    columns=(
+        Column("number", _l("No."), lambda row: row.Ticket.number, Ticket.number, numeric=True),
+        Column("subject", _l("Subject"), lambda row: row.Ticket.subject),
+        Column("subscriber", _l("Subscriber"), lambda row: row.subscriber or row.Ticket.sender),
+        Column("due", _l("Due"), lambda row: row.Ticket.due_at, Ticket.due_at),
+        Column("state", _l("State"), lambda row: label("ticket_state", row.Ticket.state)),
+        Column("priority", _l("Priority"), lambda row: label("ticket_priority", row.Ticket.priority), wide=True),
+        Column("queue", _l("Queue"), lambda row: label("role", row.Ticket.queue), wide=True),
+        Column("assigned", _l("Assigned to"), lambda row: row.assigned, wide=True),
+        Column("category", _l("Category"), lambda row: row.category, exported_only=True),
+        Column("opened", _l("Opened"), lambda row: row.Ticket.created_at, Ticket.created_at, wide=True),
+        Column("source", _l("Came by"), lambda row: label("ticket_source", row.Ticket.source), exported_only=True),
+        Column("answered", _l("First answer"), lambda row: row.Ticket.first_answered_at, exported_only=True),
+        Column("solved", _l("Solved"), lambda row: row.Ticket.solved_at, exported_only=True),
+        Column("satisfaction", _l("Satisfaction"), lambda row: row.Ticket.satisfaction, exported_only=True),
+    ),
+    order="due",
+    tie=Ticket.id,
+    filters=(
+        Filter("whose", _l("Anybody's"), _whose, _whose_where),
+        Filter("state", _l("Open"), _states, lambda value: true() if value == "all" else Ticket.state == value),
+        Filter("queue", _l("Any queue"), lambda: choices("role"), lambda value: Ticket.queue == value),
+        Filter("priority", _l("Any priority"), lambda: choices("ticket_priority"), lambda v: Ticket.priority == v),
+        Filter("category", _l("Any category"), _category_choices, _in_category),
+    ),
+    search=_search,
+    search_hint=_l("Number, subject, subscriber"),
+)
+
+
+def listed() -> Select[Any]:
+    """Return the query of a list of tickets: with the names of subscriber, category and who has it."""
+    return (
+        select(
+            Ticket,
+            Subscriber.name.label("subscriber"),
+            TicketCategory.name.label("category"),
+            Assigned.name.label("assigned"),
+        )
+        .outerjoin(Subscriber, Subscriber.id == Ticket.subscriber_id)
+        .outerjoin(TicketCategory, TicketCategory.id == Ticket.category_id)
+        .outerjoin(Assigned, Assigned.id == Ticket.assigned_id)
+    )
+
+
+class NewForm(forms.Form):
+    subject = forms.text(_l("Subject"), required=True)
+    category = forms.choice(_l("Category"), numeric=True)
+    priority = forms.choice(_l("Priority"))
+    text = forms.long_text(_l("What is it about?"))
+    incident_id = forms.choice(_l("Incident"), numeric=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        mine = categories(context.db(), context.staff().operator_id)
+        self.category.choices = [Option("", _("None")), *(Option(each.id, each.name) for each in mine)]
+        self.priority.choices = [Option("", _("as the category says")), *_options("ticket_priority")]
+        self.incident_id.choices = _incidents(None)
+
+
+class AnswerForm(forms.Form):
+    text = forms.long_text(_l("Answer"))
+    state = forms.choice(_l("Then it is"))
+    seen_entry = HiddenField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.state.choices = [
+            Option("waiting_subscriber", _("waiting for the subscriber")),
+            Option("solved", _("solved")),
+            Option("waiting_others", _("waiting for others")),
+            Option("open", _("still in work")),
+        ]
+
+
+class NoteForm(forms.Form):
+    text = forms.long_text(_l("Note"))
+
+
+class CallForm(forms.Form):
+    direction = forms.choice(
+        _l("Who rang"), choices=[Option("in", _l("The subscriber rang us")), Option("out", _l("We rang"))]
+    )
+    minutes = forms.whole_number(_l("Minutes"))
+    said = forms.long_text(_l("What was said"))
+
+
+class EscalateForm(forms.Form):
+    queue = forms.choice(_l("To"))
+    reason = forms.long_text(_l("Reason"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.queue.choices = _options("role")
+
+
+class MergeForm(forms.Form):
+    into = forms.text(_l("Number of the other ticket"), required=True)
+
+
+class TicketForm(forms.Form):
+    subject = forms.text(_l("Subject"), required=True)
+    category_id = forms.choice(_l("Category"), numeric=True)
+    priority = forms.choice(_l("Priority"))
+    queue = forms.choice(_l("Queue"))
+    assigned_id = forms.choice(_l("Assigned to"), numeric=True)
+    state = forms.choice(_l("State"))
+    incident_id = forms.choice(_l("Incident"), numeric=True)
+    version = HiddenField()
+
+    def fill(self, ticket: Ticket) -> None:
+        """Give the choices, among them what the ticket has now even if it is out of use."""
+        session, operator_id = context.db(), context.staff().operator_id
+        found = categories(session, operator_id, all_of_them=True)
+        self.category_id.choices = [
+            Option("", _("None")),
+            *(Option(each.id, each.name) for each in found if each.active or each.id == ticket.category_id),
+        ]
+        self.priority.choices = _options("ticket_priority")
+        self.queue.choices = _options("role")
+        people = session.scalars(
+            select(Staff).where(Staff.active | (Staff.id == ticket.assigned_id)).order_by(Staff.name)
+        )
+        self.assigned_id.choices = [Option("", _("Nobody")), *(Option(each.id, each.name) for each in people)]
+        states = [*OPEN_STATES, ticket.state] if ticket.state not in OPEN_STATES else OPEN_STATES
+        self.state.choices = [Option(state, label("ticket_state", state)) for state in states]
+        self.incident_id.choices = _incidents(ticket.incident_id)
+
+    def details(self) -> TicketDetails:
+        return TicketDetails(
+            subject=self.subject.data or "",
+            category_id=self.category_id.data,
+            priority=self.priority.data,
+            queue=self.queue.data,
+            assigned_id=self.assigned_id.data,
+            state=self.state.data,
+            incident_id=self.incident_id.data,
+        )
+
+
+@blueprint.get("/")
+@requires(Permission.TICKETS_VIEW)
+def index() -> ResponseReturnValue:
+    query = listed()
+    if not request.args.get("state"):
+        query = query.where(Ticket.closed_at.is_(None), Ticket.state != "solved")
+    return show(context.db(), TABLE, query, "staff/tickets/index.html", is_late=_is_late)
+
+
+@blueprint.get("/of/<int:subscriber_id>")
+@requires(Permission.TICKETS_VIEW)
+def support(subscriber_id: int) -> ResponseReturnValue:
+    """Show a subscriber's tickets and phone calls: the tab of their page."""
+    subscriber = find_subscriber(subscriber_id)
+    session, services = context.db(), services_of(subscriber)
+    mine = listed().where(Ticket.subscriber_id == subscriber.id).order_by(Ticket.id.desc()).limit(100)
+    calls = (
+        select(TicketEntry, Ticket)
+        .join(Ticket, Ticket.id == TicketEntry.ticket_id)
+        .where(Ticket.subscriber_id == subscriber.id, TicketEntry.kind == "call")
+        .order_by(TicketEntry.id.desc())
+        .limit(50)
+    )
+    return render_template(
+        "staff/tickets/support.html",
+        subscriber=subscriber,
+        services=services,
+        live=live_sessions(services),
+        tickets=session.execute(mine).all(),
+        calls=session.execute(calls).all(),
+        is_late=_is_late,
+    )
+
+
+@blueprint.get("/new")
+@requires(Permission.TICKETS_EDIT)
+def new_page() -> ResponseReturnValue:
+    form = NewForm()
+    response = _new_page(form)
+    context.db().commit()  # the desk was set up, if this is its first use
+    return response
+
+
+@blueprint.post("/new")
+@requires(Permission.TICKETS_EDIT)
+def create() -> ResponseReturnValue:
+    session, form = context.db(), NewForm()
+    if not form.validate():
+        return _new_page(form), 422
+    subscriber = _asked_subscriber()
+    try:
+        ticket = open_ticket(
+            session,
+            context.actor(),
+            subscriber.id if subscriber else None,
+            form.category.data,
+            form.subject.data or "",
+            form.text.data or "",
+            store_uploads(session, context.staff().operator_id, "files"),
+            form.incident_id.data,
+            "incident" if form.incident_id.data else "staff",
+            priority=form.priority.data or None,
+            now=context.now(),
+        )
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _new_page(form), 422
+    session.commit()
+    done(_("Ticket #%(number)s is open.", number=ticket.number))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.get("/<int:ticket_id>")
+@requires(Permission.TICKETS_VIEW)
+def page(ticket_id: int) -> ResponseReturnValue:
+    return _page(_ticket(ticket_id))
+
+
+@blueprint.post("/<int:ticket_id>/answer")
+@requires(Permission.TICKETS_EDIT)
+def say(ticket_id: int) -> ResponseReturnValue:
+    session, ticket, form = context.db(), _ticket(ticket_id), AnswerForm()
+    if not form.validate():
+        return _page(ticket, answering=form), 422
+    try:
+        files = store_uploads(session, ticket.operator_id, "files")
+        entry = answer(
+            session, context.actor(), ticket, form.text.data or "", files,
+            state=form.state.data, seen_entry=forms.seen_version(form.seen_entry), now=context.now(),
+        )  # fmt: skip
+    except TicketChanged as changed:
+        session.rollback()
+        return _page(_ticket(ticket_id), answering=form, changed=changed.entries), 409
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _page(_ticket(ticket_id), answering=form), 422
+    sent = mail_answer(
+        session, context.keyring(), context.portal().settings.public_url, ticket, entry, files=len(files)
+    )
+    session.commit()
+    if sent is None:
+        warn(_("The answer is kept, but there is no e-mail address it could go to: call or write by hand."))
+    else:
+        done(_("The answer goes to %(address)s.", address=sent.shown_address))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/note")
+@requires(Permission.TICKETS_EDIT)
+def add_note(ticket_id: int) -> ResponseReturnValue:
+    session, ticket, form = context.db(), _ticket(ticket_id), NoteForm(prefix="note-")
+    try:
+        files = store_uploads(session, ticket.operator_id, "files")
+        note(session, context.actor(), ticket, form.text.data or "", files, now=context.now())
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _page(_ticket(ticket_id), noting=form), 422
+    session.commit()
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/call")
+@requires(Permission.TICKETS_EDIT)
+def add_call(ticket_id: int) -> ResponseReturnValue:
+    session, ticket, form = context.db(), _ticket(ticket_id), CallForm(prefix="call-")
+    if not form.validate():
+        return _page(ticket, calling=form), 422
+    seconds = form.minutes.data * 60 if form.minutes.data is not None else None
+    try:
+        log_call(
+            session,
+            context.actor(),
+            ticket,
+            Call(form.direction.data, form.said.data or "", seconds),
+            now=context.now(),
+        )
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _page(_ticket(ticket_id), calling=form), 422
+    session.commit()
+    done(_("The call is logged."))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/edit")
+@requires(Permission.TICKETS_EDIT)
+def edit(ticket_id: int) -> ResponseReturnValue:
+    session, ticket, form = context.db(), _ticket(ticket_id), TicketForm(prefix="change-")
+    form.fill(ticket)
+    if not form.validate():
+        return _page(ticket, changing=form), 422
+    try:
+        change_ticket(
+            session, context.actor(), ticket, form.details(), forms.seen_version(form.version), now=context.now()
+        )
+    except TicketChanged as changed:
+        session.rollback()
+        return _page(_ticket(ticket_id), changing=form, changed=changed.entries), 409
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _page(_ticket(ticket_id), changing=form), 422
+    session.commit()
+    done(_("Saved."))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/take")
+@requires(Permission.TICKETS_EDIT)
+def take(ticket_id: int) -> ResponseReturnValue:
+    """Give the ticket to who clicks, unless somebody else has taken it since."""
+    session, ticket = context.db(), _ticket(ticket_id)
+    values = {name: getattr(details_of(ticket), name) for name in TicketDetails.__slots__}
+    details = TicketDetails(**{**values, "assigned_id": context.staff().id})
+    seen = request.form.get("version", "")
+    try:
+        change_ticket(session, context.actor(), ticket, details, int(seen) if seen.isdigit() else 0, now=context.now())
+    except TicketChanged as changed:
+        session.rollback()
+        return _page(_ticket(ticket_id), changed=changed.entries), 409
+    session.commit()
+    done(_("It is yours."))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/escalate")
+@requires(Permission.TICKETS_EDIT)
+def hand_on(ticket_id: int) -> ResponseReturnValue:
+    session, ticket, form = context.db(), _ticket(ticket_id), EscalateForm(prefix="on-")
+    if not form.validate():
+        return _page(ticket, escalating=form), 422
+    try:
+        escalate(session, context.actor(), ticket, form.queue.data, form.reason.data or "", now=context.now())
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _page(_ticket(ticket_id), escalating=form), 422
+    session.commit()
+    done(_("It is in the queue “%(queue)s” now.", queue=label("role", ticket.queue)))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/merge")
+@requires(Permission.TICKETS_EDIT)
+def merge_into(ticket_id: int) -> ResponseReturnValue:
+    session, ticket, form = context.db(), _ticket(ticket_id), MergeForm(prefix="merge-")
+    number = (form.into.data or "").lstrip("#")
+    into = (
+        session.scalar(select(Ticket).where(Ticket.number == int(number)))
+        if number.isascii() and number.isdigit() and len(number) < 18
+        else None
+    )
+    try:
+        merge(session, context.actor(), ticket, into or ticket, now=context.now())
+    except Invalid as invalid:
+        session.rollback()
+        put_on_form(form, invalid)
+        return _page(_ticket(ticket_id), merging=form), 422
+    session.commit()
+    assert into is not None, "else it would not have been merged"
+    done(_("It is part of #%(number)s now.", number=into.number))
+    return redirect(url_for(".page", ticket_id=into.id))
+
+
+@blueprint.post("/<int:ticket_id>/solve")
+@requires(Permission.TICKETS_EDIT)
+def mark_solved(ticket_id: int) -> ResponseReturnValue:
+    """Solve it without words of one's own; the subscriber is told and asked how it went."""
+    session, ticket = context.db(), _ticket(ticket_id)
+    solve(session, context.actor(), ticket, now=context.now())
+    entries = entries_of(session, ticket)
+    mail_solved(session, context.keyring(), context.portal().settings.public_url, ticket, entries[-1].id)
+    session.commit()
+    done(_("Ticket #%(number)s is solved.", number=ticket.number))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/close")
+@requires(Permission.TICKETS_EDIT)
+def mark_closed(ticket_id: int) -> ResponseReturnValue:
+    session, ticket = context.db(), _ticket(ticket_id)
+    close(session, context.actor(), ticket, now=context.now())
+    session.commit()
+    done(_("Ticket #%(number)s is closed.", number=ticket.number))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.post("/<int:ticket_id>/reopen")
+@requires(Permission.TICKETS_EDIT)
+def open_again(ticket_id: int) -> ResponseReturnValue:
+    session, ticket = context.db(), _ticket(ticket_id)
+    reopen(session, context.actor(), ticket, now=context.now())
+    session.commit()
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.get("/<int:ticket_id>/subscriber")
+@requires(Permission.TICKETS_EDIT)
+def subscriber_page(ticket_id: int) -> ResponseReturnValue:
+    """Look for whose ticket it is, of one that an unknown sender wrote."""
+    ticket, words = _ticket(ticket_id), request.args.get("q", "").strip()[:200]
+    found: list[Subscriber] = []
+    if words:
+        query = select(Subscriber).where(Subscriber.id.in_(matching(func.search_subscribers, words)))
+        found = list(context.db().scalars(query.order_by(Subscriber.name).limit(20)))
+    return render_template("staff/tickets/subscriber.html", ticket=ticket, found=found, words=words)
+
+
+@blueprint.post("/<int:ticket_id>/subscriber/<int:subscriber_id>")
+@requires(Permission.TICKETS_EDIT)
+def choose_subscriber(ticket_id: int, subscriber_id: int) -> ResponseReturnValue:
+    session, ticket, subscriber = context.db(), _ticket(ticket_id), find_subscriber(subscriber_id)
+    give_subscriber(session, context.actor(), ticket, subscriber)
+    session.commit()
+    done(_("It is a ticket of %(subscriber)s now.", subscriber=subscriber.name))
+    return redirect(url_for(".page", ticket_id=ticket.id))
+
+
+@blueprint.get("/<int:ticket_id>/files/<int:file_id>")
+@requires(Permission.TICKETS_VIEW)
+def file(ticket_id: int, file_id: int) -> ResponseReturnValue:
+    session, ticket = context.db(), _ticket(ticket_id)
+    files = files_of(session, entries_of(session, ticket))
+    if not any(file_id == each.id for some in files.values() for each in some):
+        abort(404)
+    return send_stored(session.get_one(StoredFile, file_id), download="download" in request.args)
+
+
+# Below here: what the pages are made of.
+
+
+def _page(
+    ticket: Ticket,
+    *,
+    answering: AnswerForm | None = None,
+    noting: NoteForm | None = None,
+    calling: CallForm | None = None,
+    escalating: EscalateForm | None = None,
+    merging: MergeForm | None = None,
+    changing: TicketForm | None = None,
+    changed: Any = (),
+) -> str:
+    """Return the page of a ticket; a form that was refused is shown as it was typed."""
+    session = context.db()
+    entries = entries_of(session, ticket)
+    subscriber = session.get(Subscriber, ticket.subscriber_id) if ticket.subscriber_id is not None else None
+    services = services_of(subscriber) if subscriber else []
+    newest = max((entry.id for entry in entries), default=0)
+    answering = answering or AnswerForm(None)
+    answering.seen_entry.data = str(newest)
+    if changing is None:
+        changing = TicketForm(None, prefix="change-", obj=details_of(ticket))
+        changing.fill(ticket)
+    changing.version.data = str(ticket.version)
+    canned = session.scalars(select(CannedAnswer).where(CannedAnswer.active).order_by(CannedAnswer.title)).all()
+    values = {
+        "subscriber": subscriber.name if subscriber else "",
+        "ticket": f"#{ticket.number}",
+        "subject": ticket.subject,
+        "staff": context.staff().name,
+        "operator": context.operator().name,
+    }
+    last = (
+        select(AccountingSession)
+        .where(AccountingSession.service_id.in_([service.id for service in services]))
+        .order_by(AccountingSession.started_at.desc())
+        .limit(1)
+    )
+    return render_template(
+        "staff/tickets/page.html",
+        ticket=ticket,
+        entries=entries,
+        files=files_of(session, entries),
+        subscriber=subscriber,
+        services=[service for service in services if service.state != "terminated"],
+        last_session=session.scalar(last) if services else None,
+        category=session.get(TicketCategory, ticket.category_id) if ticket.category_id is not None else None,
+        assigned=session.get(Staff, ticket.assigned_id) if ticket.assigned_id is not None else None,
+        incident=session.get(Incident, ticket.incident_id) if ticket.incident_id is not None else None,
+        merged_into=session.get(Ticket, ticket.merged_into_id) if ticket.merged_into_id is not None else None,
+        address=address_of(session, ticket),
+        canned=[(each.title, canned_text(each, ticket.language, values)) for each in canned],
+        late=is_late(ticket, context.now()),
+        is_open=ticket.state in OPEN_STATES,
+        answering=answering,
+        noting=noting or NoteForm(None, prefix="note-"),
+        calling=calling or CallForm(None, prefix="call-"),
+        escalating=escalating or EscalateForm(None, prefix="on-", queue="technical"),
+        merging=merging or MergeForm(None, prefix="merge-"),
+        changing=changing,
+        changed=changed,
+        shown_change=_shown_change,
+        language_name=LANGUAGES.get(ticket.language, ticket.language),
+    )
+
+
+def _shown_change(name: str, value: Any) -> str:
+    """Return a value of a ticket's field as people read it."""
+    session = context.db()
+    if value in (None, ""):
+        return "–"
+    match name:
+        case "state":
+            return label("ticket_state", value)
+        case "priority":
+            return label("ticket_priority", value)
+        case "queue":
+            return label("role", value)
+        case "assigned_id":
+            person = session.get(Staff, value)
+            return person.name if person else "–"
+        case "category_id":
+            category = session.get(TicketCategory, value)
+            return category.name if category else "–"
+        case "subscriber_id":
+            subscriber = session.get(Subscriber, value)
+            return subscriber.name if subscriber else "–"
+    return str(value)
+
+
+def _new_page(form: NewForm) -> str:
+    return render_template("staff/tickets/new.html", form=form, subscriber=_asked_subscriber())
+
+
+def _asked_subscriber() -> Subscriber | None:
+    asked = request.values.get("subscriber_id", "")
+    return find_subscriber(int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 18 else None
+
+
+def _ticket(ticket_id: int) -> Ticket:
+    return context.db().get(Ticket, ticket_id) or abort(404)
+
+
+def _is_late(ticket: Ticket) -> bool:
+    return is_late(ticket, context.now())
+
+
+def _options(kind: str) -> list[Option]:
+    return [Option(value, text) for value, text in choices(kind)]
+
+
+def _incidents(present: int | None) -> list[Option]:
+    """Return the open incidents, and the one that a ticket has."""
+    query = select(Incident).where(or_(Incident.closed_at.is_(None), Incident.id == present))
+    return [
+        Option("", _("None")),
+        *(
+            Option(each.id, f"#{each.id} {each.title or label('incident_scope', each.scope)}")
+            for each in context.db().scalars(query.order_by(Incident.id.desc()).limit(50))
+        ),
+    ]
