@@ -1,9 +1,9 @@
 """Dunning: carries out an operator's ladder, batch by batch.
 
-Reminders by e-mail go out by themselves; those for a phone, and all that concerns services managed by hand, are put on
-a list for a person. Late fees wait for the next invoice; a service that was cut for not paying so many months ago is
-terminated. The cut-off itself is not here: the decision on the access makes it at its instant (`aaa.cut_off`), and the
-worker writes down the state.
+Reminders by e-mail go out by themselves, and those for a phone where the operator has a gateway for it; the others,
+and all that concerns services managed by hand, are put on a list for a person. Late fees wait for the next invoice; a
+service that was cut for not paying so many months ago is terminated. The cut-off itself is not here: the decision on
+the access makes it at its instant (`aaa.cut_off`), and the worker writes down the state.
 
 Each batch is one transaction in which a stage is marked and its message written. A pass that is killed leaves whole
 batches, the next one finds the rest; two at once meet at the primary key of `dunning_done`, and one of them goes on.
@@ -33,7 +33,8 @@ from core.clock import start_of_day
 from core.crypto import Keyring
 from core.i18n import LANGUAGES, N_, translator
 from core.money import format_money, money_locale
-from crm.notices import EMAIL, Message, values_of
+from crm.channels import Channels, channels_of, international
+from crm.notices import Message, values_of
 from crm.services import terminate
 from db.audit import Actor
 from db.models import Charge, DunningDone, DunningSettings, DunningStep, DunningText, Notification, Operator, Service
@@ -56,6 +57,7 @@ class Ladder:
     terminate_months: int | None
     steps: tuple[Step, ...]
     texts: Mapping[tuple[Step, str], Words]
+    channels: Channels
 
     def words(self, step: Step, language: str) -> Words:
         return self.texts.get((step, language)) or default_words(step, language)
@@ -121,6 +123,7 @@ def ladder_as_kept(session: Session, operator_id: int, kept: DunningSettings) ->
         terminate_months=kept.terminate_months,
         steps=tuple(sorted(steps.values())),
         texts={(steps[row.step_id], row.language): Words(row.subject, row.body) for row in written},
+        channels=channels_of(session, operator_id),
     )
 
 
@@ -209,7 +212,12 @@ def _reminder(ladder: Ladder, row: Any, step: Step) -> Reminder:
     language = (row.language or ladder.locale).replace("-", "_").split("_")[0]
     language = language if language in LANGUAGES else "en"
     address = (row.email if step.channel == "email" else row.phone) or ""
-    outcome = "sent" if step.channel == "email" and row.management != "manual" else "listed"
+    outcome = "listed"
+    if row.management != "manual":
+        # Without a gateway, or with a number that cannot be dialled from abroad, a person sends it from their phone.
+        dialled = international(address, ladder.channels.dial_prefix) if step.channel != "email" else ""
+        if step.channel == "email" or (dialled and ladder.channels.sends(step.channel)):
+            outcome, address = "sent", dialled or address
     if not address:
         return Reminder(row.id, row.subscriber_id, step, "unreachable", language=language)
     cut = ladder.cutting.cut_off(row.paid_until or row.due_on, row.spared).astimezone(ladder.rules.zone).date()
@@ -299,7 +307,7 @@ def _write(
 
 def _message(reminder: Reminder) -> Message:
     return Message(
-        "reminder", EMAIL, reminder.address, reminder.language, reminder.subject, reminder.body,
+        "reminder", reminder.step.channel, reminder.address, reminder.language, reminder.subject, reminder.body,
         subscriber_id=reminder.subscriber_id, urgent=False,
     )  # fmt: skip
 

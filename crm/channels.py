@@ -46,6 +46,10 @@ class Channels:
     dial_prefix: str = ""
     whatsapp_api: bool = False
 
+    def sends(self, channel: str) -> bool:
+        """Tell whether messages leave by a channel without a person."""
+        return channel in self.order and (channel != "whatsapp" or self.whatsapp_api)
+
 
 def channels_of(session: Session, operator_id: int) -> Channels:
     """Return an operator's channels; e-mail alone where nothing was set."""

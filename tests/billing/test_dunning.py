@@ -13,7 +13,17 @@ from sqlalchemy.orm import Session
 from billing.dunning import DunningResult, run_dunning
 from core.crypto import Keyring
 from crm.services import suspend
-from db.models import Charge, DunningDone, DunningSettings, DunningStep, DunningText, Notification, Service, Subscriber
+from db.models import (
+    Charge,
+    DunningDone,
+    DunningSettings,
+    DunningStep,
+    DunningText,
+    MessageSettings,
+    Notification,
+    Service,
+    Subscriber,
+)
 from db.session import make_engine, make_sessions
 from tests.billing.isp import BillingIsp, noon
 from tests.billing.test_faults import killed_at
@@ -110,6 +120,22 @@ def test_what_is_managed_by_hand_and_what_goes_to_a_phone_is_put_on_a_list(rows)
     billed(isp)
     assert passes(isp, DUE + timedelta(days=2)) == DunningResult(sent=1, listed=3)
     assert len(told(isp)) == 1
+
+
+def test_what_goes_to_a_phone_goes_by_itself_where_there_is_a_gateway(rows):
+    isp = BillingIsp.create(rows)
+    ladder(isp, [(2, "sms"), (2, "whatsapp")])
+    rows.add(
+        MessageSettings(
+            operator_id=isp.operator_id, channels=["sms", "whatsapp"], sms_kind="http", sms_url=b"x", dial_prefix="+52"
+        )
+    )  # fmt: skip
+    for phone in ("55 1234 5678", "12"):  # the second cannot be dialled as the world does
+        service = billed(isp)
+        isp.session.get_one(Subscriber, service.subscriber_id).phone = phone
+    assert passes(isp, DUE + timedelta(days=2)) == DunningResult(sent=1, listed=3)
+    [message] = told(isp)
+    assert (message.channel, message.shown_address, message.urgent) == ("sms", "+525512345678", False)
 
 
 def test_who_has_no_address_is_noted_and_nothing_is_sent(isp):
