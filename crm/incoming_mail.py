@@ -21,14 +21,15 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
+from core.i18n import N_, translator
 from crm.files import DOCUMENTS, store_file
 from crm.help_desk import desk_of
 from crm.mail_text import attachments_of, header, parse_mail, split_quoted, text_of
-from crm.problems import Invalid
+from crm.problems import Invalid, Problem
 from crm.ticket_mail import mail_receipt, ticket_of_references
 from crm.tickets import LONGEST_SUBJECT, LONGEST_TEXT, open_ticket, reply
 from db.audit import Actor
-from db.models import Mailbox, ReceivedMail, StoredFile, Subscriber, Ticket, TicketEntry
+from db.models import Mailbox, Operator, ReceivedMail, StoredFile, Subscriber, Ticket, TicketEntry
 
 MOST_FILES = 10
 MOST_AN_HOUR = 20
@@ -37,6 +38,16 @@ MOST_RECEIPTS_AN_HOUR = 3
 _NUMBER = re.compile(r"\[#([0-9]{1,12})\]")
 _REPLY = re.compile(r"^\s*(?:(?:re|rv|fw|fwd|aw|res|enc|tr)\s*(?:\[\d+\])?\s*:\s*|\[#\d{1,12}\]\s*)+", re.IGNORECASE)
 _MACHINES = re.compile(r"^(?:mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)[@+-]", re.IGNORECASE)
+
+
+# What stands in the ticket in place of a file.
+_NOT_KEPT = {
+    Problem.FILE_NOT_TAKEN: N_("not kept: this kind of file is not taken"),
+    Problem.FILE_TOO_LARGE: N_("not kept: too large"),
+    Problem.NOT_A_PICTURE: N_("not kept: damaged picture"),
+    Problem.TOO_MANY_PIXELS: N_("not kept: too many pixels"),
+    Problem.LIMIT_REACHED: N_("not kept: too many files"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,8 @@ def _put_down(
     files, refused = _files(session, operator_id, mail)
     words = text or "–"
     if refused:
-        words = f"{words}\n\n" + "\n".join(f"[{name}: {why}]" for name, why in refused)
+        _ = translator(session.get_one(Operator, operator_id).locale.split("_")[0])
+        words = f"{words}\n\n" + "\n".join(f"[{name}: {_(why)}]" for name, why in refused)
     words, quoted = words[:LONGEST_TEXT], quoted[:LONGEST_TEXT]
     author = sender.subscriber.name if sender.subscriber else (sender.name or sender.address)
     actor = Actor(operator_id, author)
@@ -169,12 +181,13 @@ def _files(session: Session, operator_id: int, mail: EmailMessage) -> tuple[list
     refused = []
     for attachment in attachments_of(mail):
         if len(kept) == MOST_FILES:
-            refused.append((attachment.name[:100], "limit_reached"))
+            refused.append((attachment.name[:100], _NOT_KEPT[Problem.LIMIT_REACHED]))
             break
         try:
             kept.append(store_file(session, operator_id, attachment.name, attachment.content, DOCUMENTS))
         except Invalid as invalid:
-            refused.append((attachment.name[:100], invalid.problems[0].problem.value))
+            why = _NOT_KEPT.get(invalid.problems[0].problem, _NOT_KEPT[Problem.NOT_A_PICTURE])
+            refused.append((attachment.name[:100], why))
     return kept, refused
 
 

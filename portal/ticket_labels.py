@@ -46,13 +46,6 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "host": N_("There is no such host, or it is not at a public address."),
         "password_unreadable": N_("The password that is kept cannot be read. Enter it again."),
     },
-    "ticket_file_problem": {
-        "file_not_taken": N_("not kept: this kind of file is not taken"),
-        "file_too_large": N_("not kept: too large"),
-        "not_a_picture": N_("not kept: damaged picture"),
-        "too_many_pixels": N_("not kept: too many pixels"),
-        "limit_reached": N_("not kept: too many files"),
-    },
 }
 
 ACTIONS: Mapping[str, str] = {
