@@ -155,7 +155,7 @@ GROUP BY 1, 2
 # Bucket 0 is before the first month, bucket N the Nth month; the bounds are instants, so no service's is converted.
 _MONTH_SERVICES = """
 SELECT width_bucket(activated_at, CAST(:bounds AS timestamptz[])) AS started,
-       width_bucket(terminated_at, CAST(:bounds AS timestamptz[])) AS ended, count(*) AS count
+       width_bucket(terminated_at, CAST(:bounds AS timestamptz[])) AS ended, count(*) AS services
 FROM service WHERE operator_id = :operator_id AND access_method <> 'voucher' AND activated_at IS NOT NULL
 GROUP BY 1, 2
 """
@@ -236,8 +236,8 @@ def months(session: Session, operator_id: int, zone: str, first: date, last: dat
     bounds = [start_of_day(begin, ZoneInfo(zone)) for begin in begins]
     started, ended = Counter[int](), Counter[int]()
     for row in session.execute(text(_MONTH_SERVICES), {"operator_id": operator_id, "bounds": bounds}):
-        started[row.started] += row.count
-        ended[len(begins) if row.ended is None else row.ended] += row.count
+        started[row.started] += row.services
+        ended[len(begins) if row.ended is None else row.ended] += row.services
     rows, there = [], started[0] - ended[0]
     for number, month in enumerate(begins[:-1], 1):
         there += started[number]

@@ -81,7 +81,7 @@ def _shown(column: "Column", value: object) -> str:
         case None | "":
             return ""
         case bool():
-            return _("yes") if value else _("no")
+            return str(_("yes") if value else _("no"))
         case str() if column.words:
             return label(column.words, value)
         case datetime():

@@ -275,3 +275,55 @@ def test_an_operator_never_settles_the_checkout_of_another(line: Line, system: E
     line.providers.accounts["stripe"].webhook_url = f"{line.address}/webhooks/stripe/{other.operator_id}"
     assert line.providers.tell(sale) == 200
     assert line.payments() == []
+
+
+def mismatch(line: Line, fault: str, value: object) -> tuple[Sale, str]:
+    """Let another amount or currency be paid; return the sale and the page on which somebody decides."""
+    sale = line.begin("stripe")
+    setattr(line.providers, fault, value)
+    line.providers.pay(sale.id)
+    return sale, f"/gateways/mismatches/{line.checkout(sale).id}"
+
+
+def test_another_amount_is_booked_for_whom_a_person_names(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    sale, url = mismatch(line, "short", 10_000)
+    browser = sign_in("finance")
+    assert "200.00 MXN" in browser.get(url).text
+    answer = post(browser, f"{url}/book", subscriber_id=line.subscriber_id, amount="300", note="")
+    assert answer.status_code == 422  # not what came
+    assert line.payments() == []
+    answer = post(browser, f"{url}/book", subscriber_id=line.subscriber_id, amount="200", note="the rest comes")
+    assert answer.status_code == 302
+    (payment,) = line.payments()
+    assert (payment.amount, payment.external_id) == (Decimal(200), sale.payments[0]["id"])
+    assert (line.checkout(sale).state, line.checkout(sale).payment_id) == ("paid", payment.id)
+    assert post(browser, f"{url}/return", note="").status_code == 422  # it is decided
+    assert line.providers.refunds == {}
+
+
+def test_another_currency_is_given_back_once(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    sale, url = mismatch(line, "pays_in", "USD")
+    browser = sign_in("finance")
+    line.providers.answers = 500
+    answer = post(browser, f"{url}/return", note="dollars")
+    assert answer.status_code == 302
+    assert line.checkout(sale).state == "mismatch"  # the provider did not answer
+    line.providers.answers = None
+    assert post(browser, f"{url}/return", note="dollars").location == "/gateways/"
+    assert post(browser, f"{url}/return", note="dollars").status_code == 422
+    assert len(line.providers.refunds) == 1
+    assert line.checkout(sale).state == "ended"
+    assert line.payments() == []
+    line.providers.tell(sale, event_id="late")
+    assert line.payments() == []
+
+
+def test_closing_needs_a_note_and_support_decides_nothing(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    sale, url = mismatch(line, "short", 10_000)
+    assert sign_in("support").get(url).status_code == 403
+    browser = sign_in("finance")
+    assert post(browser, f"{url}/close", note=" ").status_code == 422
+    assert post(browser, f"{url}/close", note="given back in cash").status_code == 302
+    assert line.checkout(sale).state == "ended"
+    other = make_isp(line.system, line.settings)
+    assert sign_in("finance", of=other).get(url).status_code == 404
