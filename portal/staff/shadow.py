@@ -54,8 +54,8 @@ TABLE = Table(
     name="shadow",
     columns=(
         Column("secret", _l("Secret"), lambda row: row.ShadowSecret.secret, ShadowSecret.secret),
-        Column("subscriber", _l("Subscriber"), lambda row: row.subscriber, Subscriber.name),
-        Column("state", _l("Who decides"), lambda row: label("shadow_state", row.ShadowSecret.state)),
+        Column("subscriber", _l("Subscriber"), lambda row: row.subscriber, Subscriber.name, wide=True),
+        Column("state", _l("Who decides"), lambda row: label("shadow_state", row.ShadowSecret.state), wide=True),
         Column("answer", _l("Portico would answer"), lambda row: (row.ShadowSecret.compared or {}).get("outcome", "")),
         Column(
             "differs",
