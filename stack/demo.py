@@ -39,6 +39,8 @@ from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 from stack.demo_billing import bill_demo
 from stack.demo_gateways import open_gateways, write_gateways
+from stack.demo_messages import tell_demo
+from stack.demo_pages import open_pages
 from stack.demo_vouchers import code_to_try, make_vouchers
 from stack.demo_work import work_demo
 
@@ -59,11 +61,12 @@ class Demo:
     try_it: str
     new_router: str
     voucher: str = ""
+    subscriber: str = ""
 
     def lines(self) -> dict[str, str]:
         """Return what is printed when everything is up: a title and a text for each line."""
         staff = {role.capitalize(): f"{email}  {password}" for role, (email, password) in self.logins.items()}
-        return {**staff, "Try it": self.try_it, "A voucher": self.voucher, "To add": self.new_router}
+        return {**staff, "Subscriber": self.subscriber, "Try it": self.try_it, "A voucher": self.voucher, "To add": self.new_router}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +246,16 @@ def seed(settings: Settings) -> Demo:
             bill_demo(session, operator.id, utc_now())
             make_vouchers(session, operator.id, keyring, utc_now())
             work_demo(session, operator.id, keyring, utc_now())
+            tell_demo(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
+            pages = open_pages(session, operator.id, settings, new_password())
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
             write_gateways(session, operator.id, settings)
             at = f"{new_router_address(settings)}:{settings.lab_api_port}"
             new_router = f"{VIEJA}  {at}  {VIEJA_USER}  {_vieja_password(settings)}"
             voucher = _try_voucher(session, operator.id, settings, keyring)
-            return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router, voucher)
+            return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router, voucher, pages)
     finally:
         engine.dispose()
 

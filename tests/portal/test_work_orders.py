@@ -27,7 +27,7 @@ from db.models import (
     WorkOrderPhoto,
     WorkSettings,
 )
-from tests.portal.conftest import add_service, add_subscriber, make_isp, post
+from tests.portal.conftest import add_service, add_subscriber, csrf_token, make_isp
 
 CPE = "4c:5e:0c:00:00:77"
 
@@ -60,6 +60,17 @@ def picture(kind="PNG", size=(60, 20)) -> bytes:
 
 def drawn() -> str:
     return "data:image/png;base64," + base64.b64encode(picture()).decode()
+
+
+def _token(browser) -> str:
+    """Return the browser's token, which stays the same while somebody is signed in; asking for it costs a page."""
+    if not hasattr(browser, "token"):
+        browser.token = csrf_token(browser)
+    return browser.token
+
+
+def post(browser, url, **fields):
+    return browser.post(url, data={"csrf_token": _token(browser), **fields})
 
 
 def said(browser, url) -> str:
@@ -109,10 +120,6 @@ def test_from_a_lead_to_a_line_in_use(sign_in, isp, system, installation):
     tab = said(technician, f"/work-orders/of/{order.subscriber_id}")
     assert CPE in tab
     assert f'href="{order_url}"' in tab
-
-
-def _token(browser) -> str:
-    return said(browser, "/account/").split('name="csrf_token" value="')[1].split('"')[0]
 
 
 def test_a_sale_without_plans_is_warned_of(sign_in, system, installation):
@@ -312,6 +319,8 @@ def test_the_calendar_shows_each_technicians_week_and_what_has_no_day(sign_in, i
     post(
         support, f"/work-orders/{order}/plan", technician_id=technician, day="2027-06-01", begin="09:00", until="11:00"
     )
+    planned = stored(system, WorkOrder, order)
+    assert planned.window_end - planned.window_start == timedelta(hours=2)  # as long as visits are planned for
     week = said(support, "/work-orders/calendar?day=2027-06-03")
     assert 'id="unplanned"' not in week
     row = week.split("<table")[1].split("Technical</th>")[1].split("</tr>")[0]

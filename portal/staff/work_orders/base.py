@@ -1,7 +1,7 @@
 """What the pages of work orders share: the blueprint, the order of a page, who may do what, windows as people type."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
 from flask import Blueprint, abort
@@ -12,7 +12,7 @@ from wtforms import TimeField
 from wtforms.validators import Optional
 
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.work_orders import technicians
+from crm.work_orders import settings_of, technicians
 from db.models import Staff, WorkOrder
 from portal import context
 from portal.forms import Form, choice, day
@@ -67,13 +67,19 @@ class WindowForm(Form):
         self.technician_id.choices = [("", _("nobody yet")), *((person.id, person.name) for person in people())]
 
     def window(self) -> tuple[datetime, datetime] | None:
-        """Return the window, or None when no day was typed. Raises Invalid where it is not whole."""
-        if self.day.data is None and self.begin.data is None and self.until.data is None:
+        """Return the window, or None when no day was typed. Raises Invalid where it is not whole.
+
+        A visit of which only the beginning was typed lasts as long as the operator plans visits for.
+        """
+        on, begin, until = self.day.data, self.begin.data, self.until.data
+        if on is None and begin is None and until is None:
             return None
-        missing = [field.name for field in (self.day, self.begin, self.until) if field.data is None]
-        if missing:
-            raise Invalid(*(FieldProblem(name, Problem.REQUIRED) for name in missing))
-        start, end = at(self.day.data, self.begin.data), at(self.day.data, self.until.data)
+        if on is None or begin is None:
+            raise Invalid(FieldProblem("day" if on is None else "begin", Problem.REQUIRED))
+        start = at(on, begin)
+        if until is None:
+            return start, start + timedelta(minutes=settings_of(context.db(), context.operator().id).minutes)
+        end = at(on, until)
         if start >= end:
             raise Invalid(FieldProblem("until", Problem.WRONG_SPAN))
         return start, end

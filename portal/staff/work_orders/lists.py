@@ -96,7 +96,7 @@ TABLE = Table(
 )
 
 
-def with_people() -> Select[Any]:
+def with_people() -> Select[*tuple[Any, ...]]:
     """Return a query of work orders with the names of technician and subscriber."""
     return (
         select(WorkOrder, Staff.name.label("technician"), Subscriber.name.label("subscriber"))
