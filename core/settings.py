@@ -198,6 +198,17 @@ class Settings(BaseSettings):
         " (127.0.0.0/8, 169.254.0.0/16, ::1, fe80::/10), as emulated routers are. Staff could otherwise look through it"
         " at what only this machine may reach. The demo implies it.",
     )
+    backup_dir: Path | None = Field(
+        None,
+        description="Directory that a backup is written to each day, best on another machine's disk. Unset: none.",
+    )
+    backup_recipient: str | None = Field(
+        None,
+        description="Public key of age (`age1…`) that backups are encrypted for; `portico backup key` makes a pair."
+        " The secret half is needed to restore and must not be kept on this machine.",
+    )
+    backup_hour: int = Field(3, ge=0, le=23, description="Hour of the day, UTC, at which the backup is made.")
+    backup_days: int = Field(14, ge=1, le=3650, description="How many days a backup is kept; the newest always is.")
     demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
     lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
     lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")

@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from core.settings import BadSettings, Settings
 from stack.accounts import piece_account
+from stack.backup import backups
 from stack.installation import complete, has_private_database, has_private_redis, secrets_file
 from stack.pieces import PieceFailed
 from stack.postgres import LEAST_VERSION, program
+from stack.programs import no_backups
 from stack.radiusd import PROGRAM as RADIUSD
 from stack.redis import PROGRAM as REDIS
 from stack.run import STATE_FILE, is_running, port_problem, wanted_ports
@@ -134,6 +136,20 @@ def check_redis(version: Version | None) -> Finding:
     if version < (6,):
         return Finding(Level.WARN, "Redis", f"{dotted(version)} is older than any we tried", "use 6 or newer")
     return Finding(Level.OK, "Redis", dotted(version))
+
+
+def check_backups(problem: str | None, newest: datetime | None, now: datetime) -> Finding:
+    """`problem` is why none are made, `newest` when the last one was."""
+    subject = "Backups"
+    if problem is not None:
+        return Finding(Level.WARN, subject, f"none are made: {problem}", "see docs/backup.md")
+    if newest is None:
+        return Finding(Level.FAIL, subject, "there is none yet", "`portico backup` makes one and says what is wrong")
+    age = now - newest
+    if age > timedelta(hours=26):
+        text = f"the newest is {age.days} days and {age.seconds // 3600} hours old"
+        return Finding(Level.FAIL, subject, text, "`portico backup` makes one and says what is wrong")
+    return Finding(Level.OK, subject, f"the newest is of {newest:%Y-%m-%d %H:%M} UTC; try a restore now and then")
 
 
 def check_vpn(problem: str | None, halves: Mapping[str, str] | None) -> Finding:
@@ -275,6 +291,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     except BadSettings as refused:
         problem = str(refused)
     yield check_vpn(problem, _ask_vpn(settings))
+
+    try:
+        problem = no_backups(settings)
+    except BadSettings as refused:
+        problem = str(refused)
+    yield check_backups(problem, next((made.made_at for made in backups(settings)), None), datetime.now(UTC))
 
     account = piece_account(settings)
     for path in (settings.data_dir, secrets_file(settings)):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.settings import Settings
+from core.settings import BadSettings, Settings
 from stack.accounts import become, piece_account, prepare_directories
 from stack.installation import PROJECT, piece_environment, programs_directory
 from stack.pieces import Piece
@@ -46,6 +46,19 @@ def publisher_piece(settings: Settings) -> Piece:
 
 def monitor_piece(settings: Settings) -> Piece:
     return _portico(settings, "monitor")
+
+
+def backups_piece(settings: Settings) -> Piece:
+    return _portico(settings, "backups")
+
+
+def no_backups(settings: Settings) -> str | None:
+    """Say why no backups are made. Raises BadSettings where a directory is set and nobody to encrypt them for."""
+    if settings.backup_dir is None:
+        return "PORTICO_BACKUP_DIR is not set"
+    if settings.backup_recipient is None:
+        raise BadSettings("PORTICO_BACKUP_RECIPIENT is not set; `portico backup key` makes a key and prints the value")
+    return None
 
 
 def lab_piece(settings: Settings) -> Piece:
@@ -109,6 +122,7 @@ PROGRAMS: dict[str, Program] = {
     "monitor": Program("network.monitoring.service", monitor_piece),
     "portal": Program("portal.wsgi", portal_piece),
     "vpn": Program("network.vpn_server", vpn_piece, prepare_vpn, left_out),
+    "backups": Program("stack.backup", backups_piece, left_out=no_backups),
     "lab": Program("lab.__main__", lab_piece),
 }
 """Our pieces in the order in which they start; they stop in the reverse order."""

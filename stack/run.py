@@ -42,7 +42,7 @@ def run(settings: Settings) -> int:
     """Run the whole stack until SIGINT or SIGTERM and return the exit status. Raises BadSettings and PieceFailed."""
     prepare_directories(settings)
     run_where_pieces_can_read(settings, "run")
-    with _only_one(settings):
+    with only_one(settings):
         check_ports(settings)
         make_secrets(settings)
         return asyncio.run(_run(settings))
@@ -212,7 +212,7 @@ def is_running(pid: int) -> bool:
 
 
 @contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
+def only_one(settings: Settings) -> Iterator[None]:
     """Hold the lock of the data directory. Raises BadSettings when another supervisor has it."""
     descriptor = os.open(settings.run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,6 +1,6 @@
 import json
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from stack.doctor import (
     Finding,
     Level,
     PieceState,
+    check_backups,
     check_clock,
     check_disk,
     check_embedded_python,
@@ -47,6 +48,10 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
         pytest.param(check_postgres((15, 20)), Level.OK, "15.20", id="PostgreSQL 15"),
         pytest.param(check_postgres((13, 4)), Level.FAIL, "needs 15", id="PostgreSQL 13"),
         pytest.param(check_postgres(None), Level.FAIL, "does not answer", id="no PostgreSQL"),
+        pytest.param(check_backups("PORTICO_BACKUP_DIR is not set", None, NOW), Level.WARN, "none are made", id="off"),
+        pytest.param(check_backups(None, None, NOW), Level.FAIL, "none yet", id="no backup"),
+        pytest.param(check_backups(None, NOW - timedelta(hours=27), NOW), Level.FAIL, "1 days and 3", id="old backup"),
+        pytest.param(check_backups(None, NOW - timedelta(hours=25), NOW), Level.OK, "newest is of", id="backup"),
         pytest.param(check_vpn("PORTICO_VPN=off", None), Level.OK, "cannot dial in", id="VPN switched off"),
         pytest.param(check_vpn("there is no /dev/net/tun", None), Level.WARN, "/dev/net/tun", id="no tun"),
         pytest.param(check_vpn(None, None), Level.WARN, "does not run", id="VPN not heard of"),

@@ -1,0 +1,83 @@
+"""`portico backup`: an encrypted copy of everything that must survive this machine."""
+
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from core.settings import read_settings
+
+_DIRECTORY = click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
+_IDENTITY = click.option(
+    "--identity",
+    required=True,
+    type=click.File("r", encoding="utf-8"),
+    help="File with the secret key (AGE-SECRET-KEY-1…); - reads it from standard input.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Make a backup now, or look after those that were made."""
+    if context.invoked_subcommand is not None:
+        return
+    from stack.backup import BackupFailed, back_up
+
+    try:
+        made = back_up(read_settings())
+    except BackupFailed as problem:
+        raise click.ClickException(str(problem)) from None
+    click.echo(f"{made.directory}: {made.octets:,} octets, encrypted and read again.")
+
+
+@command.command()
+def key() -> None:
+    """Make the pair of keys: one for the settings, one to be kept where this machine is not."""
+    from stack.backup import make_key
+
+    identity, recipient = make_key()
+    click.echo(
+        "# Keep this line apart from the machine, in two places. Without it no backup can be read.\n"
+        f"{identity}\n"
+        "# Put this line into the settings.\n"
+        f"# PORTICO_BACKUP_RECIPIENT={recipient}"
+    )
+
+
+@command.command("list")
+def list_backups() -> None:
+    """Say which backups there are."""
+    from stack.backup import backups
+
+    for backup in backups(read_settings()):
+        click.echo(f"{backup.made_at:%Y-%m-%d %H:%M} UTC  {backup.octets:>15,} octets  {backup.directory}")
+
+
+@command.command()
+@_DIRECTORY
+@_IDENTITY
+def verify(directory: Path, identity: TextIO) -> None:
+    """Decrypt the backup in DIRECTORY to its last octet and say what it holds."""
+    from stack.backup import BackupFailed
+    from stack.backup import verify as verified
+
+    try:
+        tables = verified(directory, identity.read())
+    except BackupFailed as problem:
+        raise click.ClickException(str(problem)) from None
+    click.echo(f"{directory} is whole: {len(tables)} tables.")
+
+
+@command.command()
+@_DIRECTORY
+@_IDENTITY
+def secrets(directory: Path, identity: TextIO) -> None:
+    """Print the keys in the backup in DIRECTORY, for an installation that keeps them in its environment."""
+    from stack.backup import BackupFailed, kept_files
+    from stack.restore import secrets_of
+
+    try:
+        click.echo(secrets_of(dict(kept_files(directory, identity.read()))), nl=False)
+    except BackupFailed as problem:
+        raise click.ClickException(str(problem)) from None
