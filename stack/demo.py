@@ -66,7 +66,13 @@ class Demo:
     def lines(self) -> dict[str, str]:
         """Return what is printed when everything is up: a title and a text for each line."""
         staff = {role.capitalize(): f"{email}  {password}" for role, (email, password) in self.logins.items()}
-        return {**staff, "Subscriber": self.subscriber, "Try it": self.try_it, "A voucher": self.voucher, "To add": self.new_router}
+        return {
+            **staff,
+            "Subscriber": self.subscriber,
+            "Try it": self.try_it,
+            "A voucher": self.voucher,
+            "To add": self.new_router,
+        }
 
 
 @dataclass(frozen=True, slots=True)
