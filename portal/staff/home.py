@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from db.models import ROLES
 from portal import context
-from portal.home_tiles import Content, Figure, Figures, Tile, tiles_of
+from portal.home_tiles import Content, Figure, Figures, Lines, Tile, tiles_of
 from portal.permissions import signed_in
 from portal.staff import tiles  # noqa: F401 - they put themselves on the homes
 
@@ -26,13 +26,16 @@ def index() -> ResponseReturnValue:
         role = roles[0] if roles else ""
     figures: list[Figure] = []
     cards: list[tuple[Tile, Content]] = []
+    quiet: list[tuple[Tile, Lines]] = []
     for each in tiles_of(role):
         content = each.function()
         if isinstance(content, Figures):
             figures += content.figures
+        elif isinstance(content, Lines) and not content.lines:
+            quiet.append((each, content))  # a line for each, below what there is to do
         elif content is not None:
             cards.append((each, content))
-    return render_template("staff/home/index.html", role=role, roles=roles, figures=figures, cards=cards)
+    return render_template("staff/home/index.html", role=role, roles=roles, figures=figures, cards=cards, quiet=quiet)
 
 
 def roles_in_order() -> list[str]:
