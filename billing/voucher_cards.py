@@ -82,10 +82,10 @@ def cards_pdf(
     template = template if template in TEMPLATES else batch.template
     brand = brand_of(session, operator)
     base = brand.portal_url(public_url).rsplit("/my/", 1)[0]
-    cards = [
-        Card(grouped(code), f"#{batch.id}-{voucher.number}", _qr(login_url(base, operator.slug, code), template))
-        for voucher, code in codes
-    ]
+    cards = []
+    for voucher, code in codes:
+        qr = _qr(login_url(base, operator.slug, code), template)
+        cards.append(Card(grouped(code, batch.prefix), f"#{batch.id}-{voucher.number}", qr))
     sheet = _sheet(session, operator, batch, brand.name)
     html = (
         _templates()

@@ -33,12 +33,12 @@ def fold_code(code: str) -> str:
     return code.replace(" ", "").replace("-", "").upper().translate(_LOOK_ALIKES)
 
 
-def grouped(code: str) -> str:
-    """Return a code as it is printed: in groups of four, counted from the end."""
-    first = len(code) % 4
-    groups = [code[:first]] if first else []
-    groups += [code[start : start + 4] for start in range(first, len(code), 4)]
-    return "-".join(groups)
+def grouped(code: str, prefix: str = "") -> str:
+    """Return a code as it is printed: its prefix, and the rest in groups of four, a shorter one first."""
+    rest = code.removeprefix(prefix)
+    first = len(rest) % 4
+    groups = [prefix, rest[:first], *(rest[start : start + 4] for start in range(first, len(rest), 4))]
+    return "-".join(group for group in groups if group)
 
 
 def random_code(prefix: str, length: int) -> str:

@@ -23,7 +23,7 @@ def what_it_buys(batch: VoucherBatch, zone: ZoneInfo, language: str) -> list[str
     if batch.octets is not None:
         found.append(volume_words(batch.octets, language))
     if batch.ends_at is not None:
-        found.append(say(N_("until %(day)s")) % {"day": _instant(batch.ends_at, zone, language)})
+        found.append(say(N_("until %(day)s")) % {"day": day_words(batch.ends_at, zone, language)})
     return found
 
 
@@ -31,7 +31,7 @@ def best_before_words(batch: VoucherBatch, zone: ZoneInfo, language: str) -> str
     """Return the day up to which the first login must be; empty where there is none."""
     if batch.best_before is None:
         return ""
-    return translator(language)(N_("First use until %(day)s")) % {"day": _instant(batch.best_before, zone, language)}
+    return translator(language)(N_("First use until %(day)s")) % {"day": day_words(batch.best_before, zone, language)}
 
 
 def length_words(seconds: int, language: str) -> str:
@@ -59,7 +59,7 @@ def rate_words(download: int, upload: int) -> str:
     return f"↓ {format_rate(download)} ↑ {format_rate(upload)}"
 
 
-def _instant(instant: datetime, zone: ZoneInfo, language: str) -> str:
+def day_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
     """Return an instant as a day, where it is the end of one, or as day and time."""
     local = instant.astimezone(zone)
     if (local.hour, local.minute) == (0, 0):

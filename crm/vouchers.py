@@ -138,7 +138,7 @@ def safe_length(session: Session, operator_id: int, prefix: str, count: int) -> 
 
 def create_batch(session: Session, actor: Actor, keyring: Keyring, terms: BatchTerms, now: datetime) -> VoucherBatch:
     """Make a batch and its codes. Raises Invalid."""
-    prefix = fold_code(terms.prefix)
+    prefix = terms.prefix.replace(" ", "").replace("-", "").upper()
     length = terms.length or safe_length(session, actor.operator_id, prefix, terms.count)
     _check(session, actor, terms, prefix, length, now)
     settings = settings_of(session, actor, keyring)

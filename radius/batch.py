@@ -213,7 +213,9 @@ class Store:
         if changed:
             self._copy("changed_session", map(copy_text.change_line, changed))
             self._connection.execute(statements.CHANGE_SESSIONS)
-        vouchers = {state.service_id for state in touched if is_concealed(state.user_name)} - {None}
+        vouchers = {
+            state.service_id for state in touched if state.service_id is not None and is_concealed(state.user_name)
+        }
         if vouchers:
             self._connection.execute(statements.COUNT_VOUCHERS, (copy_text.array(vouchers),))
         self._add_usage(book.usage)

@@ -23,7 +23,7 @@ from core.codes import ALPHABET
 from core.money import money_locale
 from crm.jobs import start_job
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.voucher_words import best_before_words, length_words, rate_words, what_it_buys
+from crm.voucher_words import day_words, length_words, rate_words, what_it_buys
 from crm.vouchers import (
     GUESSES,
     BatchTerms,
@@ -69,8 +69,8 @@ UNITS = {"minutes": 60, "hours": 3600, "days": 86_400}
 TABLE = Table(
     name="voucher-batches",
     columns=(
-        Column("created", _l("Made"), lambda row: row.VoucherBatch.created_at, VoucherBatch.created_at),
         Column("name", _l("Batch"), lambda row: row.VoucherBatch.name, VoucherBatch.name),
+        Column("created", _l("Made"), lambda row: row.VoucherBatch.created_at, VoucherBatch.created_at, wide=True),
         Column("buys", _l("Buys"), lambda row: ", ".join(buys(row.VoucherBatch)), wide=True),
         Column("seller", _l("Seller"), lambda row: row.seller or "", wide=True),
         Column("count", _l("Vouchers"), lambda row: row.VoucherBatch.count, VoucherBatch.count, numeric=True),
@@ -93,7 +93,7 @@ VOUCHERS = Table(
     columns=(
         Column("number", _l("Number"), lambda row: row.Voucher.number, Voucher.number, numeric=True),
         Column("state", _l("State"), lambda row: row.state),
-        Column("sold", _l("Sold"), lambda row: row.sold_at),
+        Column("sold", _l("Sold on"), lambda row: row.sold_at),
         Column("first", _l("First login"), lambda row: row.Voucher.first_login_at, wide=True),
         Column("online", _l("Time online"), lambda row: row.Voucher.online_seconds, numeric=True, wide=True),
         Column("used", _l("Used"), lambda row: row.Voucher.octets, numeric=True, wide=True),
@@ -121,7 +121,7 @@ SALES = Table(
         Column("day", _l("Date"), lambda row: row.day),
         Column("seller", _l("Seller"), lambda row: row.seller),
         Column("batch", _l("Batch"), lambda row: row.batch),
-        Column("sold", _l("Sold"), lambda row: row.sold, numeric=True),
+        Column("sold", _l("Vouchers sold"), lambda row: row.sold, numeric=True),
         Column("refunded", _l("Taken back"), lambda row: row.refunded, numeric=True),
         Column("amount", _l("Amount"), lambda row: row.amount, numeric=True),
         Column("currency", _l("Currency"), lambda row: row.currency, exported_only=True),
@@ -402,13 +402,14 @@ def guessing_words(length: int, codes: int) -> str:
         how_long = ngettext("about %(num)s year", "about %(num)s years", min(years, 1_000_000))
     else:
         how_long = ngettext("about %(num)s day", "about %(num)s days", takes.days)
-    return _(
+    sentence: str = _(
         "Somebody with a thousand devices, %(rate)s tries a minute in all, would guess a first of %(codes)s codes in "
         "%(time)s.",
         rate=GUESSES,
         codes=codes,
         time=how_long,
     )
+    return sentence
 
 
 def sellers() -> list[tuple[str, str]]:
@@ -440,7 +441,7 @@ def install(state: BlueprintSetupState) -> None:
         voucher_buys=buys,
         voucher_rate=rate_words,
         voucher_length=lambda seconds: length_words(seconds, reader_language()),
-        voucher_best_before=lambda batch: best_before_words(batch, context.zone(), reader_language()),
+        voucher_day=lambda instant: day_words(instant, context.zone(), reader_language()),
     )
 
 

@@ -42,7 +42,7 @@ def reveal(service_id: int) -> ResponseReturnValue:
     if not codes:
         refuse(_("The code is not kept after the first login. Who has it can still type it."))
         return redirect(url_for("voucher_codes.page", service_id=service_id))
-    return _page(_voucher(service_id), grouped(codes[0][1]))
+    return _page(_voucher(service_id), grouped(codes[0][1], voucher.batch.prefix))
 
 
 @blueprint.post("/<int:service_id>/void")
@@ -72,7 +72,7 @@ def _page(voucher: Voucher, code: str | None) -> str:
     service: ServiceOf = stored.service
     assert service.voucher is not None
     sale = open_sale(session, voucher)
-    seller = None
+    seller: Collector | Staff | None = None
     if sale is not None:
         seller = session.get(Collector, sale.collector_id) if sale.collector_id else None
         seller = seller or (session.get(Staff, sale.staff_id) if sale.staff_id else None)

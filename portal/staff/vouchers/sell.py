@@ -112,7 +112,7 @@ def _sold_page(sold: Sold) -> str:
         "staff/vouchers/sold.html",
         sold=sold,
         batch=batch,
-        code=grouped(sold.code) if sold.code is not None else None,
+        code=grouped(sold.code, batch.prefix) if sold.code is not None else None,
     )
 
 
@@ -120,15 +120,15 @@ def _refusal(invalid: Invalid) -> str:
     problem = invalid.problems[0]
     match problem.field, problem.problem:
         case "batch", Problem.LIMIT_REACHED:
-            return _("This batch is sold out.")
+            return str(_("This batch is sold out."))
         case "batch", Problem.ALREADY_DONE:
-            return _("This voucher was sold, used or cancelled before.")
+            return str(_("This voucher was sold, used or cancelled before."))
         case "batch", Problem.TOO_LONG_AGO:
-            return _("These vouchers have expired.")
+            return str(_("These vouchers have expired."))
         case "batch", _other:
-            return _("These vouchers are not yours to sell.")
+            return str(_("These vouchers are not yours to sell."))
         case "method_id", Problem.DESK_CLOSED:
-            return _("Open your cash desk first.")
+            return str(_("Open your cash desk first."))
     return problem_text(problem)
 
 
