@@ -6,6 +6,7 @@ cut by hand and owes its last invoice, and the two that are cut off for what the
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from billing.charges import ChargeTerms, DiscountTerms, add_charge, add_discount
+from billing.dunning_settings import change_ladder, terms_of_ladder
 from billing.following import different_services, follow_services
 from billing.methods import CollectorTerms, save_collector
 from billing.payments import PaymentTerms, register_payment
@@ -77,6 +79,8 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     # Two months ago they were not cut yet, so billing brought them back; cut they were since.
     for service in session.scalars(cut.execution_options(populate_existing=True)):
         service.state, service.suspended_at, service.suspension_cause, service.suspension_detail = how[service.id]
+    ladder = terms_of_ladder(session, operator)
+    change_ladder(session, actor, operator, replace(ladder, enabled=True, late_fees=True))
     session.flush()
 
 

@@ -24,7 +24,16 @@ from crm.subscribers import (
     details_of,
     namesakes,
 )
-from db.models import AccountingSession, AuditEntry, RouterQueue, RouterSync, Service, Subscriber, UsageHour
+from db.models import (
+    AccountingSession,
+    AuditEntry,
+    RouterQueue,
+    RouterSync,
+    Service,
+    ServiceBilling,
+    Subscriber,
+    UsageHour,
+)
 from portal import context
 from portal.errors import put_on_form
 from portal.forms import Form, choice, long_text, number, seen_version, text
@@ -225,6 +234,14 @@ def waiting_for_router(services: list[Service]) -> dict[int, tuple[RouterQueue, 
     return {queue.service_id: (queue, cause) for queue, cause in rows}
 
 
+def _billed(subscriber: Subscriber) -> set[int]:
+    """Return the services whose date follows the money, so that nobody moves it by hand."""
+    query = select(ServiceBilling.service_id).where(
+        ServiceBilling.subscriber_id == subscriber.id, ServiceBilling.stopped_on.is_(None)
+    )
+    return set(context.db().scalars(query))
+
+
 @blueprint.get("/<int:subscriber_id>")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def page(subscriber_id: int) -> ResponseReturnValue:
@@ -232,6 +249,7 @@ def page(subscriber_id: int) -> ResponseReturnValue:
     services = services_of(subscriber)
     return render_template(
         "staff/subscribers/overview.html",
+        billed=_billed(subscriber),
         subscriber=subscriber,
         services=services,
         live=live_sessions(services),
