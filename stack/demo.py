@@ -38,6 +38,7 @@ from network.access import PASSWORD_PURPOSE
 from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 from stack.demo_billing import bill_demo
+from stack.demo_desk import answer_demo
 from stack.demo_gateways import open_gateways, write_gateways
 from stack.demo_messages import tell_demo
 from stack.demo_pages import open_pages
@@ -251,6 +252,7 @@ def seed(settings: Settings) -> Demo:
             session.flush()
             bill_demo(session, operator.id, utc_now())
             make_vouchers(session, operator.id, keyring, utc_now())
+            answer_demo(session, operator.id, utc_now())
             work_demo(session, operator.id, keyring, utc_now())
             tell_demo(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)

@@ -191,9 +191,15 @@ def test_only_signing_in_and_the_language_are_public(app):
         "pay.document",
         "pay.page",
         "pay.webhook",  # signed by the provider
+        "ticket.add",  # a link that nobody can guess, to one ticket
+        "ticket.file",
+        "ticket.page",
+        "ticket.stars",
         "vpn.login_page",
         "welcome.choose",  # a link that nobody can guess
         "welcome.page",
+        "unsubscribe.leave",  # a signed link (crm.unsubscribing)
+        "unsubscribe.page",
     }
 
 
