@@ -55,7 +55,8 @@ class Compared:
         surfs = isinstance(self.here, Accept)
         if surfs != (self.there.outcome == ACCEPT):
             return "outcome"
-        return "rate" if surfs and _speed(self.there.rate) != _speed(_rate(self.here)) else ""
+        pairs = zip(_speed(self.there.rate), _speed(_rate(self.here)), strict=True)
+        return "rate" if surfs and not all(_alike(there, here) for there, here in pairs) else ""
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of ShadowEvent."""
@@ -198,6 +199,11 @@ def _outcome(decision: Decision) -> str:
 
 def _rate(decision: Decision) -> RateLimit | None:
     return None if isinstance(decision, Reject) else decision.terms.rate
+
+
+def _alike(there: int | None, here: int | None) -> bool:
+    """Tell whether two speeds are one to people: 10240k is how some write the 10M of a plan."""
+    return there == here or (there is not None and here is not None and there * 1000 == here * 1024)
 
 
 def _speed(rate: RateLimit | None) -> tuple[int | None, int | None]:

@@ -115,6 +115,13 @@ def test_every_change_of_either_answer_is_noted(importer, router):
     assert differing == ["ben"]
 
 
+def test_ten_megabits_written_as_10240k_are_no_other_speed(importer, router):
+    for row in router.box.table("/ppp/profile"):
+        if row["name"] == "Home":
+            router.box.run("/ppp/profile/set", {"numbers": row.id, "rate-limit": "5120k/20480k"})
+    assert {difference for *_, difference in round_of(importer)} == {""}
+
+
 def test_who_was_taken_over_is_not_followed_and_who_came_back_is(importer, router):
     round_of(importer)
     importer.do(TAKE_OVER, nas_id=importer.isp.nas_id)
