@@ -41,7 +41,7 @@ class Attachment:
 
 def parse_mail(raw: bytes) -> EmailMessage:
     """Return a mail in the modern interface, whose parts decode themselves."""
-    return cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
+    return message_from_bytes(raw, policy=policy.default)
 
 
 def header(mail: EmailMessage, name: str) -> str:

@@ -81,7 +81,7 @@ def save_mailbox(session: Session, actor: Actor, keyring: Keyring, details: Mail
     mailbox = session.get(Mailbox, actor.operator_id, with_for_update=True)
     if (mailbox.version if mailbox else 0) != seen:
         raise ChangedMeanwhile
-    problems = []
+    problems: list[FieldProblem] = []
     address = details.address.strip()
     try:
         address = checked_address(EMAIL, address)

@@ -105,8 +105,11 @@ def open_ticket(
     if source not in TICKET_SOURCES:
         raise ValueError(f"tickets do not come from {source!r}")
     subscriber = _of_operator(session, actor, Subscriber, subscriber_id, "subscriber_id")
+    found: TicketCategory | None
     if isinstance(category, int):
-        category = _of_operator(session, actor, TicketCategory, category, "category")
+        found = _of_operator(session, actor, TicketCategory, category, "category")
+    else:
+        found = category
     _of_operator(session, actor, Incident, incident_id, "incident_id")
     subject, text = _line(subject, "subject"), _text(text, "text")
     rules = rules_of(session, actor.operator_id)
@@ -116,14 +119,14 @@ def open_ticket(
         operator_id=actor.operator_id,
         number=_next_number(session, actor.operator_id),
         subscriber_id=subscriber_id,
-        category_id=category.id if category else None,
+        category_id=found.id if found else None,
         incident_id=incident_id,
         source=source,
         sender=sender,
         subject=subject,
         language=language if language in LANGUAGES else DEFAULT_LANGUAGE,
-        priority=priority if priority in TICKET_PRIORITIES else category.priority if category else "normal",
-        queue=category.queue if category else "support",
+        priority=priority if priority in TICKET_PRIORITIES else found.priority if found else "normal",
+        queue=found.queue if found else "support",
         state="new",
         key=base64.b32encode(secrets.token_bytes(15)).decode().lower(),
         reopened=0,
@@ -379,7 +382,7 @@ def give_subscriber(session: Session, actor: Actor, ticket: Ticket, subscriber: 
     before, now = _values(ticket), utc_now()
     _lock(session, ticket)
     ticket.subscriber_id = subscriber.id
-    if subscriber.language in LANGUAGES:
+    if subscriber.language is not None and subscriber.language in LANGUAGES:
         ticket.language = subscriber.language
     _changed(session, actor, ticket, "ticket.change", before, now)
 
@@ -435,7 +438,8 @@ def settle_incident_tickets(session: Session, operator_id: int, now: datetime) -
     )
     rows = session.execute(query).all()
     for ticket, closed_at in rows:
-        ticket_clock.settle(ticket, rules, min(closed_at, now), incident_open=False)
+        over = min(closed_at, now) if closed_at is not None else now
+        ticket_clock.settle(ticket, rules, over, incident_open=False)
     session.flush()
     return len(rows)
 

@@ -120,8 +120,9 @@ def test_a_mail_of_a_subscriber_is_a_ticket_and_is_marked_once_it_is_stored(desk
     with desk.sessions() as session:
         [entry] = entries_of(session, ticket)
         assert (entry.author, entry.body) == (
-            "Luisa Peña", "Desde ayer no hay señal.\n\n[factura.pdf: no se guardó: no se aceptan archivos de este tipo]",
-        )  # fmt: skip
+            "Luisa Peña",
+            "Desde ayer no hay señal.\n\n[factura.pdf: no se guardó: no se aceptan archivos de este tipo]",
+        )
         assert [file.name for file in files_of(session, [entry])[entry.id]] == ["techo.png"]
     assert desk.server.unseen() == 0
     [receipt] = desk.told()

@@ -8,7 +8,6 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
 from sqlalchemy.orm import aliased
-from wtforms import HiddenField
 
 from core.i18n import LANGUAGES
 from crm.help_desk import canned_text, categories
@@ -47,7 +46,6 @@ from db.models import (
 )
 from portal import context, forms
 from portal.errors import put_on_form
-from portal.fields import Option
 from portal.files import send_stored, store_uploads, take_files
 from portal.labels import choices, label
 from portal.messages import done, warn
@@ -55,6 +53,15 @@ from portal.permissions import Permission, requires
 from portal.staff.subscribers import find as find_subscriber
 from portal.staff.subscribers import live_sessions, services_of
 from portal.staff.tickets import tiles
+from portal.staff.tickets.forms import (
+    AnswerForm,
+    CallForm,
+    EscalateForm,
+    MergeForm,
+    NewForm,
+    NoteForm,
+    TicketForm,
+)
 from portal.tables import Column, Filter, Table, matching, show
 
 __all__ = ["blueprint", "tiles"]
@@ -144,9 +151,9 @@ TABLE = Table(
 )
 
 
-def listed() -> Select[Any]:
+def listed() -> Select[*tuple[Any, ...]]:
     """Return the query of a list of tickets: with the names of subscriber, category and who has it."""
-    return (
+    query: Select[*tuple[Any, ...]] = (
         select(
             Ticket,
             Subscriber.name.label("subscriber"),
@@ -157,101 +164,7 @@ def listed() -> Select[Any]:
         .outerjoin(TicketCategory, TicketCategory.id == Ticket.category_id)
         .outerjoin(Assigned, Assigned.id == Ticket.assigned_id)
     )
-
-
-class NewForm(forms.Form):
-    subject = forms.text(_l("Subject"), required=True)
-    category = forms.choice(_l("Category"), numeric=True)
-    priority = forms.choice(_l("Priority"))
-    text = forms.long_text(_l("What is it about?"))
-    incident_id = forms.choice(_l("Incident"), numeric=True)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        mine = categories(context.db(), context.staff().operator_id)
-        self.category.choices = [Option("", _("None")), *(Option(each.id, each.name) for each in mine)]
-        self.priority.choices = [Option("", _("as the category says")), *_options("ticket_priority")]
-        self.incident_id.choices = _incidents(None)
-
-
-class AnswerForm(forms.Form):
-    text = forms.long_text(_l("Answer"))
-    state = forms.choice(_l("Then it is"))
-    seen_entry = HiddenField()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.state.choices = [
-            Option("waiting_subscriber", _("waiting for the subscriber")),
-            Option("solved", _("solved")),
-            Option("waiting_others", _("waiting for others")),
-            Option("open", _("still in work")),
-        ]
-
-
-class NoteForm(forms.Form):
-    text = forms.long_text(_l("Note"))
-
-
-class CallForm(forms.Form):
-    direction = forms.choice(
-        _l("Who rang"), choices=[Option("in", _l("The subscriber rang us")), Option("out", _l("We rang"))]
-    )
-    minutes = forms.whole_number(_l("Minutes"))
-    said = forms.long_text(_l("What was said"))
-
-
-class EscalateForm(forms.Form):
-    queue = forms.choice(_l("To"))
-    reason = forms.long_text(_l("Reason"))
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.queue.choices = _options("role")
-
-
-class MergeForm(forms.Form):
-    into = forms.text(_l("Number of the other ticket"), required=True)
-
-
-class TicketForm(forms.Form):
-    subject = forms.text(_l("Subject"), required=True)
-    category_id = forms.choice(_l("Category"), numeric=True)
-    priority = forms.choice(_l("Priority"))
-    queue = forms.choice(_l("Queue"))
-    assigned_id = forms.choice(_l("Assigned to"), numeric=True)
-    state = forms.choice(_l("State"))
-    incident_id = forms.choice(_l("Incident"), numeric=True)
-    version = HiddenField()
-
-    def fill(self, ticket: Ticket) -> None:
-        """Give the choices, among them what the ticket has now even if it is out of use."""
-        session, operator_id = context.db(), context.staff().operator_id
-        found = categories(session, operator_id, all_of_them=True)
-        self.category_id.choices = [
-            Option("", _("None")),
-            *(Option(each.id, each.name) for each in found if each.active or each.id == ticket.category_id),
-        ]
-        self.priority.choices = _options("ticket_priority")
-        self.queue.choices = _options("role")
-        people = session.scalars(
-            select(Staff).where(Staff.active | (Staff.id == ticket.assigned_id)).order_by(Staff.name)
-        )
-        self.assigned_id.choices = [Option("", _("Nobody")), *(Option(each.id, each.name) for each in people)]
-        states = [*OPEN_STATES, ticket.state] if ticket.state not in OPEN_STATES else OPEN_STATES
-        self.state.choices = [Option(state, label("ticket_state", state)) for state in states]
-        self.incident_id.choices = _incidents(ticket.incident_id)
-
-    def details(self) -> TicketDetails:
-        return TicketDetails(
-            subject=self.subject.data or "",
-            category_id=self.category_id.data,
-            priority=self.priority.data,
-            queue=self.queue.data,
-            assigned_id=self.assigned_id.data,
-            state=self.state.data,
-            incident_id=self.incident_id.data,
-        )
+    return query
 
 
 @blueprint.get("/")
@@ -653,19 +566,3 @@ def _ticket(ticket_id: int) -> Ticket:
 
 def _is_late(ticket: Ticket) -> bool:
     return is_late(ticket, context.now())
-
-
-def _options(kind: str) -> list[Option]:
-    return [Option(value, text) for value, text in choices(kind)]
-
-
-def _incidents(present: int | None) -> list[Option]:
-    """Return the open incidents, and the one that a ticket has."""
-    query = select(Incident).where(or_(Incident.closed_at.is_(None), Incident.id == present))
-    return [
-        Option("", _("None")),
-        *(
-            Option(each.id, f"#{each.id} {each.title or label('incident_scope', each.scope)}")
-            for each in context.db().scalars(query.order_by(Incident.id.desc()).limit(50))
-        ),
-    ]

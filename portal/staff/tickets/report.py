@@ -89,5 +89,5 @@ def _end(last: date) -> datetime:
 def _name(line: Any) -> str:
     """Return what a group is called; queues are roles."""
     if line.name is None:
-        return _("None")
+        return str(_("None"))
     return label("role", line.name) if request.args.get("by") == "queue" else str(line.name)
