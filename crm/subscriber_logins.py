@@ -306,7 +306,7 @@ def note_sign_in(session: Session, actor: Actor, login: SubscriberLogin, way: st
 def language_of(subscriber: Subscriber, operator: Operator) -> str:
     """Return the language that a subscriber is written to in."""
     wanted = (subscriber.language, operator.locale[:2])
-    return next((language for language in wanted if language in LANGUAGES), DEFAULT_LANGUAGE)
+    return next((language for language in wanted if language and language in LANGUAGES), DEFAULT_LANGUAGE)
 
 
 # Below here: what the above is made of.

@@ -87,7 +87,7 @@ def actor() -> Actor:
     return Actor(me().operator_id, f"{me().name} (subscriber)", None, request.remote_addr)
 
 
-def mine(model: type[Row]) -> Select[tuple[Row]]:
+def mine(model: type[Any]) -> Select[Any]:
     """Return a query for the rows of a model that are the subscriber's own. Every query of these pages begins here."""
     columns: Any = model
     owner = columns.id if model is Subscriber else columns.subscriber_id
@@ -97,7 +97,8 @@ def mine(model: type[Row]) -> Select[tuple[Row]]:
 def one_of_mine(model: type[Row], row_id: int) -> Row:
     """Return one row of the subscriber's own; 404 for everybody else's, as for one that does not exist."""
     columns: Any = model
-    return db().scalar(mine(model).where(columns.id == row_id)) or abort(404)
+    found: Row = db().scalar(mine(model).where(columns.id == row_id)) or abort(404)
+    return found
 
 
 def my_services() -> list[Service]:
@@ -252,7 +253,7 @@ def _language() -> str:
         request.accept_languages.best_match(list(LANGUAGES)),
         operator().locale[:2],
     )
-    return next((language for language in wanted if language in LANGUAGES), DEFAULT_LANGUAGE)
+    return next((language for language in wanted if language and language in LANGUAGES), DEFAULT_LANGUAGE)
 
 
 @blueprint.after_request

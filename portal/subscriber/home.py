@@ -94,7 +94,8 @@ def balance() -> Decimal:
 
 def next_due() -> date | None:
     """Return the day by which the oldest open invoice is to be paid, else the day until which all is paid."""
-    oldest = db().scalar(mine(Invoice).where(Invoice.open > 0).order_by(Invoice.due_on, Invoice.id).limit(1))
+    unpaid = mine(Invoice).where(Invoice.open > 0).order_by(Invoice.due_on, Invoice.id)
+    oldest: Invoice | None = db().scalar(unpaid.limit(1))
     if oldest is not None:
         return oldest.due_on
     return min((service.paid_until for service in my_services() if service.paid_until), default=None)

@@ -1,5 +1,6 @@
 """Money: what is owed, invoices and receipts to read and keep, the way to pay, a promise to pay."""
 
+from collections.abc import Mapping
 from datetime import date
 
 import structlog
@@ -29,7 +30,11 @@ from portal.subscriber.home import balance, is_billed, next_due
 log = structlog.get_logger()
 SHOWN = 60
 """Documents of each kind on the page: five years of months."""
-_MODELS = {"invoice": Invoice, "credit_note": CreditNote, "receipt": Payment}
+_MODELS: Mapping[str, type[Invoice | CreditNote | Payment]] = {
+    "invoice": Invoice,
+    "credit_note": CreditNote,
+    "receipt": Payment,
+}
 
 
 @blueprint.get("/<slug>/bills")

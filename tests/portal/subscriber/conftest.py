@@ -14,6 +14,7 @@ from core.settings import Settings
 from crm.brands import Allowed, change_allowed
 from db.audit import Actor
 from db.models import Notification, Operator, Subscriber
+from portal.auth import limiter
 from tests.portal.billing_isp import billed_line, start_billing
 from tests.portal.conftest import Isp, make_isp
 
@@ -72,6 +73,13 @@ class Home:
         with Session(self.system) as session:
             change_allowed(session, Actor(self.isp.operator_id, "test"), Allowed(**wanted))
             session.commit()
+
+
+@pytest.fixture(autouse=True)
+def no_attempts_yet(app: Flask) -> None:
+    """All browsers here come from one address, and each test begins with none of its attempts counted."""
+    with app.app_context():
+        limiter.reset()
 
 
 @pytest.fixture
