@@ -118,7 +118,7 @@ class Voice:
             subject, body = self.written(event, words, filled)
             messages.append(
                 Message(
-                    event, channel, address, language, subject or self.operator.name, body,
+                    event, channel, address, language, subject or one_line(body)[:80], body,
                     subscriber_id=subscriber.id, broadcast_id=told.broadcast_id, incident_id=told.incident_id,
                     urgent=told.urgent, unsubscribe=unsubscribe,
                     by_hand=channel == "whatsapp" and not self.channels.whatsapp_api,
@@ -204,9 +204,8 @@ def shown(value: Any, language: str, zone: ZoneInfo) -> str:
         case str():
             return value
         case datetime():
-            text = format_datetime(value, "d MMMM, HH:mm" if language == "es" else "MMMM d, HH:mm", tzinfo=zone,
-                                   locale=language)  # fmt: skip
-            return str(text)
+            pattern = "d 'de' MMMM, HH:mm" if language == "es" else "MMMM d, HH:mm"
+            return str(format_datetime(value, pattern, tzinfo=zone, locale=language))
         case date():
             return str(format_date(value, "long", locale=language))
         case timedelta():

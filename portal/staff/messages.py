@@ -52,7 +52,7 @@ def kind_text(kind: str) -> str:
 TABLE = Table(
     name="messages",
     columns=(
-        Column("at", _l("When"), lambda row: row.Notification.created_at, Notification.created_at),
+        Column("at", _l("When"), lambda row: row.Notification.created_at, Notification.created_at, wide=True),
         Column("what", _l("Message"), lambda row: row.Notification.subject),
         Column("kind", _l("About"), lambda row: kind_text(row.Notification.kind), wide=True),
         Column("to", _l("To"), lambda row: row.name or row.Notification.shown_address),
