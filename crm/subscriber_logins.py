@@ -98,7 +98,7 @@ def give_login(
     }
     _send(session, keyring, brand, "login.first", address, language, subscriber.name, (_FIRST_SUBJECT, *_FIRST), said)
     actor = Actor(subscriber.operator_id, "subscriber logins")
-    record(session, actor, "subscriber.login", "subscriber", subscriber.id, None, {"sent to": address})
+    record(session, actor, "subscriber.login", "subscriber", subscriber.id, None, {"sent_to": address})
     return login
 
 
@@ -300,7 +300,7 @@ def note_sign_in(session: Session, actor: Actor, login: SubscriberLogin, way: st
     """Write down that a subscriber signed in. `way`: password, code, link."""
     login.last_login_at = now
     session.flush()
-    record(session, actor, "subscriber.sign_in", "subscriber", login.subscriber_id, None, {"by": way})
+    record(session, actor, "subscriber.sign_in", "subscriber", login.subscriber_id, None, {"way": way})
 
 
 def language_of(subscriber: Subscriber, operator: Operator) -> str:

@@ -7,7 +7,7 @@ from flask import Flask
 from flask_babel import gettext as _
 
 from core.i18n import N_
-from portal import ticket_labels, voucher_labels, work_labels
+from portal import brand_labels, ticket_labels, voucher_labels, work_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +395,7 @@ ACTIONS: Mapping[str, str] = {
     **ticket_labels.ACTIONS,
     **work_labels.ACTIONS,
     **voucher_labels.ACTIONS,
+    **brand_labels.ACTIONS,
     "staff.sign_in": N_("Signed in"),
     "recipient.create": N_("Recipient of alerts entered"),
     "recipient.change": N_("Recipient of alerts changed"),
@@ -521,6 +522,7 @@ ACTIONS: Mapping[str, str] = {
 FIELDS: Mapping[str, str] = {
     **ticket_labels.FIELDS,
     **work_labels.FIELDS,
+    **brand_labels.FIELDS,
     "name": N_("Name"),
     "email": N_("E-mail"),
     "phone": N_("Phone"),
