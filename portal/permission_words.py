@@ -35,6 +35,11 @@ AREAS: Mapping[str, Mapping[Permission, str]] = {
         Permission.EQUIPMENT_VIEW: N_("See equipment"),
         Permission.EQUIPMENT_EDIT: N_("Enter and move equipment, count materials"),
     },
+    N_("Help desk"): {
+        Permission.TICKETS_VIEW: N_("See tickets"),
+        Permission.TICKETS_EDIT: N_("Open, answer and escalate tickets"),
+        Permission.HELP_DESK_SETTINGS: N_("Say the help desk's hours, targets, categories and mailboxes"),
+    },
     N_("Billing"): {
         Permission.BILLING_VIEW: N_("See balances, invoices and payments"),
         Permission.BILLING_EDIT: N_("Enter charges, discounts, credit notes and promises"),

@@ -46,7 +46,9 @@ def _picture_home(browser: "Browser", url: str, login: dict[str, str], path: Pat
     page.fill("[name=email]", login["email"])
     page.fill("[name=password]", login["password"])
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Home").wait_for()
+    page.locator("#tiles").wait_for()
+    page.locator('button[name=language][value="en"]').click()  # whatever the person chose before
+    page.locator('html[lang="en"] #tiles').wait_for()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=path)
     context.close()
