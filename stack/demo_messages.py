@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from core.crypto import Keyring
 from crm.incidents import IncidentDetails, open_by_hand
 from crm.message_settings import ChannelTerms, change_channels
-from crm.messages import tell_subscriber
+from crm.messages import Value, tell_subscriber
 from db.audit import Actor
 from db.models import MessageSettings, Nas, Subscriber
 
@@ -38,5 +38,5 @@ def tell_demo(session: Session, keyring: Keyring, operator_id: int, now: datetim
         .limit(1)
     )  # fmt: skip
     if reader is not None:
-        values = {"what": incident.title, "began": begins, "expected": ""}
+        values: dict[str, Value] = {"what": incident.title, "began": begins, "expected": ""}
         tell_subscriber(session, keyring, reader, "incident_planned", values, urgent=True)
