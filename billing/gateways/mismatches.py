@@ -4,6 +4,7 @@ A person decides: it is booked for a subscriber, given back through the provider
 dealt with elsewhere. What the provider has is asked of it again each time; no words of a webhook decide anything.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -105,7 +106,13 @@ def _locked(session: Session, checkout: Checkout) -> Checkout:
 
 
 def _decided(
-    session: Session, actor: Actor, checkout: Checkout, state: str, action: str, what: dict[str, object], now: datetime
+    session: Session,
+    actor: Actor,
+    checkout: Checkout,
+    state: str,
+    action: str,
+    what: Mapping[str, object],
+    now: datetime,
 ) -> None:
     checkout.state, checkout.ended_at = state, now
     session.flush()
