@@ -51,10 +51,10 @@ class _Known:
     octets: int
     sessions: dict[_SessionKey, _Session] = field(default_factory=dict)
 
-    def settle(self) -> None:
-        """Add up the sessions that have ended, and forget them one by one."""
+    def settle(self, now: float) -> None:
+        """Add up the sessions that have ended or are silent, and forget them one by one."""
         for key, session in list(self.sessions.items()):
-            if session.stopped is not None:
+            if session.stopped is not None or now > max(session.granted + CLAIM, session.heard + SILENT):
                 self.online += timedelta(seconds=session.online)
                 self.octets += session.octets
                 del self.sessions[key]
@@ -122,7 +122,7 @@ class InUse:
                 session.stopped = session.heard or session.granted
                 session.online = max(session.online, int(session.stopped - session.granted))
         if len(known.sessions) >= SESSIONS:
-            known.settle()
+            known.settle(now)
         known.sessions[nas_id, acct_session_id or mac or ""] = _Session(nas_name, mac, now)
 
     def accounted(self, service_id: int, nas_id: int, attributes: Mapping[str, str], now: float) -> None:

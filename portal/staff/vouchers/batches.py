@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from wtforms import SelectMultipleField
 
 from aaa.vouchers import VoucherState
@@ -75,7 +75,7 @@ TABLE = Table(
         Column("seller", _l("Seller"), lambda row: row.seller or "", wide=True),
         Column("count", _l("Vouchers"), lambda row: row.VoucherBatch.count, VoucherBatch.count, numeric=True),
         Column("price", _l("Price"), lambda row: row.VoucherBatch.price, VoucherBatch.price, numeric=True),
-        Column("left", _l("Left"), lambda row: row.left, numeric=True),
+        Column("left", _l("Not sold yet"), lambda row: row.left, numeric=True),
     ),
     order="-created",
     tie=VoucherBatch.id,
@@ -202,7 +202,11 @@ def index() -> ResponseReturnValue:
         select(func.count())
         .select_from(Voucher)
         .join(Service, Service.id == Voucher.service_id)
-        .where(Voucher.batch_id == VoucherBatch.id, state_expression(now).in_(("stock", "unused")))
+        .where(
+            Voucher.batch_id == VoucherBatch.id,
+            state_expression(now).in_(("stock", "unused")),
+            ~exists().where(VoucherSale.voucher_id == Voucher.service_id),
+        )
         .correlate(VoucherBatch)
         .scalar_subquery()
     )
