@@ -34,7 +34,7 @@ BADGES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "contacted": (N_("Contacted"), "azure", "phone"),
         "quoted": (N_("Quoted"), "purple", "file-description"),
         "won": (N_("Won"), "green", "trophy"),
-        "lost": (N_("Lost"), "secondary", "mood-sad"),
+        "lost": (N_("Not won"), "secondary", "mood-sad"),
     },
     "equipment_state": {
         "stock": (N_("In stock"), "green", "building-warehouse"),
@@ -42,7 +42,7 @@ BADGES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "installed": (N_("Installed"), "teal", "home-check"),
         "returned": (N_("Returned, to be checked"), "orange", "package-import"),
         "broken": (N_("Broken"), "red", "tool"),
-        "lost": (N_("Lost"), "dark", "help-circle"),
+        "lost": (N_("Gone"), "dark", "help-circle"),
     },
 }
 
@@ -148,7 +148,7 @@ FIELDS: Mapping[str, str] = {
     "signed_name": N_("Signed by"),
     "missing": N_("Missing"),
     "next_step": N_("Next step"),
-    "next_step_on": N_("On"),
+    "next_step_on": N_("On the day"),
     "model": N_("Model"),
     "serial": N_("Serial number"),
     "mac": N_("MAC address"),
@@ -169,4 +169,5 @@ KINDS: Mapping[str, str] = {
     "work_state": "work_state",
     "lead_state": "lead_state",
     "equipment_state": "equipment_state",
+    "source": "lead_source",
 }

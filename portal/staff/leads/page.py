@@ -44,7 +44,7 @@ class LeadForm(Form):
     plan_id = choice(_l("Plan they wish for"), numeric=True)
     seller_id = choice(_l("Seller"), numeric=True)
     next_step = text(_l("Next step"))
-    next_step_on = day(_l("On"))
+    next_step_on = day(_l("On the day"))
     notes = long_text(_l("Notes"))
     version = HiddenField()
 

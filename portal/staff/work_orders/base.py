@@ -15,6 +15,7 @@ from crm.problems import FieldProblem, Invalid, Problem
 from crm.work_orders import settings_of, technicians
 from db.models import Staff, WorkOrder
 from portal import context
+from portal.formats import local_day
 from portal.forms import Form, choice, day
 from portal.permissions import Permission
 
@@ -128,3 +129,15 @@ def weekday_text(on: date) -> str:
 @blueprint.app_template_filter("local_month")
 def month_text(on: date) -> str:
     return str(format_date(on, "LLLL y", rebase=False))
+
+
+@blueprint.app_template_global("window_text")
+def window_text(order: WorkOrder) -> str:
+    """Return when a visit is planned for: a day with its hours, or both ends where it takes longer than a day."""
+    if order.window_start is None or order.window_end is None:
+        return "–"
+    start, end = order.window_start, order.window_end
+    first, last = (instant.astimezone(context.zone()).date() for instant in (start, end))
+    if first == last:
+        return f"{local_day(first)}, {clock_text(start)}–{clock_text(end)}"
+    return f"{local_day(first)}, {clock_text(start)} – {local_day(last)}, {clock_text(end)}"
