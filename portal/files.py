@@ -44,7 +44,11 @@ def uploads(field: str) -> list[tuple[str, bytes]]:
     chosen = [file for file in request.files.getlist(field) if file.filename]
     if len(chosen) > MOST_FILES:
         raise Invalid(FieldProblem(field, Problem.LIMIT_REACHED, {"limit": str(MOST_FILES)}))
-    return [(file.filename or "", file.read()) for file in chosen]
+    found = []
+    for file in chosen:
+        with file.stream:  # a large one is a file on disk meanwhile
+            found.append((file.filename or "", file.read()))
+    return found
 
 
 def store_uploads(

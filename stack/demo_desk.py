@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.i18n import translator
 from crm.help_desk import CannedDetails, categories, save_canned
 from crm.tickets import (
     Call,
@@ -49,8 +50,10 @@ def answer_demo(session: Session, operator_id: int, now: datetime) -> None:
     people = session.scalars(select(Staff).where(Staff.operator_id == operator_id, Staff.roles.contains(["support"])))
     clerk = people.first()
     actor = Actor(operator_id, clerk.email if clerk else "demo", clerk.id if clerk else None)
-    subject_to = {each.name: each for each in categories(session, operator_id)}
-    by_queue = {each.queue: each for each in reversed(subject_to.values())}
+    found = categories(session, operator_id)
+    for category in found:
+        category.name = translator("es")(category.name)  # as the demo's people speak, whatever its staff read
+    by_queue = {each.queue: each for each in found if each.priority != "normal" or each.queue != "technical"}
     subscribers = session.scalars(
         select(Subscriber)
         .join(Service, Service.subscriber_id == Subscriber.id)

@@ -73,11 +73,11 @@ Assigned = aliased(Staff)
 
 def _whose() -> list[tuple[str, Any]]:
     return [
-        ("mine", _("Mine")),
+        ("mine", _("My own")),
         ("queue", _("Queues of my roles")),
         ("nobody", _("Nobody's")),
         ("unknown", _("Unknown sender")),
-        ("late", _("Late")),
+        ("late", _("Running late")),
     ]
 
 
@@ -122,16 +122,16 @@ def _search(words: str) -> ColumnElement[bool]:
 TABLE = Table(
     name="tickets",
     columns=(
-        Column("number", _l("No."), lambda row: row.Ticket.number, Ticket.number, numeric=True),
+        Column("number", _l("No."), lambda row: row.Ticket.number, Ticket.number, numeric=True, wide=True),
         Column("subject", _l("Subject"), lambda row: row.Ticket.subject),
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber or row.Ticket.sender),
-        Column("due", _l("Due"), lambda row: row.Ticket.due_at, Ticket.due_at),
+        Column("due", _l("Due by"), lambda row: row.Ticket.due_at, Ticket.due_at),
         Column("state", _l("State"), lambda row: label("ticket_state", row.Ticket.state)),
         Column("priority", _l("Priority"), lambda row: label("ticket_priority", row.Ticket.priority), wide=True),
         Column("queue", _l("Queue"), lambda row: label("role", row.Ticket.queue), wide=True),
         Column("assigned", _l("Assigned to"), lambda row: row.assigned, wide=True),
         Column("category", _l("Category"), lambda row: row.category, exported_only=True),
-        Column("opened", _l("Opened"), lambda row: row.Ticket.created_at, Ticket.created_at, wide=True),
+        Column("opened", _l("Came in on"), lambda row: row.Ticket.created_at, Ticket.created_at, wide=True),
         Column("source", _l("Came by"), lambda row: label("ticket_source", row.Ticket.source), exported_only=True),
         Column("answered", _l("First answer"), lambda row: row.Ticket.first_answered_at, exported_only=True),
         Column("solved", _l("Solved"), lambda row: row.Ticket.solved_at, exported_only=True),
@@ -141,7 +141,7 @@ TABLE = Table(
     tie=Ticket.id,
     filters=(
         Filter("whose", _l("Anybody's"), _whose, _whose_where),
-        Filter("state", _l("Open"), _states, lambda value: true() if value == "all" else Ticket.state == value),
+        Filter("state", _l("Open ones"), _states, lambda value: true() if value == "all" else Ticket.state == value),
         Filter("queue", _l("Any queue"), lambda: choices("role"), lambda value: Ticket.queue == value),
         Filter("priority", _l("Any priority"), lambda: choices("ticket_priority"), lambda v: Ticket.priority == v),
         Filter("category", _l("Any category"), _category_choices, _in_category),

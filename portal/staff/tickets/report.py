@@ -34,7 +34,7 @@ TABLE = Table(
     name="tickets-report",
     columns=(
         Column("name", _l("Group"), lambda line: _name(line)),
-        Column("opened", _l("Opened"), lambda line: line.opened, numeric=True),
+        Column("opened", _l("Came in"), lambda line: line.opened, numeric=True),
         Column("still_open", _l("Still open"), lambda line: line.still_open, numeric=True),
         Column("first_median", _l("First answer, median (h)"), _hours("first_median"), numeric=True),
         Column("first_p90", _l("First answer, 90 % within (h)"), _hours("first_p90"), numeric=True),
