@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
-from core.settings import read_settings
+from core.settings import Settings, read_settings
 from crm.mailbox import active_mailboxes, read_mailbox
 from crm.tickets import close_solved, settle_incident_tickets
 from db.audit import Actor
@@ -24,7 +24,11 @@ log = structlog.get_logger()
 @shared_task
 def read_mailboxes() -> None:
     """Make tickets of the mails that came."""
-    settings, sessions = read_settings(), _sessions()
+    read_all(_sessions(), read_settings())
+
+
+def read_all(sessions: sessionmaker[Session], settings: Settings) -> None:
+    """Read every mailbox that no other worker reads at the moment."""
     with sessions() as session:
         operators = active_mailboxes(session)
     for operator_id in operators:

@@ -7,7 +7,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
 from core.clock import utc_now
 from crm import mailbox as module
@@ -16,7 +16,8 @@ from crm.mailbox import Access, MailboxDetails, MailboxTrouble, access_of, count
 from crm.notices import send_due
 from crm.problems import ChangedMeanwhile, Invalid, Problem
 from crm.ticket_mail import mail_answer
-from crm.tickets import answer, entries_of, files_of, merge, public_entries
+from crm.ticket_tasks import TASK_LOCK, look_after, read_all
+from crm.tickets import answer, entries_of, files_of, merge, public_entries, solve
 from db.audit import Actor
 from db.models import Mailbox, Notification, ReceivedMail, Ticket
 from db.session import make_engine, make_sessions
@@ -364,6 +365,28 @@ def test_a_password_goes_only_where_it_was_entered_for(desk):
 )
 def test_what_a_mail_repeats_is_folded_away(text, written):
     assert split_quoted(text)[0] == written
+
+
+def test_the_worker_reads_a_mailbox_that_no_other_worker_reads(desk):
+    desk.server.put(mail())
+    with desk.sessions() as other:
+        lock = text("SELECT pg_advisory_xact_lock(:lock, CAST(:operator AS integer))")
+        other.execute(lock, {"lock": TASK_LOCK, "operator": desk.operator_id})
+        read_all(desk.sessions, desk.settings)
+        assert desk.tickets() == []
+    read_all(desk.sessions, desk.settings)
+    assert len(desk.tickets()) == 1
+
+
+def test_the_worker_closes_what_was_solved_days_ago(desk):
+    desk.server.put(mail())
+    desk.read()
+    with desk.sessions() as session:
+        ticket = session.get_one(Ticket, desk.tickets()[0].id)
+        solve(session, desk.actor, ticket, now=utc_now() - timedelta(days=4))
+        session.commit()
+    look_after(desk.sessions)
+    assert desk.tickets()[0].state == "closed"
 
 
 def test_nobody_is_told_anything_about_a_mail_of_long_ago(desk):
