@@ -2,6 +2,7 @@ import io
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from crm.leads import LeadDetails, WrongLeadState, change_lead, create_lead, det
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import suspend
 from crm.work_orders import WorkOrderDetails, WrongOrderState, begin, create_work_order, events_of
+from crm.work_reports import Sales, installs, outstanding, sales
 from crm.work_steps import (
     Missing,
     StepsMissing,
@@ -335,3 +337,26 @@ def test_the_second_of_two_who_change_a_lead_is_told(rows, actor):
     change_lead(rows, actor, lead, replace(details_of_lead(lead), next_step="Call"), seen)
     with pytest.raises(ChangedMeanwhile):
         change_lead(rows, actor, lead, EVA, seen)
+
+
+# Reports.
+
+
+def test_reports_count_sales_by_seller_and_how_long_installing_took(rows, luis, ana, plan):
+    zone = ZoneInfo("America/Mexico_City")
+    for number, days in enumerate((1, 2, 9)):
+        order = sell(rows, luis, KEYRING, ana, Sale(plan, name=f"ana{number}"), NOW).order
+        done = NOW + timedelta(days=days)
+        complete(rows, luis, KEYRING, order, URL, done, override_reason="x" if days == 9 else "On paper")
+    waiting = sell(rows, luis, KEYRING, ana, Sale(plan, name="ana9"), NOW - timedelta(days=40)).order
+    month, earlier = date(2027, 5, 1), date(2027, 3, 1)
+    assert sales(rows, luis.operator_id, zone, earlier) == [
+        Sales(month, "Luis", sold=3, installed=3, won=0, lost=0),
+        Sales(earlier, "Luis", sold=1, installed=0, won=0, lost=0),
+    ]
+    (found,) = installs(rows, luis.operator_id, zone, earlier)
+    assert (found.month, found.technician, found.installed, found.failed, found.overridden) == (month, "Luis", 3, 0, 3)
+    assert found.median == timedelta(days=2)
+    ages = outstanding(rows, luis.operator_id, NOW)
+    assert [age.count for age in ages] == [0, 0, 0, 0, 0, 1]
+    assert waiting.state == "open"
