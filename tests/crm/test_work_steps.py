@@ -33,6 +33,7 @@ from crm.work_steps import (
 from crm.workflow import Sale, WorkflowTerms, change_checklist, change_workflow, checklists, sell, set_enabled
 from db.audit import Actor
 from db.models import AuditEntry, CircuitTest, Notification, SeenDevice, ServiceMac, Subscriber
+from tests.billing.isp import BillingIsp, noon
 from tests.crm.test_work_orders import add_staff
 from tests.rows import add_operator, add_plan, add_service, add_subscriber
 
@@ -360,3 +361,15 @@ def test_reports_count_sales_by_seller_and_how_long_installing_took(rows, luis, 
     ages = outstanding(rows, luis.operator_id, NOW)
     assert [age.count for age in ages] == [0, 0, 0, 0, 0, 1]
     assert waiting.state == "open"
+
+
+def test_billing_begins_with_the_day_on_which_the_installation_is_completed(rows):
+    isp = BillingIsp.create(rows, issue_days=0, first_due_days=0)
+    luis = add_staff(rows, isp.operator_id, "luis")
+    eva = rows.get_one(Subscriber, add_subscriber(rows, isp.operator_id, name="Eva"))
+    sold = sell(rows, luis, KEYRING, eva, Sale(isp.plan("300")), noon(date(2027, 3, 10)))
+    assert isp.run(date(2027, 3, 17)) == 0
+    complete(rows, luis, KEYRING, sold.order, URL, noon(date(2027, 3, 18)), override_reason="On paper")
+    assert isp.run(date(2027, 3, 18)) == 1
+    (invoice,) = isp.invoices(sold.service)
+    assert (invoice.period_last, invoice.total) == (date(2027, 4, 4), Decimal("174.19"))  # 18 of 31 days
