@@ -106,6 +106,23 @@ EVENTS: dict[str, Event] = {
         },
         audience="staff",
     ),
+    "plan_granted": Event(
+        N_("Another plan granted: told to who asked for it"),
+        N_("You have the plan {plan} now"),
+        N_("Hello {name},\n\nyou asked for the plan {plan}, and have it from now on.\n\n{operator}\n{phone}"),
+        N_("{operator}: you have the plan {plan} from now on."),
+        {"plan": N_("name of the plan")},
+    ),
+    "plan_refused": Event(
+        N_("Another plan refused: told to who asked for it"),
+        N_("About the plan {plan}"),
+        N_(
+            "Hello {name},\n\nyou asked for the plan {plan}. We cannot give it to you at the moment;"
+            " nothing has changed. Please get in touch if you want to know more.\n\n{operator}\n{phone}"
+        ),
+        N_("{operator}: we cannot give you the plan {plan} at the moment; nothing has changed."),
+        {"plan": N_("name of the plan")},
+    ),
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from crm.brands import (
     change_logo,
     details_of,
 )
+from crm.messages import tell_subscriber
 from crm.plan_requests import grant_request, refuse_request
 from crm.problems import Invalid, WrongState
 from crm.subscriber_logins import give_login
@@ -178,6 +179,10 @@ def decide(request_id: int, step: str) -> ResponseReturnValue:
             if billing_is_on(session, service.operator_id):
                 rules = rules_of(session, service.operator_id)
                 follow_service(session, context.actor(), rules, service, context.now())
+        subscriber = session.get_one(Subscriber, wish.subscriber_id)
+        plan = session.get_one(RatePlan, wish.plan_id)
+        event = "plan_granted" if step == "grant" else "plan_refused"
+        tell_subscriber(session, context.keyring(), subscriber, event, {"plan": plan.name})
     except WrongState as problem:
         session.rollback()
         refuse(wrong_state_text(problem))

@@ -196,7 +196,9 @@ def test_a_wish_waits_for_staff_who_grant_or_refuse_it(ana, sign_in):
     assert post(other, f"/settings/subscriber-portal/requests/{wish}/grant").status_code == 404
     post(staff, f"/settings/subscriber-portal/requests/{wish}/grant")
     assert service_of(ana.system, ana.service_id).plan_id == largest
+    assert "Home 100" in ana.mails("plan_granted")[0].body
     post(staff, f"/settings/subscriber-portal/requests/{wish}/refuse")
+    assert ana.mails("plan_refused") == []
     assert service_of(ana.system, ana.service_id).plan_id == largest
 
 
