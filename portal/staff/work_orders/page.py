@@ -69,7 +69,7 @@ from network.circuit_test import TEST
 from portal import context
 from portal.auth import limiter
 from portal.errors import problem_text, wrong_state_text
-from portal.files import expect_files, send_stored, uploads
+from portal.files import send_stored, take_files, uploads
 from portal.labels import label
 from portal.messages import done, refuse, warn
 from portal.permissions import Permission, requires
@@ -78,6 +78,8 @@ from portal.staff.work_orders.edit import order_state_text
 
 SIGNATURE_MOST = 400_000
 """Octets of a signature as the browser draws it."""
+
+take_files(blueprint, "photo", "sign_now")
 
 
 @blueprint.get("/<int:order_id>")
@@ -236,7 +238,6 @@ def tick_now(order_id: int, place: int) -> ResponseReturnValue:
 @blueprint.post("/<int:order_id>/photo")
 @requires(Permission.WORK_ORDERS_VIEW)
 def photo(order_id: int) -> ResponseReturnValue:
-    expect_files()
     order = find_to_do(order_id)
     session, actor, now = context.db(), context.actor(), utc_now()
 
@@ -350,7 +351,6 @@ def locate_now(order_id: int) -> ResponseReturnValue:
 @blueprint.post("/<int:order_id>/sign")
 @requires(Permission.WORK_ORDERS_VIEW)
 def sign_now(order_id: int) -> ResponseReturnValue:
-    expect_files(1)
     order = find_to_do(order_id)
 
     def step() -> None:
