@@ -6,6 +6,7 @@ from db.models.auth_event import AuthEvent
 from db.models.backup import RouterBackup, RouterBackupState
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.brand import PLAN_CHANGES, Brand, PlanRequest, SelfService
+from db.models.captive import CaptiveHotspot, CaptivePurchase, CaptiveSettings
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
 from db.models.document import DocumentBatch, DocumentMail, Letterhead
@@ -59,6 +60,7 @@ from db.models.router_login import RouterGroup, RouterLogin
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
 from db.models.shadow import ShadowEvent
+from db.models.site import MapSettings, Sector, Site
 from db.models.staff import ROLES, RolePermission, Staff, StaffLink
 from db.models.subscriber import Subscriber
 from db.models.subscriber_login import SignInCode, SignInLink, SubscriberLogin
@@ -122,6 +124,9 @@ __all__ = [
     "Brand",
     "Broadcast",
     "CannedAnswer",
+    "CaptiveHotspot",
+    "CaptivePurchase",
+    "CaptiveSettings",
     "CashDesk",
     "CashMovement",
     "ChangeLog",
@@ -169,6 +174,7 @@ __all__ = [
     "Letterhead",
     "LiveWatch",
     "Mailbox",
+    "MapSettings",
     "MassChange",
     "MassChangeRow",
     "Material",
@@ -204,6 +210,7 @@ __all__ = [
     "RouterSample5m",
     "RouterState",
     "RouterSync",
+    "Sector",
     "SeenDevice",
     "SelfService",
     "Service",
@@ -215,6 +222,7 @@ __all__ = [
     "ShadowSecret",
     "SignInCode",
     "SignInLink",
+    "Site",
     "Staff",
     "StaffLink",
     "StoredFile",

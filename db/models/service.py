@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.models.nas import Nas
 from db.models.plan import RatePlan
+from db.models.site import Sector
 from db.models.subscriber import Subscriber
 from db.types import Base, BigInt, Cidr, Created, Id, Inet, Instant, Json, Mac, Tenanted
 
@@ -22,6 +23,8 @@ class Service(Tenanted, Base):
     subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscriber.id"))
     plan_id: Mapped[int] = mapped_column(ForeignKey("rate_plan.id"))
     nas_id: Mapped[int | None] = mapped_column(ForeignKey("nas.id"))  # only at this router
+    sector_id: Mapped[int | None] = mapped_column(ForeignKey("sector.id"))  # which antenna its device looks at
+    line_of_sight: Mapped[str | None]  # as who installed it saw it: clear, partial, blocked
     access_method: Mapped[str]
     name: Mapped[str]
     password: Mapped[bytes | None]  # sealed, purpose "service.password"
@@ -56,6 +59,7 @@ class Service(Tenanted, Base):
     subscriber: Mapped[Subscriber] = relationship(lazy="raise")
     plan: Mapped[RatePlan] = relationship(lazy="raise")
     nas: Mapped[Nas | None] = relationship(lazy="raise")
+    sector: Mapped[Sector | None] = relationship(lazy="raise")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
     __table_args__ = (
@@ -77,6 +81,7 @@ class Service(Tenanted, Base):
         Index("ix_service_created_at", "operator_id", "created_at", "id"),
         Index("ix_service_subscriber_id", "subscriber_id"),
         Index("ix_service_plan_id", "plan_id"),
+        Index("ix_service_sector_id", "sector_id", postgresql_where=text("sector_id IS NOT NULL")),
         Index("ix_service_state", "operator_id", "state", "id"),
         Index("ix_service_paid_until", "paid_until", postgresql_where=text("management = 'automatic'")),
         CheckConstraint("access_method IN ('pppoe', 'mac', 'line', 'hotspot', 'voucher', 'queue')", "access_method"),
@@ -84,6 +89,7 @@ class Service(Tenanted, Base):
         CheckConstraint("state <> 'suspended' OR suspended_at IS NOT NULL", "suspended_since"),
         CheckConstraint("management IN ('automatic', 'manual')", "management"),
         CheckConstraint("mac_binding IN ('any', 'learn', 'fixed')", "mac_binding"),
+        CheckConstraint("line_of_sight IN ('clear', 'partial', 'blocked')", "line_of_sight"),
         CheckConstraint("session_limit BETWEEN 0 AND 1000", "session_limit"),
         CheckConstraint("max_macs BETWEEN 1 AND 100", "max_macs"),
         CheckConstraint("name <> '' AND octet_length(name) <= 253", "name_length"),

@@ -43,6 +43,13 @@ class Subscriber(Tenanted, Base):
         Index("ix_subscriber_email", "operator_id", text("lower(email)")),
         Index("ix_subscriber_created_at", "operator_id", "created_at", "id"),
         Index(
+            "ix_subscriber_position",
+            "operator_id",
+            "latitude",
+            "longitude",
+            postgresql_where=text("latitude IS NOT NULL"),
+        ),
+        Index(
             "ix_subscriber_search_text",
             "search_text",
             postgresql_using="gin",

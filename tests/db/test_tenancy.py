@@ -93,6 +93,16 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_messages(connection, isp, subscriber, service)
     fill_vouchers(connection, isp, subscriber, service)
     fill_self_service(connection, isp, subscriber, service)
+    fill_sites(connection, isp)
+
+
+def fill_sites(connection: psycopg.Connection, isp: Isp) -> None:
+    site = connection.execute(
+        "INSERT INTO site (operator_id, name, latitude, longitude) VALUES (%s, 't', 1, 1) RETURNING id",
+        (isp.operator_id,),
+    ).fetchone()[0]
+    insert(connection, isp, "sector", {"site_id": site, "name": "s"})
+    insert(connection, isp, "map_settings", {})
 
 
 def fill_self_service(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
@@ -120,6 +130,17 @@ def fill_vouchers(connection: psycopg.Connection, isp: Isp, subscriber: int, ser
     voucher = {"service_id": service, "batch_id": batch, "number": 1, "lookup": "l"}
     insert(connection, isp, "voucher", voucher)
     insert(connection, isp, "voucher_sale", {"voucher_id": service, "batch_id": batch, "currency": "MXN", "price": 1})
+    insert(connection, isp, "captive_settings", {})
+    insert(connection, isp, "captive_hotspot", {"nas_id": isp.nas_id})
+    method = insert(connection, isp, "payment_method", {"name": "captive", "account": "cash"}, "id")
+    gateway = {"kind": "mercadopago", "method_id": method, "secret_key": b"k", "webhook_secret": b"w"}
+    checkout = {
+        "gateway_id": insert(connection, isp, "gateway", gateway, "id"), "subscriber_id": subscriber,
+        "reference": f"captive-{isp.operator_id}", "currency": "MXN", "amount": 1,
+    }  # fmt: skip
+    bought = {"nas_id": isp.nas_id, "batch_id": batch, "key": "k", "language": "es"}
+    bought["checkout_id"] = insert(connection, isp, "checkout", checkout, "id")
+    insert(connection, isp, "captive_purchase", bought)
     job = insert(connection, isp, "job", {"kind": "vouchers.print", "parameters": "{}"}, "id")
     insert(connection, isp, "voucher_print", {"batch_id": batch, "job_id": job, "content": b"x"})
 
@@ -534,7 +555,7 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "installation_health", "installation_metrics", "next_vpn_address", "portico_operator",
+            "captive_client", "installation_health", "installation_metrics", "next_vpn_address", "portico_operator",
             "search_invoices", "search_payments", "search_people", "search_services",
             "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
         }  # fmt: skip
