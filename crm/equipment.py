@@ -171,7 +171,9 @@ def read_list(session: Session, operator_id: int, text: str) -> list[ReadLine]:
     read: list[ReadLine] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(rows[first:], first + 1):
-        values: dict[str, Any] = {name: row[place].strip() for place, name in enumerate(names) if name and place < len(row)}
+        values: dict[str, Any] = {
+            name: row[place].strip() for place, name in enumerate(names) if name and place < len(row)
+        }
         values["kind"] = values.get("kind", "").lower() or "cpe"
         values["mac"] = values.get("mac") or None
         details = EquipmentDetails(**values)

@@ -43,7 +43,7 @@ from db.models import Staff
 from portal import context
 from portal.forms import Form
 from portal.i18n import A_YEAR, LANGUAGE_COOKIE
-from portal.permissions import Openness, public, requirement_of, signed_in
+from portal.permissions import Openness, Permission, public, requirement_of, signed_in
 
 log = structlog.get_logger()
 blueprint = Blueprint("auth", __name__)
@@ -220,7 +220,7 @@ def _guard() -> ResponseReturnValue | None:
         return redirect(url_for("auth.sign_in_page"))
     if requirement is Openness.SIGNED_IN:
         return None
-    if requirement is None or not context.may(requirement):
+    if not isinstance(requirement, Permission) or not context.may(requirement):
         abort(403)
     return None
 

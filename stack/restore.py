@@ -113,7 +113,8 @@ def _fill(settings: Settings, directory: Path, identity: str) -> None:
     if tables is None or tables[0]:
         raise BadSettings("PORTICO_OWNER_DATABASE_URL: that database already has tables; restore into an empty one")
     database, environment = connection_of(url)
-    command = [str(program("pg_restore")), "--single-transaction", "--no-owner", "--no-password", f"--dbname={database}"]
+    command = [str(program("pg_restore")), "--single-transaction", "--no-owner", "--no-password"]
+    command.append(f"--dbname={database}")
     pour(directory, identity, command, environment)
 
 

@@ -50,9 +50,9 @@ def fits(page: Page, name: str) -> None:
 def test_a_cut_off_subscriber_signs_in_pays_and_asks(
     phone: Page,
     language: str,
-    app: Flask,
-    system: Engine,
-    installation: Settings,  # noqa: F811
+    app: Flask,  # noqa: F811
+    system: Engine,  # noqa: F811
+    installation: Settings,
 ) -> None:
     send, sign_in, pay_now, pay_with, my_account, offline, open_ticket, submit, arrived = WORDS[language]
     isp = make_isp(system, installation)
