@@ -24,7 +24,7 @@ from lab.attributes import StatusType, TerminateCause
 from lab.client import Answer, Counters, RadiusClient
 from lab.faults import Faults
 from lab.grant import BadGrant, Grant, read_grant
-from lab.packet import Code, Malformed, access_request, address, number, sealed_request, text
+from lab.packet import Code, Malformed, access_request, address, chap_response, number, sealed_request, text
 from lab.requests import accounting_attributes, after_the_proof, identity, prove, user_name
 from lab.session import Session
 from lab.subscriber import Demand, Method, Subscriber
@@ -256,7 +256,7 @@ class Nas:
         name = user_name(subscriber)
         own = self.terms.local(subscriber, name)
         if own is not None:
-            if own.password not in (None, subscriber.password):
+            if own.password is not None and not has_password(subscriber, own.password):
                 return Refused(Refusal.LOCAL_PASSWORD)
             return self._open(session_id, subscriber, name, own.grant, b"", local=True)
         row = self.terms.radius(subscriber.kind)
@@ -264,7 +264,7 @@ class Nas:
             return Refused(Refusal.NOT_ASKED)
         offered = None
         if subscriber.kind in {AccessKind.DHCP, AccessKind.HOTSPOT}:  # these have their address before they ask
-            offered = self._take_address(self.profile.pool)
+            offered = subscriber.address or self._take_address(self.profile.pool)
             if offered is None:
                 return Refused(Refusal.NO_ADDRESS)
         echoed = identity(self.terms.identifier, subscriber, session_id, name, offered)
@@ -276,6 +276,13 @@ class Nas:
         if isinstance(session, Session):
             self._account(session, StatusType.START)
         return session
+
+    def let_in(self, subscriber: Subscriber, grant: Grant) -> Session | Refused:
+        """Open a session without asking anybody, as a hotspot does for a trial."""
+        return self._open(
+            self._next_session_id(subscriber.kind), subscriber, subscriber.name, grant, b"", offered=subscriber.address,
+            local=True,
+        )  # fmt: skip
 
     def log_out(self, session: Session, cause: TerminateCause = TerminateCause.USER_REQUEST) -> None:
         """End a session, with its Stop. A session that is gone already is left alone."""
@@ -576,6 +583,14 @@ class Nas:
             if any(first <= given_back <= last for first, last in ranges):
                 self._returned.setdefault(pool, deque()).append(taken)
                 return
+
+
+def has_password(subscriber: Subscriber, password: str) -> bool:
+    """Tell whether a subscriber proved to have a password that the NAS knows."""
+    answer = subscriber.chap
+    if answer is None:
+        return subscriber.password == password
+    return chap_response(answer.identifier, password.encode(), answer.challenge)[1:] == answer.response
 
 
 def bindable(wanted: str, usual: str) -> str:

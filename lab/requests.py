@@ -111,6 +111,10 @@ def prove(subscriber: Subscriber, name: str, identifier: int, secret: bytes, aut
         case Method.MAC:
             repeated = name.encode() if subscriber.mac_as_password else b""
             return Proof(attribute(rad.USER_PASSWORD, hide_password(repeated, secret, authenticator)))
+        case Method.CHAP if subscriber.chap is not None:
+            answer = bytes((subscriber.chap.identifier,)) + subscriber.chap.response
+            given = attribute(rad.CHAP_CHALLENGE, subscriber.chap.challenge)
+            return Proof(given + attribute(rad.CHAP_PASSWORD, answer))
         case Method.CHAP:
             challenge = os.urandom(16)
             response = chap_response(identifier, password.encode(), challenge)

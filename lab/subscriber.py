@@ -25,6 +25,15 @@ class Demand:
     upload: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ChapAnswer:
+    """What a browser made of the challenge on a hotspot's login page: the router passes it on, and has no password."""
+
+    identifier: int
+    challenge: bytes
+    response: bytes
+
+
 class Profile(StrEnum):
     """The shape of a subscriber's day: how much of the demand it has at which hour."""
 
@@ -70,6 +79,8 @@ class Subscriber:
     retry_after: float | None = 20.0
     mac_format: str = "XX:XX:XX:XX:XX:XX"  # RouterOS's radius-mac-format; x writes lower case
     mac_as_password: bool = False  # RouterOS's mac-as-username-and-password
+    chap: ChapAnswer | None = None  # in place of a password that the router would know
+    address: str | None = None  # of who has one before logging in: somebody at a hotspot's page
 
 
 def spell_mac(mac: str, pattern: str) -> str:

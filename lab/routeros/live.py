@@ -28,6 +28,7 @@ from lab.dynamic import DynamicListener
 from lab.nas import Nas, Refused
 from lab.routeros.box import Box, Hardware
 from lab.routeros.commands import Call
+from lab.routeros.hotspot import Hotspot
 from lab.routeros.live_firewall import http_from
 from lab.routeros.live_sessions import SessionRows
 from lab.routeros.live_terms import MenuTerms
@@ -51,7 +52,8 @@ class RouterProfile:
     """The router's side of a NAS.
 
     The API is served at `api_address` (the NAS's own if empty) and `api_port`; `users` are names and passwords, with
-    all rights; with `api_tls_port` it is served by TLS as well. `scenario` names what else the router holds, `""` for
+    all rights; with `api_tls_port` it is served by TLS as well. With a `hotspot_port` (0 is any free one) browsers that
+    come to the NAS's address by HTTP are at its hotspot. `scenario` names what else the router holds, `""` for
     nothing; so many of its queues (`busy_queues`) have a client behind them, and so many of its secrets
     (`dialling_secrets`) somebody who dials. A router that `asks_radius` has been set up for it; one that does not is
     as an ISP brings it, with nothing but its own records. `wan_demand` is what others take of the WAN, in bit/s.
@@ -60,6 +62,7 @@ class RouterProfile:
     api_port: int = 8728
     api_address: str = ""
     api_tls_port: int = 0
+    hotspot_port: int | None = None
     users: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"}, repr=False)
     identity: str = ""
     board: str = "RB5009UG+S+"
@@ -102,6 +105,10 @@ class LiveRouter:
             self.tls_server = ApiServer(self.box, address, profile.api_tls_port, tls=certificate.context())
         if box is None:
             self._set_up()
+        self.hotspot: Hotspot | None = None
+        if profile.hotspot_port is not None:
+            self.hotspot = Hotspot(self.box, nas, nas.profile.address, profile.hotspot_port)
+            nas.observers.append(self.hotspot)
         terms = nas.terms = MenuTerms(nas.profile, self.box)
         self.sessions = SessionRows(self.box, nas, terms, self.in_loop)
         self.traffic = Traffic(self.box, nas, self.sessions, self.in_loop, seed=profile.scenario_seed)
@@ -116,12 +123,16 @@ class LiveRouter:
         await self.server.start()
         if self.tls_server is not None:
             await self.tls_server.start()
+        if self.hotspot is not None:
+            await self.hotspot.start()
 
     async def close(self) -> None:
         """Stop serving the API."""
         await self.server.close()
         if self.tls_server is not None:
             await self.tls_server.close()
+        if self.hotspot is not None:
+            await self.hotspot.close()
 
     def in_loop(self, work: Callable[[], None]) -> None:
         """Do something in the router's loop: at once when already there, else soon."""
