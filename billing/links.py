@@ -35,6 +35,7 @@ class LinkFor(StrEnum):
     FETCH_RECEIPT = "fr"
     PAY_INVOICE = "pi"
     PAY_BALANCE = "pb"  # the number is the subscriber's
+    HOTSPOT = "hs"  # the captive page of a NAS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from db.models.brand import PLAN_CHANGES, Brand, PlanRequest, SelfService
 from db.models.captive import CaptiveHotspot, CaptivePurchase, CaptiveSettings
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
+from db.models.custom_field import CustomField, CustomValue, SubscriberDocument
 from db.models.document import DocumentBatch, DocumentMail, Letterhead
 from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
@@ -55,6 +56,7 @@ from db.models.payment import (
 )
 from db.models.plan import RatePlan
 from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
+from db.models.report import ReportSchedule, ReportSending
 from db.models.router import Router, RouterState
 from db.models.router_login import RouterGroup, RouterLogin
 from db.models.service import SeenDevice, Service, ServiceMac
@@ -136,6 +138,8 @@ __all__ = [
     "Collector",
     "Coupon",
     "CreditNote",
+    "CustomField",
+    "CustomValue",
     "Discount",
     "DocumentBatch",
     "DocumentMail",
@@ -196,6 +200,8 @@ __all__ = [
     "ReceivedMail",
     "Refund",
     "RenderedDocument",
+    "ReportSchedule",
+    "ReportSending",
     "RolePermission",
     "RollupPosition",
     "Router",
@@ -227,6 +233,7 @@ __all__ = [
     "StaffLink",
     "StoredFile",
     "Subscriber",
+    "SubscriberDocument",
     "SubscriberLogin",
     "TaxRate",
     "TenancyKey",

@@ -29,6 +29,7 @@ class AccountingSession(Tenanted, Base):
         Index("ix_session_open_operator", "operator_id", "id", postgresql_where=text("ended_at IS NULL")),
         Index("ix_session_framed_ip", "operator_id", "framed_ip", text("started_at DESC")),
         Index("ix_session_mac", "operator_id", "mac", text("started_at DESC")),
+        Index("ix_session_open_framed_ip", "framed_ip", postgresql_where=text("ended_at IS NULL")),
         Index(
             "ix_session_delegated_ipv6_prefix",
             text("delegated_ipv6_prefix inet_ops"),

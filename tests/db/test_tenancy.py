@@ -105,6 +105,21 @@ def fill_sites(connection: psycopg.Connection, isp: Isp) -> None:
     insert(connection, isp, "map_settings", {})
 
 
+def fill_reports_and_fields(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
+    staff = connection.execute("SELECT min(id) FROM staff WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    when = {"report": "subscribers", "format": "xlsx", "every": "day", "hour": 7, "permission": "subscribers.view"}
+    schedule = insert(connection, isp, "report_schedule", {"staff_id": staff, **when}, "id")
+    insert(
+        connection, isp, "report_sending", {"schedule_id": schedule, "period": "2027-01-01", "sent_at": "2027-01-01Z"}
+    )
+    field = insert(connection, isp, "custom_field", {"subject": "subscriber", "title": "t", "kind": "text"}, "id")
+    insert(connection, isp, "custom_value", {"field_id": field, "subscriber_id": subscriber, "value": "v"})
+    kept = {"name": "a.txt", "media_type": "text/plain", "size": 1, "sha256": "0", "content": b"x"}
+    file = insert(connection, isp, "stored_file", kept, "id")
+    document = {"subscriber_id": subscriber, "file_id": file, "kind": "other", "author": "a"}
+    insert(connection, isp, "subscriber_document", document)
+
+
 def fill_self_service(connection: psycopg.Connection, isp: Isp, subscriber: int, service: int) -> None:
     insert(connection, isp, "brand", {"name": "b"})
     insert(connection, isp, "self_service", {})

@@ -1,0 +1,57 @@
+"""What an operator's captive pages do, where its hotspots are, and what was bought on them."""
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT, TEXT
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.types import Base, BigInt, Created, Id, Instant, Tenanted
+
+
+class CaptiveSettings(Tenanted, Base):
+    """What an operator decided about its captive pages. No row: as the defaults say."""
+
+    __tablename__ = "captive_settings"
+    __table_args__ = (CheckConstraint("remember_days BETWEEN 0 AND 30", "remember_days"),)
+
+    operator_id: Mapped[BigInt] = mapped_column(ForeignKey("operator.id"), primary_key=True)
+    ask_terms: Mapped[bool] = mapped_column(server_default=text("false"))  # to be accepted before the login
+    offer_trial: Mapped[bool] = mapped_column(server_default=text("false"))  # where the router offers one
+    remember_days: Mapped[int] = mapped_column(server_default="0")  # how long a MAC cookie lasts; 0 is none
+    batch_ids: Mapped[list[int]] = mapped_column(ARRAY(BIGINT), server_default=text("'{}'"))  # sold on the page
+    created_at: Mapped[Created]
+
+
+class CaptiveHotspot(Tenanted, Base):
+    """The hotspot of a NAS: the names and addresses under which its login page is, so that logins go nowhere else.
+
+    `refused_host` is the last one that a phone named and that is not among them.
+    """
+
+    __tablename__ = "captive_hotspot"
+
+    nas_id: Mapped[BigInt] = mapped_column(ForeignKey("nas.id", ondelete="CASCADE"), primary_key=True)
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"), index=True)
+    hosts: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
+    refused_host: Mapped[str | None]
+    refused_at: Mapped[Instant | None]
+    created_at: Mapped[Created]
+
+
+class CaptivePurchase(Tenanted, Base):
+    """A voucher that somebody is buying on a captive page. `key` is what the page drew: a second click is the same."""
+
+    __tablename__ = "captive_purchase"
+    __table_args__ = (
+        Index("uq_captive_purchase_key", "operator_id", "key", unique=True),
+        Index("uq_captive_purchase_checkout", "checkout_id", unique=True),
+    )
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    nas_id: Mapped[BigInt]
+    batch_id: Mapped[BigInt] = mapped_column(ForeignKey("voucher_batch.id"))
+    checkout_id: Mapped[BigInt] = mapped_column(ForeignKey("checkout.id"))
+    key: Mapped[str]
+    email: Mapped[str | None]
+    language: Mapped[str]
+    created_at: Mapped[Created]
