@@ -85,6 +85,7 @@ class ImportRow(Tenanted, Base):
     latitude: Mapped[Decimal | None] = mapped_column(Numeric(9, 6))
     longitude: Mapped[Decimal | None] = mapped_column(Numeric(9, 6))
     paid_until: Mapped[date | None]
+    custom: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # id of a field of the operator's own: its value
     findings: Mapped[Json] = mapped_column(server_default=text("'[]'"))
     duplicates: Mapped[Json] = mapped_column(server_default=text("'[]'"))
     problems: Mapped[Json] = mapped_column(server_default=text("'[]'"))

@@ -243,6 +243,7 @@ class Notification(Tenanted, Base):
             unique=True,
             postgresql_where=text("broadcast_id IS NOT NULL"),
         ),
+        Index("ix_notification_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
         Index("ix_notification_incident_id", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
         CheckConstraint("channel IN ('email', 'apprise', 'sms', 'whatsapp', 'telegram')", "channel"),
         CheckConstraint("state IN ('waiting', 'sent', 'failed', 'by_hand', 'dropped')", "state"),
@@ -265,6 +266,9 @@ class Notification(Tenanted, Base):
     subscriber_id: Mapped[BigInt | None] = mapped_column(ForeignKey("subscriber.id", ondelete="SET NULL"))
     broadcast_id: Mapped[BigInt | None] = mapped_column(ForeignKey("broadcast.id"))
     incident_id: Mapped[BigInt | None] = mapped_column(ForeignKey("incident.id", ondelete="SET NULL"))
+    file_id: Mapped[BigInt | None] = mapped_column(
+        ForeignKey("stored_file.id", ondelete="SET NULL")
+    )  # goes with a mail
     urgent: Mapped[bool] = mapped_column(server_default=text("true"))  # goes in quiet hours too
     unsubscribe: Mapped[str] = mapped_column(server_default="")  # the text of the link that ends such messages
     staff_id: Mapped[BigInt | None]  # who sent it by hand, or again

@@ -93,6 +93,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_messages(connection, isp, subscriber, service)
     fill_vouchers(connection, isp, subscriber, service)
     fill_self_service(connection, isp, subscriber, service)
+    fill_reports_and_fields(connection, isp, subscriber)
     fill_sites(connection, isp)
 
 
