@@ -20,7 +20,6 @@ from email.utils import parseaddr
 
 import structlog
 from sqlalchemy import select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.crypto import Keyring, SecretUnreadable
@@ -166,8 +165,10 @@ def read_mailbox(
     try:
         access = access_of(mailbox, settings.keyring, settings)
         with _opened(access) as server:
-            for uid in _unseen(server)[:most]:
+            for uid in _unseen(server):
                 done += _read(server, uid, sessions, settings.keyring, operator_id, own, now)
+                if done == most:
+                    break
     except MailboxTrouble as problem:
         trouble = str(problem)[:300]
         log.warning("mailbox_not_read", operator_id=operator_id, why=trouble.partition(":")[0])
@@ -204,7 +205,7 @@ def _read(
         with sessions() as session:
             receive(session, keyring, operator_id, parts[0][1], own, now)
             session.commit()
-    except (SQLAlchemyError, Invalid) as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever somebody sends, the mails behind it are read
         log.warning("mail_not_put_down", operator_id=operator_id, uid=uid, error=type(problem).__name__)
         return False
     _said(server.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))

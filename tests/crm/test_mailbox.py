@@ -1,6 +1,7 @@
 """Mails become tickets, read from a real IMAP server; what we answer leaves as mail, and its reply comes back."""
 
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -11,7 +12,7 @@ from sqlalchemy import delete, select, text
 
 from core.clock import utc_now
 from crm import mailbox as module
-from crm.mail_text import split_quoted
+from crm.mail_text import split_quoted, text_of
 from crm.mailbox import Access, MailboxDetails, MailboxTrouble, access_of, count_unseen, read_mailbox, save_mailbox
 from crm.notices import send_due
 from crm.problems import ChangedMeanwhile, Invalid, Problem
@@ -158,6 +159,34 @@ def test_a_mail_whose_transaction_fails_stays_unread_and_holds_up_no_other(desk,
     assert (desk.server.unseen(), [desk.words(each) for each in desk.tickets()]) == (1, [["Segundo"]])
     monkeypatch.setattr(module, "receive", whole)
     assert (desk.read(), desk.server.unseen(), len(desk.tickets())) == (1, 0, 2)
+
+
+def test_a_mail_that_nobody_can_read_holds_up_no_other(desk):
+    parts = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(1500))
+    desk.server.put(b"From: x@example.com\r\nMessage-ID: <deep@example.com>\r\n" + parts)
+    desk.server.put(mail())
+    assert desk.read() == 1
+    assert [ticket.subject for ticket in desk.tickets()] == ["Sin señal"]
+    assert desk.server.unseen() == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" + "\n" * 200_000 + "b", "_" * 10 + " " * 200_000 + "x", "from: a\n" + "\n" * 200_000 + "x"],
+)
+def test_no_text_takes_longer_to_read_than_its_length(text):
+    began = time.process_time()
+    assert split_quoted(text) == (text, "")
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<a ", "<![", "<x a='", "</", "<", "&"])
+def test_no_html_takes_longer_to_read_than_its_length(piece):
+    message = EmailMessage()
+    message.set_content(f"<p>Sin señal</p>{piece * 50_000}", subtype="html")
+    began = time.process_time()
+    assert text_of(message).startswith("Sin señal")
+    assert time.process_time() - began < 2
 
 
 def test_what_we_answer_leaves_as_mail_and_its_reply_finds_the_ticket(desk):
