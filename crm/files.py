@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Collection
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from sqlalchemy.orm import Session
 
 from crm.problems import FieldProblem, Invalid, Problem
@@ -72,9 +72,14 @@ def store_file(
         raise Invalid(FieldProblem(field, Problem.FILE_NOT_TAKEN))
     if media_type.startswith("image/"):
         media_type, content = _pixels_of(content, field)
+    return store_bytes(session, operator_id, safe_name(name, EXTENSIONS[media_type]), media_type, content)
+
+
+def store_bytes(session: Session, operator_id: int, name: str, media_type: str, content: bytes) -> StoredFile:
+    """Keep what Portico made itself, whose name and type are known."""
     row = StoredFile(
         operator_id=operator_id,
-        name=safe_name(name, EXTENSIONS[media_type]),
+        name=name,
         media_type=media_type,
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -162,7 +167,9 @@ def _pixels_of(content: bytes, field: str) -> tuple[str, bytes]:
         raise Invalid(FieldProblem(field, Problem.TOO_MANY_PIXELS)) from None
     except Image.DecompressionBombWarning:
         raise Invalid(FieldProblem(field, Problem.TOO_MANY_PIXELS)) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Warning):
+    except Invalid:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow trips over damaged EXIF with struct.error, TypeError and others
         raise Invalid(FieldProblem(field, Problem.NOT_A_PICTURE)) from None
     pixels.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     clean = Image.new(pixels.mode, pixels.size)

@@ -53,6 +53,23 @@ def test_a_photo_loses_where_it_was_taken_and_stands_upright(keep):
         assert (again.size, len(again.getexif())) == ((20, 40), 0)
 
 
+def test_a_photo_whose_orientation_is_damaged_is_refused_and_breaks_nothing(keep):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "abc"
+    photo = picture("JPEG", exif=exif)
+    damaged = [
+        photo[:place] + bytes([value]) + photo[place + 1 :]
+        for place in range(20, 80)
+        for value in (0, 2, 5, 9, 12, 255)
+    ]
+    for content in damaged:
+        try:
+            keep("x.jpg", content)
+        except Invalid as invalid:
+            assert invalid.problems[0].problem in (Problem.NOT_A_PICTURE, Problem.FILE_NOT_TAKEN)  # noqa: PT017
+
+
 def test_what_hides_behind_the_pixels_is_not_kept(keep):
     stored = keep("x.png", picture() + b"<script>alert(1)</script>PK\x03\x04")
     assert b"script" not in stored.content
