@@ -25,7 +25,7 @@ from core.i18n import N_, translator
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.vouchers import CODE_PURPOSE, activate, settings_of, void_vouchers
 from db.audit import Actor, record
-from db.models import Invoice, Operator, Payment, Voucher, VoucherBatch, VoucherSale
+from db.models import Invoice, Operator, Payment, Voucher, VoucherBatch, VoucherSale, VoucherSettings
 
 ON_THE_INVOICE = N_("Voucher %(batch)s")
 
@@ -116,9 +116,11 @@ def take_back(session: Session, actor: Actor, voucher: Voucher, reason: str, now
 
     Raises Invalid, and WrongState when it is cancelled already.
     """
+    counter_id = session.get_one(VoucherSettings, actor.operator_id).counter_subscriber_id
+    lock_books(session, actor.operator_id, [counter_id])  # what is sold in this moment is sold before this looks
+    session.refresh(voucher, with_for_update=True)
     sale = open_sale(session, voucher)
-    unused = voucher.first_login_at is None
-    if sale is None or not unused:
+    if sale is None or voucher.first_login_at is not None:
         void_vouchers(session, actor, [voucher], reason, now)
         return None
     if sale.payment_id is not None and sale.invoice_id is not None:
@@ -130,9 +132,6 @@ def take_back(session: Session, actor: Actor, voucher: Voucher, reason: str, now
             void_payment(session, actor, rules, payment, reason, now)
         else:
             refund_payment(session, actor, rules, payment, payment.amount, reason, now)
-    session.refresh(voucher, with_for_update=True)
-    if voucher.first_login_at is not None:  # in the very moment
-        raise Invalid(FieldProblem("voucher", Problem.ALREADY_DONE))
     sale.refunded_at = now
     session.flush()
     void_vouchers(session, actor, [voucher], reason, now)

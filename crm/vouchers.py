@@ -234,6 +234,10 @@ def void_batch(session: Session, actor: Actor, batch: VoucherBatch, reason: str,
     """Cancel those vouchers of a batch that were neither sold nor used; return how many. Raises Invalid."""
     if not reason.strip():
         raise Invalid(FieldProblem("reason", Problem.REQUIRED))
+    # One that is being sold is locked by its sale, which the query below sees only once that is committed.
+    session.execute(
+        select(Voucher.service_id).where(Voucher.batch_id == batch.id).order_by(Voucher.number).with_for_update()
+    )
     ids = session.scalars(
         select(Voucher.service_id).where(
             Voucher.batch_id == batch.id,

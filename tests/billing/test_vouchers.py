@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -9,9 +10,10 @@ from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.vouchers import SaleTerms, batches_to_sell, open_sale, sales, sell_voucher, take_back
 from core.settings import Settings
 from crm.problems import Invalid
-from crm.vouchers import BatchTerms, create_batch, find_code
+from crm.vouchers import BatchTerms, create_batch, find_code, void_batch
 from db.audit import Actor
 from db.models import Collector, Operator, Payment, Service, Voucher, VoucherBatch, VoucherSale, VoucherSettings
+from db.session import make_engine
 from tests.billing.isp import BillingIsp, noon
 
 DAY = date(2027, 3, 10)
@@ -135,3 +137,31 @@ def test_without_billing_a_sale_is_only_counted(isp, installation):
     assert ledger(isp) == {}
     assert isp.session.scalar(select(func.count()).select_from(VoucherSale)) == 1
     assert isp.session.scalar(select(func.count()).select_from(Voucher).where(Voucher.voided_at.is_(None))) == 2
+
+
+@pytest.mark.parametrize("whole_batch", [True, False])
+def test_what_is_cancelled_while_it_is_being_sold_keeps_nobodys_money(database, whole_batch):
+    engine = make_engine(database.database_url.get_secret_value())
+    with Session(engine) as desk, Session(engine) as office:
+        isp = BillingIsp.create(desk)
+        batch_id = batch_of(isp, database).id
+        voucher_id = desk.scalars(select(Voucher.service_id).order_by(Voucher.number).limit(1)).one()
+        desk.commit()
+        terms = SaleTerms(batch_id, method_id=isp.cash)
+        assert sell_voucher(desk, isp.actor, database.keyring, terms, NOW).voucher.service_id == voucher_id
+
+        def cancel() -> object:
+            if whole_batch:
+                return void_batch(office, isp.actor, office.get_one(VoucherBatch, batch_id), "misprint", NOW)
+            return take_back(office, isp.actor, office.get_one(Voucher, voucher_id), "misprint", NOW)
+
+        with ThreadPoolExecutor() as threads:
+            cancelled = threads.submit(cancel)
+            while not desk.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) and not cancelled.done():
+                pass
+            desk.commit()
+            assert cancelled.result(10) == (2 if whole_batch else 25)
+        office.commit()
+        assert (desk.get_one(Service, voucher_id, populate_existing=True).state == "active") == whole_batch
+        assert not broken_entries(desk, isp.operator_id)
+    engine.dispose()
