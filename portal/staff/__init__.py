@@ -51,6 +51,7 @@ AREAS = (
     "bank",
     "work_orders",
     "work_orders.settings",
+    "technician",
     "leads",
     "leads.sales",
     "equipment",

@@ -191,6 +191,8 @@ def test_only_signing_in_and_the_language_are_public(app):
         "pay.document",
         "pay.page",
         "pay.webhook",  # signed by the provider
+        "technician.manifest",  # words alone; the page itself asks for a permission
+        "technician.worker",
         "ticket.add",  # a link that nobody can guess, to one ticket
         "ticket.file",
         "ticket.page",

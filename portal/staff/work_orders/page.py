@@ -18,8 +18,6 @@ from sqlalchemy import select
 from core.clock import utc_now
 from crm.equipment import installed_at
 from crm.files import PICTURES, PNG, store_file
-from crm.jobs import OPEN as JOB_OPEN
-from crm.jobs import start_job
 from crm.materials import use_material, used_by
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.work_orders import (
@@ -44,7 +42,6 @@ from crm.work_steps import (
     has_no_device,
     locate,
     missing_steps,
-    note_link_test,
     recover_device,
     sign,
     tick,
@@ -54,7 +51,6 @@ from db.models import (
     WORK_OPEN,
     CircuitTest,
     Equipment,
-    Job,
     Material,
     RatePlan,
     SeenDevice,
@@ -65,7 +61,6 @@ from db.models import (
     WorkOrder,
     WorkOrderPhoto,
 )
-from network.circuit_test import TEST
 from portal import context
 from portal.auth import limiter
 from portal.errors import problem_text, wrong_state_text
@@ -75,6 +70,7 @@ from portal.messages import done, refuse, warn
 from portal.permissions import Permission, requires
 from portal.staff.work_orders.base import WindowForm, blueprint, find, find_to_do, may_do, position_of, window_fields
 from portal.staff.work_orders.edit import order_state_text
+from portal.staff.work_orders.link import begin_link_test
 
 SIGNATURE_MOST = 400_000
 """Octets of a signature as the browser draws it."""
@@ -310,28 +306,7 @@ def recover(order_id: int, equipment_id: int) -> ResponseReturnValue:
 def link_test(order_id: int) -> ResponseReturnValue:
     """Begin a circuit test of the order's service, unless one is under way; this page shows how it ends."""
     order = find_to_do(order_id)
-    session, actor = context.db(), context.actor()
-
-    def step() -> None:
-        service = session.get(Service, order.service_id) if order.service_id is not None else None
-        if service is None:
-            raise Invalid(FieldProblem("service_id", Problem.NO_SERVICE))
-        running = session.scalar(
-            select(CircuitTest.id)
-            .join(Job, Job.id == CircuitTest.job_id)
-            .where(CircuitTest.service_id == service.id, CircuitTest.verdict.is_(None), Job.state.in_(JOB_OPEN))
-            .limit(1)
-        )
-        if running is None:
-            test = CircuitTest(operator_id=service.operator_id, service_id=service.id, staff_id=actor.staff_id)
-            session.add(test)
-            session.flush()
-            test.job_id = start_job(session, actor, TEST, {"test_id": test.id}, service.name).id
-            session.flush()
-            running = test.id
-        note_link_test(session, actor, order, running, utc_now())
-
-    return take(order, step)
+    return take(order, lambda: begin_link_test(order))
 
 
 @blueprint.post("/<int:order_id>/locate")
