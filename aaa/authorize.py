@@ -25,8 +25,10 @@ from aaa.facts import (
     Proof,
     Service,
     ServiceState,
+    Span,
     SuspendedAction,
 )
+from aaa.fair_use import reached, slowed, used_in
 from aaa.vouchers import ends_by_itself, octets_left, refusal, time_left
 from aaa.windows import active_window, next_boundary
 
@@ -92,8 +94,9 @@ def changes_at(service: Service, policy: Policy, now: datetime) -> datetime | No
     if service.state is not ServiceState.ACTIVE:
         return None
     instants = [next_boundary(service.plan.windows, now, policy.zone), service.paid_until]
-    if service.plan.cap is not None and service.used_octets >= service.plan.cap.octets:
+    if _cap_is_reached(service, now):
         instants.append(service.period_ends)
+    instants += [ends for _, ends in reached(service, now)]
     if service.boost is not None:
         instants.append(service.boost.until)
     if service.voucher is not None:
@@ -238,21 +241,26 @@ def volume_left(question: Question) -> Decision | None:
 def below_cap(question: Question) -> Decision | None:
     service = question.service
     if _cap_reached(question) and service.plan.cap is not None and service.plan.cap.action is CapAction.BLOCK:
-        return _turned_away(question, Reason.CAP_REACHED, {"cap": str(service.plan.cap.octets)})
+        return _turned_away(question, Reason.CAP_REACHED, {"cap": str(service.plan.cap.octets + service.extra_octets)})
     return None
 
 
 def terms(question: Question) -> Decision:
-    """Grant the plan: throttled where the cap is reached, else by the window of the hour, else as it stands.
+    """Grant the plan: the rate of the hour, slower where the cap or steps of fair use are reached.
 
-    A boost lifts any of these, and never slows down: a free night may be faster than what was bought.
+    What is reached never makes faster. A boost lifts any of these, and never slows down: a free night may be faster
+    than what was bought.
     """
     service, plan, policy = question.service, question.service.plan, question.policy
     reason, rate = None, service.rate or plan.rate
-    if _cap_reached(question) and plan.cap is not None and plan.cap.throttle is not None:
-        reason, rate = Reason.CAP_THROTTLED, plan.cap.throttle
-    elif window := active_window(plan.windows, question.now, policy.zone):
+    if window := active_window(plan.windows, question.now, policy.zone):
         reason, rate = Reason.TIME_WINDOW, window.rate
+    limits = [step.rate for step, _ in reached(service, question.now)]
+    if limits:
+        reason = Reason.FAIR_USE
+    if _cap_reached(question) and plan.cap is not None and plan.cap.throttle is not None:
+        reason, limits = Reason.CAP_THROTTLED, [*limits, plan.cap.throttle]
+    rate = slowed(rate, limits)
     boost = service.boost
     if boost is not None and question.now < boost.until and boost.rate.download > rate.download:
         reason, rate = Reason.BOOSTED, boost.rate
@@ -298,10 +306,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def _cap_reached(question: Question) -> bool:
-    service = question.service
-    if service.plan.cap is None or service.used_octets < service.plan.cap.octets:
-        return False
-    return service.period_ends is None or question.now < service.period_ends
+    return _cap_is_reached(question.service, question.now)
+
+
+def _cap_is_reached(service: Service, now: datetime) -> bool:
+    cap = service.plan.cap
+    return cap is not None and used_in(service, Span.MONTH, now)[0] >= cap.octets
 
 
 def _turned_away(question: Question, reason: Reason, detail: dict[str, str]) -> Decision:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     SESSION_LIMIT = "session_limit"
     CAP_REACHED = "cap_reached"
     CAP_THROTTLED = "cap_throttled"
+    FAIR_USE = "fair_use"
     TIME_WINDOW = "time_window"
     BOOSTED = "boosted"
     VOLUME_USED_UP = "volume_used_up"

@@ -95,6 +95,31 @@ class DataCap:
     throttle: RateLimit | None = None
 
 
+class Span(StrEnum):
+    """What a step of fair use is counted in; `MONTH` is the billing period."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """After so many octets in a span no more than this rate, until the span ends."""
+
+    span: Span
+    octets: int
+    rate: RateLimit
+
+
+@dataclass(frozen=True, slots=True)
+class UsedIn:
+    """What counts in a day or a week, and when that ends."""
+
+    octets: int
+    ends: datetime
+
+
 GARDEN_RATE = RateLimit(512_000, 512_000)
 
 Extra = tuple[str, str, str]  # attribute, operator (`:=`, `+=`, `=`), value
@@ -109,6 +134,7 @@ class Plan:
     rate: RateLimit
     cap: DataCap | None = None
     windows: tuple[TimeWindow, ...] = ()
+    steps: tuple[Step, ...] = ()
     pool: str | None = None
     ipv6_pool: str | None = None  # Framed-IPv6-Pool (RFC 3162 §2.6), a name on the router
     delegated_ipv6_pool: str | None = None  # Mikrotik-Delegated-IPv6-Pool, a name on the router
@@ -191,8 +217,11 @@ class Service:
     mac_binding: MacBinding = MacBinding.ANY
     macs: frozenset[str] = frozenset()
     max_macs: int = 1
-    used_octets: int = 0  # of the cap, in the current period
+    used_octets: int = 0  # that count, in the current period
+    extra_octets: int = 0  # allowed in the current period beyond the plan: rolled over, and bought
     period_ends: datetime | None = None
+    used_today: UsedIn | None = None  # kept only where the plan has a step that asks for it
+    used_this_week: UsedIn | None = None
     octets_left: int | None = None  # a volume the session may use before it ends
     extra: tuple[Extra, ...] = ()
     voucher: Voucher | None = None

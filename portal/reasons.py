@@ -39,6 +39,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.SESSION_LIMIT: N_("Session limit %(limit)s reached: already connected on %(nas)s"),
     Reason.CAP_REACHED: N_("Data cap of %(cap)s reached: blocked until the period ends"),
     Reason.CAP_THROTTLED: N_("Data cap reached: slowed down until the period ends"),
+    Reason.FAIR_USE: N_("A step of fair use is reached: slowed down until its day, week or period ends"),
     Reason.TIME_WINDOW: N_("A time window of the plan sets the rate"),
     Reason.BOOSTED: N_("A boost makes it faster for a while"),
     Reason.VOLUME_USED_UP: N_("The prepaid volume is used up"),
@@ -68,6 +69,7 @@ SHORT: Mapping[Reason, str] = {
     Reason.SESSION_LIMIT: N_("Session limit"),
     Reason.CAP_REACHED: N_("Data cap reached"),
     Reason.CAP_THROTTLED: N_("Slowed down by data cap"),
+    Reason.FAIR_USE: N_("Slowed down by fair use"),
     Reason.TIME_WINDOW: N_("Time window"),
     Reason.BOOSTED: N_("Boosted"),
     Reason.VOLUME_USED_UP: N_("Volume used up"),
@@ -211,7 +213,8 @@ def _passed(finding: Finding, found: NameExplanation, language: str) -> str | No
         "session_limit": service.session_limit > 0,
         "not_paused": False,
         "volume_left": service.octets_left is not None,
-        "below_cap": cap is not None and service.used_octets < cap.octets,  # else the terms say what follows
+        # Else the terms say what follows.
+        "below_cap": cap is not None and service.used_octets < cap.octets + service.extra_octets,
     }
     if not concerns.get(finding.rule, True):
         return None
@@ -226,7 +229,7 @@ def _passed(finding: Finding, found: NameExplanation, language: str) -> str | No
         else "",
         "left": volume(service.octets_left or 0, language),
         "used": volume(service.used_octets, language),
-        "cap": volume(cap.octets, language) if cap else "",
+        "cap": volume(cap.octets + service.extra_octets, language) if cap else "",
         "rate": rate_words(decision.terms, language) if isinstance(decision, Accept | WalledGarden) else "",
     }
 

@@ -11,13 +11,15 @@ see what the one before has made of a session.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 
 from aaa.facts import AccessKind
-from core.clock import from_epoch
+from core.clock import from_epoch, utc_now
 from core.codes import is_concealed
 from radius import copy_text, statements
+from radius.fair_use import FairUse
 from radius.journal import Authentication
 from radius.packet import START, Packet, storable
 from radius.request import names
@@ -62,6 +64,7 @@ class Store:
         self._heard: dict[int, float] = {}
         self._operators: dict[int, tuple[str, int]] = {}
         self._calendar = Calendar({})
+        self._zones: dict[int, ZoneInfo] = {}
         for statement in statements.TEMPORARY_TABLES:
             connection.execute(statement)
 
@@ -335,6 +338,7 @@ class Store:
         if operators != self._operators:
             self._operators = operators
             self._calendar = Calendar(operators)
+            self._zones = {operator_id: ZoneInfo(zone) for operator_id, (zone, _) in operators.items()}
 
     def _close_others(self, book: Book, read_ids: Iterable[int]) -> set[int]:
         """Close the sessions outside the batch that its packets prove to be over; return whose they were."""
@@ -358,13 +362,15 @@ class Store:
     def _add_usage(self, usage: Usage) -> None:
         if not usage.hours:
             return
+        fair_use = FairUse(self._connection)
+        spans = fair_use.count(usage, self._zones)
         # One order for everybody, so that two loaders never wait for each other in a circle.
         self._copy("grown_hour", map(copy_text.hour_line, sorted(usage.hours.items())))
         self._connection.execute(statements.ADD_HOURS)
         self._copy("grown_period", map(copy_text.period_line, sorted(usage.periods.items())))
         self._connection.execute(statements.ADD_PERIODS)
-        plans = [plan for (plan,) in self._connection.execute("SELECT id FROM rate_plan WHERE cap_octets IS NOT NULL")]
-        capped = [service for (service,) in self._connection.execute(statements.CAPPED, (plans,))] if plans else []
+        capped = fair_use.allow({service_id for service_id, _, _ in usage.hours})
+        capped |= fair_use.capped() | fair_use.add_spans(spans, utc_now())
         if capped:
             self._connection.execute("INSERT INTO change_log (kind, ids) VALUES ('service', %s)", (sorted(capped),))
             self._connection.execute("SELECT pg_notify('portico_change', 'service')")

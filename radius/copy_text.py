@@ -108,5 +108,5 @@ def hour_line(item: tuple[HourKey, list[int]]) -> str:
 
 
 def period_line(item: tuple[PeriodKey, list[int]]) -> str:
-    (service_id, begin, end, operator_id), (octets_in, octets_out) = item
-    return f"{service_id}\t{begin!r}\t{end!r}\t{operator_id}\t{octets_in}\t{octets_out}\n"
+    (service_id, begin, end, operator_id), (octets_in, octets_out, octets_free) = item
+    return f"{service_id}\t{begin!r}\t{end!r}\t{operator_id}\t{octets_in}\t{octets_out}\t{octets_free}\n"

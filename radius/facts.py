@@ -27,9 +27,12 @@ from aaa.facts import (
     Policy,
     Service,
     ServiceState,
+    Span,
+    Step,
     SuspendedAction,
     Suspension,
     TimeWindow,
+    UsedIn,
     Voucher,
 )
 from core.rates import Burst, RateLimit
@@ -54,13 +57,17 @@ SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesc
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
        CASE WHEN s.mac_binding <> 'any'
             THEN ARRAY(SELECT m.mac::text FROM service_mac m WHERE m.service_id = s.id) END,
-       s.max_macs, coalesce(u.octets_in + u.octets_out, 0), u.period_end, s.octets_left, s.extra, s.password,
+       s.max_macs, greatest(coalesce(u.octets_in + u.octets_out - u.octets_free, 0), 0),
+       coalesce(u.rolled_over, 0) + CASE WHEN s.top_up_until > %(now)s THEN s.top_up_octets ELSE 0 END,
+       u.period_end, ud.octets, ud.ends, uw.octets, uw.ends, s.octets_left, s.extra, s.password,
        v.lookup, vb.lasts, vb.online, vb.ends_at, vb.octets, vb.best_before, vb.nas_ids, v.first_login_at,
        v.online_seconds, v.octets, x.started, x.heard, x.macs, x.reported
 FROM service s
 JOIN operator o ON o.id = s.operator_id
 JOIN subscriber b ON b.id = s.subscriber_id
 LEFT JOIN usage_period u ON u.service_id = s.id AND u.period_start <= %(now)s AND u.period_end > %(now)s
+LEFT JOIN usage_span ud ON ud.service_id = s.id AND ud.span = 'day' AND ud.begins <= %(now)s AND ud.ends > %(now)s
+LEFT JOIN usage_span uw ON uw.service_id = s.id AND uw.span = 'week' AND uw.begins <= %(now)s AND uw.ends > %(now)s
 LEFT JOIN voucher v ON v.service_id = s.id
 LEFT JOIN voucher_batch vb ON vb.id = v.batch_id
 LEFT JOIN LATERAL (
@@ -75,8 +82,8 @@ _IN_USE = " WHERE (s.state <> 'terminated' OR v.voided_at > %(now)s - interval '
 _PLANS = """
 SELECT id, name, download, upload, burst_download, burst_upload, burst_threshold_download, burst_threshold_upload,
        burst_seconds, priority, minimum_download, minimum_upload, cap_octets, cap_action, throttle_download,
-       throttle_upload, windows, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout, idle_timeout,
-       interim_interval, extra
+       throttle_upload, windows, steps, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout,
+       idle_timeout, interim_interval, extra
 FROM rate_plan
 """
 
@@ -162,8 +169,8 @@ class FactsReader:
         (
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
             paid_until, spared_until, nas_id, rate_download, rate_upload, boost_download, boost_upload, boost_until,
-            framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used, period_end,
-            octets_left, extra, password, *code,
+            framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
+            allowed, period_end, today, day_ends, this_week, week_ends, octets_left, extra, password, *code,
         ) = row  # fmt: skip
         policy, rule = self._policy(operator_id)
         service = Service(
@@ -189,7 +196,10 @@ class FactsReader:
             macs=frozenset(macs or ()),
             max_macs=max_macs,
             used_octets=used,
+            extra_octets=allowed,
             period_ends=period_end,
+            used_today=UsedIn(today, day_ends) if day_ends is not None else None,
+            used_this_week=UsedIn(this_week, week_ends) if week_ends is not None else None,
             octets_left=octets_left,
             extra=_extra(extra),
             voucher=_voucher(*code) if code[0] is not None else None,
@@ -266,7 +276,8 @@ def _plan(row: tuple[Any, ...]) -> Plan:
     (
         plan_id, name, download, upload, burst_download, burst_upload, threshold_download, threshold_upload, seconds,
         priority, minimum_download, minimum_upload, cap_octets, cap_action, throttle_download, throttle_upload, windows,
-        pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout, idle_timeout, interim_interval, extra,
+        steps, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout, idle_timeout, interim_interval,
+        extra,
     ) = row  # fmt: skip
     burst = (
         Burst(burst_download, burst_upload, threshold_download, threshold_upload, seconds) if burst_download else None
@@ -281,6 +292,7 @@ def _plan(row: tuple[Any, ...]) -> Plan:
         rate=RateLimit(download, upload, burst, priority, minimum_download, minimum_upload),
         cap=cap,
         windows=tuple(time_window(window) for window in windows),
+        steps=tuple(fair_use_step(step) for step in steps),
         pool=pool,
         ipv6_pool=ipv6_pool,
         delegated_ipv6_pool=delegated_ipv6_pool,
@@ -300,6 +312,11 @@ def time_window(document: dict[str, Any]) -> TimeWindow:
         time.fromisoformat(document["until"]),
         RateLimit(document["download"], document["upload"]),
     )
+
+
+def fair_use_step(document: dict[str, Any]) -> Step:
+    """Read one entry of `rate_plan.steps`."""
+    return Step(Span(document["span"]), document["octets"], RateLimit(document["download"], document["upload"]))
 
 
 def _extra(rows: list[list[str]]) -> tuple[Extra, ...]:

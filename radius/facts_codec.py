@@ -19,9 +19,12 @@ from aaa.facts import (
     Policy,
     Service,
     ServiceState,
+    Span,
+    Step,
     SuspendedAction,
     Suspension,
     TimeWindow,
+    UsedIn,
     Voucher,
 )
 from core.rates import Burst, RateLimit
@@ -56,7 +59,10 @@ def pack_service(service: Service) -> bytes:
             tuple(service.macs),
             service.max_macs,
             service.used_octets,
+            service.extra_octets,
             _epoch(service.period_ends),
+            _used(service.used_today),
+            _used(service.used_this_week),
             service.octets_left,
             service.extra,
             _plain_voucher(service.voucher) if service.voucher is not None else None,
@@ -74,7 +80,7 @@ def unpack_service(packed: bytes, plan: Plan) -> Service:
     (
         service_id, operator_id, method, name, state, _plan_id, language, suspension, paid_until, router_id, rate,
         boost, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
-        period_ends, octets_left, extra, voucher,
+        allowed, period_ends, today, this_week, octets_left, extra, voucher,
     ) = marshal.loads(packed)  # fmt: skip  # noqa: S302 - from the image, whose checksums are verified
     return Service(
         id=service_id,
@@ -99,7 +105,10 @@ def unpack_service(packed: bytes, plan: Plan) -> Service:
         macs=frozenset(macs),
         max_macs=max_macs,
         used_octets=used,
+        extra_octets=allowed,
         period_ends=_optional_instant(period_ends),
+        used_today=_read_used(today),
+        used_this_week=_read_used(this_week),
         octets_left=octets_left,
         extra=extra,
         voucher=_read_voucher(voucher) if voucher is not None else None,
@@ -152,6 +161,7 @@ def plain_plan(plan: Plan) -> Plain:
             (tuple(window.days), window.begin.isoformat(), window.until.isoformat(), _rate(window.rate))
             for window in plan.windows
         ),
+        tuple((step.span.value, step.octets, _rate(step.rate)) for step in plan.steps),
         plan.pool,
         plan.ipv6_pool,
         plan.delegated_ipv6_pool,
@@ -165,7 +175,7 @@ def plain_plan(plan: Plan) -> Plain:
 
 def read_plan(plain: Plain) -> Plan:
     (
-        plan_id, name, rate, cap, windows, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout,
+        plan_id, name, rate, cap, windows, steps, pool, ipv6_pool, delegated_ipv6_pool, address_list, session_timeout,
         idle_timeout, interim_interval, extra,
     ) = plain  # fmt: skip
     return Plan(
@@ -177,6 +187,7 @@ def read_plan(plain: Plain) -> Plan:
             TimeWindow(frozenset(days), time.fromisoformat(begin), time.fromisoformat(until), _rate_of(window_rate))
             for days, begin, until, window_rate in windows
         ),
+        steps=tuple(Step(Span(span), octets, _rate_of(step_rate)) for span, octets, step_rate in steps),
         pool=pool,
         ipv6_pool=ipv6_pool,
         delegated_ipv6_pool=delegated_ipv6_pool,
@@ -260,6 +271,14 @@ def _rate_of(plain: Plain) -> RateLimit:
 
 def _read_rate(plain: Plain | None) -> RateLimit | None:
     return None if plain is None else _rate_of(plain)
+
+
+def _used(used: UsedIn | None) -> Plain | None:
+    return None if used is None else (used.octets, used.ends.timestamp())
+
+
+def _read_used(plain: Plain | None) -> UsedIn | None:
+    return None if plain is None else UsedIn(plain[0], _instant(plain[1]))
 
 
 def _epoch(instant: datetime | None) -> float | None:

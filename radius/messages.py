@@ -24,6 +24,7 @@ _TEXTS: Mapping[Reason, str] = {
     Reason.SESSION_LIMIT: N_("This account is already in use."),
     Reason.CAP_REACHED: N_("Your data for this month is used up."),
     Reason.CAP_THROTTLED: N_("Your data for this month is used up; you are online at a lower speed."),
+    Reason.FAIR_USE: N_("You have used much data; you are online at a lower speed for a while."),
     Reason.TIME_WINDOW: N_("A special rate holds at this hour."),
     Reason.BOOSTED: N_("Your line is faster for a while."),
     Reason.VOLUME_USED_UP: N_("The data of this code is used up."),

@@ -46,7 +46,7 @@ TEMPORARY_TABLES = (
     """
     CREATE TEMPORARY TABLE grown_period (
         service_id bigint, begins double precision, ends double precision, operator_id bigint,
-        octets_in bigint, octets_out bigint
+        octets_in bigint, octets_out bigint, octets_free bigint
     ) ON COMMIT DELETE ROWS
     """,
 )
@@ -100,11 +100,13 @@ ON CONFLICT (service_id, hour) DO UPDATE SET
 # two periods at once.
 ADD_PERIODS = """
 WITH counted AS (
-    INSERT INTO usage_period AS u (service_id, period_start, period_end, operator_id, octets_in, octets_out)
-    SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out FROM grown_period
+    INSERT INTO usage_period AS u
+        (service_id, period_start, period_end, operator_id, octets_in, octets_out, octets_free)
+    SELECT service_id, to_timestamp(begins), to_timestamp(ends), operator_id, octets_in, octets_out, octets_free
+    FROM grown_period
     ON CONFLICT (service_id, period_start) DO UPDATE SET
         period_end = excluded.period_end, octets_in = u.octets_in + excluded.octets_in,
-        octets_out = u.octets_out + excluded.octets_out
+        octets_out = u.octets_out + excluded.octets_out, octets_free = u.octets_free + excluded.octets_free
     RETURNING u.service_id, u.period_start, u.period_end, xmax = 0 AS begun
 )
 UPDATE usage_period u SET period_end = greatest(u.period_start, least(u.period_end, c.period_start))
@@ -113,16 +115,55 @@ WHERE c.begun AND u.service_id = c.service_id AND u.period_start <> c.period_sta
   AND u.period_start < c.period_end AND u.period_end > c.period_start
 """
 
-# The services that have just reached the cap of their plan, in the period that is running.
+# The plans that bound what is used, with all that the loader needs of them.
+BOUNDED_PLANS = """
+SELECT id, cap_octets, steps, bonus_hours, rollover_periods, rollover_most FROM rate_plan
+WHERE cap_octets IS NOT NULL OR steps <> '[]' OR bonus_hours <> '[]'
+"""
+
+PLANS_OF = "SELECT id, plan_id FROM service WHERE id = ANY(%s::bigint[]) AND plan_id = ANY(%s)"
+
+# The services that have just reached the cap or a step of their plan, in the period that is running.
 CAPPED = """
-SELECT g.service_id
+SELECT DISTINCT g.service_id
 FROM grown_period g
-JOIN service s ON s.id = g.service_id AND s.plan_id = ANY(%s)
-JOIN rate_plan p ON p.id = s.plan_id
+JOIN service s ON s.id = g.service_id
+JOIN unnest(%s::bigint[], %s::bigint[]) AS t(plan_id, octets) ON t.plan_id = s.plan_id
 JOIN usage_period u ON u.service_id = g.service_id AND u.period_start = to_timestamp(g.begins)
-WHERE p.cap_octets <= u.octets_in + u.octets_out
-  AND p.cap_octets > u.octets_in + u.octets_out - g.octets_in - g.octets_out
+CROSS JOIN LATERAL (
+    SELECT u.octets_in + u.octets_out - u.octets_free AS now,
+           t.octets + u.rolled_over + CASE WHEN s.top_up_until > now() THEN s.top_up_octets ELSE 0 END AS allowed
+) x
+WHERE x.allowed <= x.now AND x.allowed > x.now - (g.octets_in + g.octets_out - g.octets_free)
   AND now() >= u.period_start AND now() < u.period_end
+"""
+
+# Only the latest day and week are kept; what comes late for an earlier one is in usage_hour alone.
+ADD_SPANS = """
+INSERT INTO usage_span AS u (service_id, span, begins, ends, operator_id, octets)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[])
+ON CONFLICT (service_id, span) DO UPDATE SET
+    begins = greatest(u.begins, excluded.begins), ends = greatest(u.ends, excluded.ends),
+    octets = CASE WHEN u.begins = excluded.begins THEN u.octets + excluded.octets
+                  WHEN u.begins < excluded.begins THEN excluded.octets ELSE u.octets END
+RETURNING service_id, span, begins, octets
+"""
+
+# The periods that these services have begun without being told yet what they may use in them.
+BEGUN_PERIODS = """
+SELECT u.service_id, u.period_start, u.period_end, u.octets_in + u.octets_out - u.octets_free, u.cap_octets,
+       u.period_start <= now() AND u.period_end > now() AND u.cap_octets IS NULL
+FROM usage_period u
+WHERE u.service_id = ANY(%(ids)s) AND EXISTS (
+    SELECT FROM usage_period n WHERE n.service_id = u.service_id AND n.period_start <= now() AND n.period_end > now()
+      AND n.cap_octets IS NULL)
+ORDER BY u.service_id, u.period_start
+"""
+
+ALLOW_PERIODS = """
+UPDATE usage_period u SET cap_octets = n.cap, rolled_over = n.rolled
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[]) AS n(service_id, begins, cap, rolled)
+WHERE u.service_id = n.service_id AND u.period_start = n.begins
 """
 
 # What vouchers have used, counted anew from all their sessions: it does not matter in which order accounting came.

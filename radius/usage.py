@@ -40,6 +40,14 @@ class Usage:
         self.periods: dict[PeriodKey, list[int]] = {}
         self._period_of = period_of
 
+    def free(self, operator_id: int, service_id: int, hour: int, octets: int) -> None:
+        """Have so many octets of an hour that was counted not count in its billing period."""
+        for instant in ((hour + 0.5) * HOUR, (hour + 1) * HOUR - 1.0, float(hour * HOUR)):
+            sums = self.periods.get((service_id, *self._period_of(operator_id, instant), operator_id))
+            if sums is not None:
+                sums[2] += min(octets, sums[0] + sums[1] - sums[2])
+                return
+
     def add(
         self, operator_id: int, service_id: int, octets_in: int, octets_out: int, since: float, until: float
     ) -> None:
@@ -76,7 +84,7 @@ class Usage:
         sums[1] += octets_out
         sums = self.periods.get((service_id, period[0], period[1], operator_id))
         if sums is None:
-            sums = self.periods[service_id, period[0], period[1], operator_id] = [0, 0]
+            sums = self.periods[service_id, period[0], period[1], operator_id] = [0, 0, 0]
         sums[0] += octets_in
         sums[1] += octets_out
 

@@ -39,7 +39,10 @@ class Isp:
         return isp
 
     def insert(self, table: str, returning: str = "id", **values: Any) -> int:
-        values = {key: Jsonb(value) if key in ("windows", "extra") else value for key, value in values.items()}
+        values = {
+            key: Jsonb(value) if key in ("windows", "steps", "bonus_hours", "extra") else value
+            for key, value in values.items()
+        }
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
             sql.Identifier(table),
             sql.SQL(", ").join(map(sql.Identifier, values)),

@@ -80,7 +80,7 @@ from db.models.ticket import (
     TicketEntry,
     TicketFile,
 )
-from db.models.usage import UsageHour, UsagePeriod
+from db.models.usage import UsageHour, UsagePeriod, UsageSpan
 from db.models.voucher import Voucher, VoucherBatch, VoucherPrint, VoucherSale, VoucherSettings
 from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
 from db.models.work_order import (
@@ -244,6 +244,7 @@ __all__ = [
     "TicketFile",
     "UsageHour",
     "UsagePeriod",
+    "UsageSpan",
     "Voucher",
     "VoucherBatch",
     "VoucherPrint",

@@ -10,10 +10,12 @@ from db.types import Base, BigInt, Created, Id, Json, Tenanted
 
 
 class RatePlan(Tenanted, Base):
-    """Rates are bit/s as the subscriber sees them; `windows` and `extra` are documents read by radius.facts.
+    """Rates are bit/s as the subscriber sees them; the documents are read by radius.facts and radius.fair_use.
 
-    `windows`: list of `{days: [1..7], begin: "HH:MM", until: "HH:MM", download, upload}`. `extra`: list of
-    `[attribute, operator, value]`, checked against FreeRADIUS's dictionaries when saved.
+    `steps`: list of `{span: "day" | "week" | "month", octets, download, upload}`. `bonus_hours`: list of
+    `{days: [1..7], begin: 0..23, until: 0..24, percent: 0..99}`, the percent that counts. `windows`: list of
+    `{days: [1..7], begin: "HH:MM", until: "HH:MM", download, upload}`. `extra`: list of `[attribute, operator, value]`,
+    checked against FreeRADIUS's dictionaries when saved.
     """
 
     __tablename__ = "rate_plan"
@@ -30,6 +32,9 @@ class RatePlan(Tenanted, Base):
         CheckConstraint("cap_action IN ('nothing', 'throttle', 'block')", "cap_action"),
         CheckConstraint("cap_action <> 'throttle' OR (throttle_download > 0 AND throttle_upload > 0)", "throttle_rate"),
         CheckConstraint("price >= 0", "price"),
+        CheckConstraint("num_nulls(top_up_octets, top_up_price) IN (0, 2)", "top_up_whole"),
+        CheckConstraint("top_ups_automatic = 0 OR top_up_octets IS NOT NULL", "top_up_automatic"),
+        CheckConstraint("rollover_periods BETWEEN 0 AND 12", "rollover_periods"),
         CheckConstraint("num_nulls(boost_download, boost_upload, boost_hours, boost_price) IN (0, 4)", "boost_whole"),
     )
 
@@ -52,6 +57,13 @@ class RatePlan(Tenanted, Base):
     throttle_download: Mapped[BigInt | None]
     throttle_upload: Mapped[BigInt | None]
     windows: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    steps: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    bonus_hours: Mapped[Json] = mapped_column(server_default=text("'[]'"))
+    rollover_periods: Mapped[int] = mapped_column(server_default="0")  # in which what is left may still be used
+    rollover_most: Mapped[BigInt | None]
+    top_up_octets: Mapped[BigInt | None]  # what may be bought on top of the cap, at `top_up_price`
+    top_up_price: Mapped[Decimal | None] = mapped_column(Numeric(14, 4))
+    top_ups_automatic: Mapped[int] = mapped_column(server_default="0")  # bought by themselves in a period, at the most
     boost_download: Mapped[BigInt | None]  # what a subscriber may buy for `boost_hours`, at `boost_price`
     boost_upload: Mapped[BigInt | None]
     boost_hours: Mapped[int | None]

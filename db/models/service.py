@@ -46,6 +46,9 @@ class Service(Tenanted, Base):
     boost_download: Mapped[BigInt | None]  # faster for a while: what was bought, until when
     boost_upload: Mapped[BigInt | None]
     boost_until: Mapped[Instant | None]
+    top_up_octets: Mapped[BigInt | None]  # bought on top of the cap, until the billing period ends
+    top_up_until: Mapped[Instant | None]
+    top_ups_automatic: Mapped[int] = mapped_column(server_default="0")  # of those, bought by themselves
     session_limit: Mapped[int] = mapped_column(server_default="1")
     mac_binding: Mapped[str] = mapped_column(server_default="any")
     max_macs: Mapped[int] = mapped_column(server_default="1")
@@ -94,6 +97,7 @@ class Service(Tenanted, Base):
         CheckConstraint("max_macs BETWEEN 1 AND 100", "max_macs"),
         CheckConstraint("name <> '' AND octet_length(name) <= 253", "name_length"),
         CheckConstraint("(rate_download IS NULL) = (rate_upload IS NULL)", "rate_whole"),
+        CheckConstraint("num_nulls(top_up_octets, top_up_until) IN (0, 2)", "top_up_whole"),
         CheckConstraint("num_nulls(boost_download, boost_upload, boost_until) IN (0, 3)", "boost_whole"),
         CheckConstraint("password IS NOT NULL OR access_method NOT IN ('pppoe', 'hotspot')", "has_password"),
     )

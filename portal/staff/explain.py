@@ -69,6 +69,7 @@ REMEDIES: Mapping[Reason, tuple[Remedy, ...]] = {
     Reason.SESSION_LIMIT: (_EDIT,),
     Reason.CAP_REACHED: (_PLAN,),
     Reason.CAP_THROTTLED: (_PLAN,),
+    Reason.FAIR_USE: (_PLAN,),
 }
 
 
@@ -138,7 +139,7 @@ def _share(found: NameExplanation) -> int | None:
     """Return how much of the data cap is used, in per cent."""
     if found.cap is None or found.service is None:
         return None
-    return min(100, round(100 * found.service.used_octets / found.cap.octets))
+    return min(100, round(100 * found.service.used_octets / (found.cap.octets + found.service.extra_octets)))
 
 
 def _suggestions(session: Session, typed: str) -> list[Any]:

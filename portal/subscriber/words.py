@@ -48,6 +48,12 @@ TROUBLES: Mapping[Reason, Trouble] = {
         N_("The line is closed until the next period begins. A larger plan opens it at once."),
         ("plan", "ask"),
     ),
+    Reason.FAIR_USE: Trouble(
+        N_("You have used much data"),
+        N_("You are online at a lower speed until the day, week or period ends that the plan names."),
+        ("plan", "ask"),
+        grave=False,
+    ),
     Reason.CAP_THROTTLED: Trouble(
         N_("Your data for this period is used up"),
         N_("You are online at a lower speed until the next period begins."),

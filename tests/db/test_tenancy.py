@@ -66,6 +66,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
             "outcome": "accept",
         },
         "terms": {"id": b"t", "content": "{}"},
+        "usage_span": {"service_id": service, "span": "day", "begins": "2027-01-01Z", "ends": "2027-01-02Z"},
         "service_grant": {"service_id": service, "outcome": "accept"},
         "audit_entry": {"actor": "test", "action": "test", "entity": "test"},
     }  # fmt: skip

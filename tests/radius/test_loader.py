@@ -416,6 +416,53 @@ def test_a_class_cannot_book_traffic_on_another_operators_service(isp, journal):
 # What follows from what was loaded.
 
 
+def test_steps_of_day_and_week_count_and_are_told_once(isp, journal):
+    step = {"octets": 1000, "download": 1, "upload": 1}
+    plan = isp.plan(steps=[{"span": "day", **step}, {"span": "week", **step, "octets": 2000}])
+    service = isp.service("stepped", plan_id=plan)
+    told = "SELECT seq FROM change_log WHERE kind = 'service' AND ids = ARRAY[%s]::bigint[]"
+    before = len(isp.fetch(told, service))
+    begins = datetime.fromtimestamp(NOW, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    journal.account("Start", user="stepped", at=-1.0)
+    for seconds, total in ((1, 999), (2, 1000), (3, 1001), (4, 2500)):
+        journal.count("Interim-Update", seconds, 0, total, user="stepped", at=seconds - 10.0)
+        journal.load()
+    assert isp.fetch(
+        "SELECT span, begins = %s, octets FROM usage_span WHERE service_id = %s ORDER BY 1", begins, service
+    )[0] == ("day", True, 2500)
+    assert len(isp.fetch(told, service)) == before + 2
+
+
+def test_bonus_hours_count_in_part_and_are_billed_whole(isp, journal):
+    always = {"days": [1, 2, 3, 4, 5, 6, 7], "begin": 0, "until": 24, "percent": 25}
+    service = isp.service("night", plan_id=isp.plan(cap_octets=1000, bonus_hours=[always]))
+    journal.account("Start", user="night", at=-1.0)
+    journal.count("Interim-Update", 1, 400, 2000, user="night", at=-2.0)
+    journal.load()
+    counted = "SELECT octets_in + octets_out, octets_free FROM usage_period WHERE service_id = %s"
+    assert isp.fetch(counted, service) == [(2400, 1800)]
+    assert isp.fetch("SELECT sum(octets_in + octets_out) FROM usage_hour WHERE service_id = %s", service) == [(2400,)]
+
+
+def test_what_is_left_rolls_over_into_the_period_that_begins_and_lifts_its_cap(isp, journal):
+    service = isp.service("saver", plan_id=isp.plan(cap_octets=1000, rollover_periods=1, rollover_most=500))
+    isp.connection.execute(
+        "INSERT INTO usage_period (service_id, operator_id, period_start, period_end, octets_out, cap_octets)"
+        " SELECT %s, %s, date_trunc('month', now(), 'UTC') - interval '1 month', date_trunc('month', now(), 'UTC'),"
+        " 300, 1000",
+        (service, isp.operator_id),
+    )
+    journal.account("Start", user="saver", at=-1.0)
+    for seconds, total in ((1, 1200), (2, 1499), (3, 1500)):
+        journal.count("Interim-Update", seconds, 0, total, user="saver", at=seconds - 10.0)
+        journal.load()
+    rows = isp.fetch(
+        "SELECT octets_out, cap_octets, rolled_over FROM usage_period WHERE service_id = %s ORDER BY period_start",
+        service,
+    )
+    assert rows == [(300, 1000, 0), (1500, 1000, 500)]
+
+
 def test_reaching_the_cap_is_a_change_of_the_service(isp, journal):
     plan = isp.plan(cap_octets=1000, cap_action="block")
     service = isp.service("capped", plan_id=plan)
