@@ -40,7 +40,7 @@ from core.settings import Settings
 from crm.channels import Refused, TryAgain, quiet_until, send_sms, send_telegram, send_whatsapp
 from crm.outbound import NoAnswer, NotAllowed, check_host
 from crm.problems import FieldProblem, Invalid, Problem
-from db.models import MessageSettings, Notification, Operator
+from db.models import MessageSettings, Notification, Operator, StoredFile
 
 ADDRESS_PURPOSE = "notification.address"
 EMAIL, APPRISE = "email", "apprise"
@@ -72,6 +72,7 @@ class Message:
     unsubscribe: str = ""  # crm.unsubscribing.unsubscribe_text, for what is not about the account
     by_hand: bool = False  # a person sends it
     headers: Mapping[str, str] = field(default_factory=dict)  # of an e-mail, in place of those that each has
+    file_id: int | None = None  # a StoredFile that goes with an e-mail
 
 
 def deliver(session: Session, keyring: Keyring, operator_id: int, messages: Iterable[Message]) -> list[Notification]:
@@ -100,6 +101,7 @@ def values_of(keyring: Keyring, operator_id: int, message: Message) -> dict[str,
         "urgent": message.urgent,
         "unsubscribe": message.unsubscribe,
         "headers": dict(message.headers),
+        "file_id": message.file_id,
     }
 
 
@@ -170,7 +172,9 @@ def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime,
             if notification.operator_id not in channels:
                 with sessions() as session:
                     channels[notification.operator_id] = session.get(MessageSettings, notification.operator_id)
-            _send(settings, channels[notification.operator_id], notification, address)
+            _send(
+                settings, channels[notification.operator_id], notification, address, _attached(sessions, notification)
+            )
         except TryAgain as problem:
             state = "waiting" if notification.attempts <= len(PAUSES) else "failed"
             error = str(problem)
@@ -235,10 +239,26 @@ def _quiet(session: Session, now: datetime) -> list[tuple[int, datetime]]:
     return [(operator_id, end) for operator_id, end in ends if end is not None]
 
 
-def _send(settings: Settings, kept: MessageSettings | None, notification: Notification, address: str) -> None:
+def _attached(sessions: sessionmaker[Session], notification: Notification) -> tuple[str, str, bytes] | None:
+    """Return the name, type and content of the file that goes with a message."""
+    if notification.file_id is None:
+        return None
+    with sessions() as session:
+        kept = select(StoredFile.name, StoredFile.media_type, StoredFile.content)
+        row = session.execute(kept.where(StoredFile.id == notification.file_id)).one_or_none()
+    return (row.name, row.media_type, row.content) if row is not None else None
+
+
+def _send(
+    settings: Settings,
+    kept: MessageSettings | None,
+    notification: Notification,
+    address: str,
+    attached: tuple[str, str, bytes] | None,
+) -> None:
     match notification.channel:
         case "email":
-            _send_email(settings, notification, address)
+            _send_email(settings, notification, address, attached)
         case "apprise":
             send_by_apprise(address, notification.subject, notification.body, local=True)
         case "sms":
@@ -249,7 +269,9 @@ def _send(settings: Settings, kept: MessageSettings | None, notification: Notifi
             send_telegram(settings, settings.keyring, kept, address, notification.body)
 
 
-def _send_email(settings: Settings, notification: Notification, address: str) -> None:
+def _send_email(
+    settings: Settings, notification: Notification, address: str, attached: tuple[str, str, bytes] | None
+) -> None:
     if settings.smtp_host is None:
         raise TryAgain("PORTICO_SMTP_HOST is not set")
     mail = EmailMessage()
@@ -272,6 +294,10 @@ def _send_email(settings: Settings, notification: Notification, address: str) ->
         mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
         body += "\n\n" + translator(notification.language)(_LEAVE) % {"url": leave}
     mail.set_content(body)
+    if attached is not None:
+        name, media_type, content = attached
+        main, _, sub = media_type.partition("/")
+        mail.add_attachment(content, main, sub, filename=name)
     try:
         with _smtp(settings) as server:
             server.send_message(mail)

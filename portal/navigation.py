@@ -70,6 +70,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("ticket_reports.index", N_("Reports of tickets"), "chart-dots", Permission.TICKETS_VIEW),
         ),
     ),
+    (N_("Reports"), (Entry("operations.index", N_("All reports"), "report-analytics", Openness.SIGNED_IN),)),
     (
         N_("Network"),
         (

@@ -26,6 +26,7 @@ app = celery.Celery(
         "crm.ticket_tasks",
         "network.tasks",
         "radius.tasks",
+        "worker.reports.sending",
         "worker.shadowing",
     ],
     set_as_current=True,

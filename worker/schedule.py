@@ -28,6 +28,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "look after tickets": _every(MINUTE, "crm.ticket_tasks.look_after_tickets"),
     "send first logins": _every(MINUTE, "crm.login_tasks.send_first_logins"),
     "forget spent codes": _every(6 * HOUR, "crm.login_tasks.forget_spent_codes"),
+    "send reports": _every(MINUTE, "worker.reports.sending.send_reports"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),

@@ -33,6 +33,7 @@ AREAS = (
     "tickets.report",
     "imports",
     "shadow",
+    "reports",
     "billing.reports",
     "billing.statement",
     "vouchers.sell",

@@ -1,0 +1,108 @@
+"""Reports of operations: each answers, under the rights of who asks; what is exported is what is filtered."""
+
+import io
+from datetime import timedelta
+
+import openpyxl
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.clock import utc_now
+from db.models import CircuitTest, ReportSchedule, Router, Service, WorkOrder
+from tests.portal.billing_isp import bill, billed_line, pay, start_billing
+from tests.portal.conftest import add_service, add_subscriber, post
+from worker.reports import REPORTS
+
+
+@pytest.fixture
+def busy(system, isp, installation):
+    """An operator with something for every report: Ana owes two invoices' worth, Zoe paid hers, Leo has left."""
+    now = utc_now()
+    methods = start_billing(system, isp)
+    ana, first = billed_line(system, installation, isp, "=Ana Núñez", 45)
+    zoe, _second = billed_line(system, installation, isp, "Zoe", 5)
+    bill(system, isp)
+    pay(system, isp, zoe, methods["Cash"], "300")
+    leo = add_subscriber(system, isp, "Leo Paz")
+    gone = add_service(system, installation, isp, leo, "leo", state="terminated", suspension_cause="overdue")
+    with Session(system) as session:
+        session.add(CircuitTest(operator_id=isp.operator_id, service_id=first, nas_name="tower-1"))
+        session.add(Router(nas_id=isp.nas_id, operator_id=isp.operator_id, api_user="p", api_password=b"x"))
+        order = {"number": 7, "kind": "repair", "title": "No light", "subscriber_id": ana, "created_by": "a"}
+        session.add(WorkOrder(operator_id=isp.operator_id, created_at=now - timedelta(days=3), **order))
+        left = session.get_one(Service, gone)
+        left.created_at, left.terminated_at = now - timedelta(days=100), now
+        session.get_one(Service, first).paid_until = now.date() - timedelta(days=9)
+        session.commit()
+    return isp
+
+
+def test_every_report_answers_and_can_be_taken_out(sign_in, busy):
+    browser = sign_in("manager")
+    index = browser.get("/reports/all/")
+    assert index.status_code == 200
+    for key, report in REPORTS.items():
+        assert f'href="/reports/all/{key}"' in index.text
+        for column in (report.columns[0], report.columns[-1]):
+            sorted_page = browser.get(f"/reports/all/{key}?days=365&q=e&sort=-{column.key}")
+            assert sorted_page.status_code == 200, (key, column.key)
+        book = browser.get(f"/reports/all/{key}?days=365&format=xlsx")
+        sheet = openpyxl.load_workbook(io.BytesIO(book.data)).active
+        assert sheet.max_column == len(report.columns), key
+
+
+def test_subscribers_stand_with_state_billed_and_due_day_and_a_formula_stays_text(sign_in, busy):
+    browser = sign_in("manager")
+    page = browser.get("/reports/all/subscribers").text
+    assert "=Ana Núñez" in page
+    assert "Leo Paz" not in page  # has left
+    csv = browser.get("/reports/all/subscribers?format=csv").get_data(as_text=True)
+    assert "'=Ana Núñez" in csv
+    line = next(line for line in csv.splitlines() if "Ana" in line).split(",")
+    assert int(line[7]) in (8, 9, 10)  # days late, whatever the hour in Mexico
+    assert "Leo Paz" in browser.get("/reports/all/leavers?only=overdue").text
+    assert "Leo Paz" not in browser.get("/reports/all/leavers?only=asked").text
+
+
+def test_invoices_are_told_by_their_payment(sign_in, busy):
+    browser = sign_in("finance")
+    overdue = browser.get("/reports/all/invoices?only=overdue&days=90").text
+    assert ("=Ana" in overdue, "Zoe" in overdue) == (True, False)
+    paid = browser.get("/reports/all/invoices?only=paid&days=90&format=csv").get_data(as_text=True)
+    assert ("=Ana" in paid, "Zoe" in paid) == (False, True)
+
+
+def test_who_came_and_left_is_counted_by_month(sign_in, busy):
+    csv = sign_in("manager").get("/reports/all/churn?days=365&format=csv").get_data(as_text=True).splitlines()
+    months = [[float(cell or 0) for cell in line.split(",")[1:]] for line in csv[1:]]
+    assert len(months) in (12, 13)
+    assert sum(month[1] for month in months) == 3  # all three came in this year
+    assert months[0][2:4] == [1, 1]  # one left this month, and had not paid
+    assert months[-1][:3] == [0, 0, 0]
+
+
+def test_nobody_reads_a_report_of_what_they_may_not_see(sign_in, busy):
+    technical = sign_in("technical")
+    assert "/reports/all/invoices" not in technical.get("/reports/all/").text
+    assert technical.get("/reports/all/invoices").status_code == 403
+    assert technical.get("/reports/all/nonsense").status_code == 404
+    assert technical.get("/reports/all/gateways").status_code == 200
+    assert technical.get("/reports/all/gateways?format=csv").status_code == 403  # may not export
+    assert post(technical, "/reports/all/gateways/schedule", every="day", hour="7", format="xlsx").status_code == 403
+
+
+def test_a_report_is_scheduled_shown_and_stopped_by_its_reader_alone(sign_in, busy, system):
+    browser = sign_in("manager")
+    chosen = {"every": "week", "weekday": "3", "day": "1", "hour": "6", "format": "pdf"}
+    answer = post(browser, "/reports/all/subscribers/schedule", **chosen)
+    assert answer.status_code == 302
+    with Session(system) as session:
+        made = session.scalars(select(ReportSchedule).where(ReportSchedule.operator_id == busy.operator_id)).one()
+    assert (made.every, made.day, made.hour, made.format, made.granted_by) == ("week", 3, 6, "pdf", ["manager"])
+    assert "each Wednesday at 06:00" in browser.get("/reports/all/").text
+    assert post(browser, "/reports/all/subscribers/schedule", **{**chosen, "hour": "25"}).status_code == 302
+    assert post(sign_in("finance"), f"/reports/all/schedules/{made.id}/delete").status_code == 404
+    assert post(browser, f"/reports/all/schedules/{made.id}/delete").status_code == 302
+    with Session(system) as session:
+        assert session.get(ReportSchedule, made.id) is None
