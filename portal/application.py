@@ -15,6 +15,7 @@ from db.session import Tenancy, make_engine, tenancy_key
 from portal import (
     assets,
     auth,
+    captive,
     context,
     errors,
     formats,
@@ -29,13 +30,9 @@ from portal import (
     ticket_links,
     unsubscribe,
 )
+from portal.content_policy import CONTENT_SECURITY_POLICY
 from portal.navigation import may_open, navigation
 
-# Styles and scripts come from files of ours alone. Tabler's style sheet holds its small pictures as data: addresses.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self';"
-    " frame-ancestors 'none'"
-)
 THEMES = ("light", "dark")
 
 
@@ -94,6 +91,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     auth.install(app)
     staff.install(app)
     pay.install(app)
+    captive.install(app)
     ticket_links.install(app)
     unsubscribe.install(app)
     errors.install(app)

@@ -25,6 +25,7 @@ from billing.gateways.accounts import TITLES, provider_of
 from billing.ledger import balance_of
 from billing.payments import PaymentTerms, refund_payment, register_payment
 from billing.rules import rules_of
+from billing.voucher_checkouts import finish_purchase, purchase_of
 from core.settings import Settings
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
@@ -131,7 +132,7 @@ def settle(session: Session, settings: Settings, checkout: Checkout, now: dateti
     found = provider_of(gateway, settings).find_payment(checkout.provider_id, checkout.reference)
     match found.state:
         case PaymentState.PAID:
-            _take(session, gateway, checkout, found, now)
+            _take(session, settings, gateway, checkout, found, now)
         case PaymentState.REFUSED:
             _move(session, checkout, "refused", now)
         case PaymentState.ENDED:
@@ -229,7 +230,14 @@ def webhook_url(settings: Settings, gateway: Gateway) -> str:
     return f"{settings.public_url}/webhooks/{gateway.kind}/{gateway.operator_id}"
 
 
-def _take(session: Session, gateway: Gateway, checkout: Checkout, found: ProviderPayment, now: datetime) -> None:
+def _take(
+    session: Session,
+    settings: Settings,
+    gateway: Gateway,
+    checkout: Checkout,
+    found: ProviderPayment,
+    now: datetime,
+) -> None:
     """Register the payment of a checkout, unless it is another than was asked for."""
     locked = session.scalar(select(Checkout).where(Checkout.id == checkout.id).with_for_update())
     assert locked is not None, "checkouts are never deleted"
@@ -244,6 +252,10 @@ def _take(session: Session, gateway: Gateway, checkout: Checkout, found: Provide
         what = {"expected": f"{locked.amount} {locked.currency}", "paid": locked.detail}
         record(session, actor, "checkout.mismatch", "checkout", locked.id, None, what)
         log.warning("checkout_mismatch", operator_id=gateway.operator_id, checkout_id=locked.id)
+        return
+    purchase = purchase_of(session, locked.id)
+    if purchase is not None:
+        finish_purchase(session, settings, gateway, locked, purchase, found.payment_id, now)
         return
     rules = rules_of(session, gateway.operator_id)
     terms = PaymentTerms(
