@@ -64,6 +64,20 @@ def test_a_code_by_email_lets_in_once(make_home):
     assert home.post("sign-in/enter", code=code).status_code == 401
 
 
+def test_no_code_and_no_link_stands_in_the_log_of_messages(make_home, sign_in):
+    home = make_home()
+    code = home.code()
+    home.post("recover", email=home.email)
+    first_login(home)
+    assert [len(home.mails(kind)) for kind in ("login.code", "login.recovery", "login.first")] == [1, 1, 1]
+    staff = sign_in("manager", home.isp)
+    for url in ("/messages/", f"/messages/?q={code}", "/messages/?format=csv", f"/subscribers/{home.subscriber_id}"):
+        page = staff.get(url)
+        assert page.status_code == 200
+        assert code not in page.text.replace(f"q={code}", "").replace(f'value="{code}"', "")
+        assert home.email not in page.text or "/subscribers/" in url
+
+
 def test_an_unknown_address_is_answered_like_a_known_one_and_gets_nothing(make_home):
     home = make_home()
     answers = []
