@@ -315,20 +315,23 @@ def escalate(
     _changed(session, actor, ticket, "ticket.escalate", before, now, reason=reason)
 
 
-def solve(session: Session, actor: Actor, ticket: Ticket, *, now: datetime | None = None) -> None:
-    """Call a ticket solved. The subscriber may still say otherwise."""
+def solve(session: Session, actor: Actor, ticket: Ticket, *, now: datetime | None = None) -> bool:
+    """Call a ticket solved; False where it was not open. The subscriber may still say otherwise."""
     now = now or utc_now()
+    _lock(session, ticket)
     if ticket.state not in OPEN_STATES:
-        return
+        return False
     before = _values(ticket)
     ticket.state, ticket.solved_at = "solved", now
     ticket_clock.solved(ticket, now)
     _changed(session, actor, ticket, "ticket.solve", before, now)
+    return True
 
 
 def close(session: Session, actor: Actor, ticket: Ticket, *, now: datetime | None = None) -> None:
     """Close a ticket, solved or not."""
     now = now or utc_now()
+    _lock(session, ticket)
     if ticket.state == "closed":
         return
     before = _values(ticket)
@@ -342,6 +345,7 @@ def close(session: Session, actor: Actor, ticket: Ticket, *, now: datetime | Non
 def reopen(session: Session, actor: Actor, ticket: Ticket, *, now: datetime | None = None) -> None:
     """Work on a ticket again. It was not solved, so the clock of the solution starts anew."""
     now = now or utc_now()
+    _lock(session, ticket)
     if ticket.state in OPEN_STATES or ticket.merged_into_id is not None:
         return
     before, rules = _values(ticket), rules_of(session, actor.operator_id)

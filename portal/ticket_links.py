@@ -69,12 +69,12 @@ def add(text: str) -> ResponseReturnValue:
 @limiter.limit("10 per minute", key_func=_link_text)
 def stars(text: str) -> ResponseReturnValue:
     session, ticket = _opened(text)
-    given = request.form.get("stars", "")
     if ticket.state not in ("solved", "closed") or ticket.merged_into_id is not None:
         abort(409)
     try:
         words = request.form.get("words", "")
-        rate(session, _actor(session, ticket), ticket, int(given) if given.isdigit() else 0, words, context.now())
+        given = request.form.get("stars", 0, int)
+        rate(session, _actor(session, ticket), ticket, given, words, context.now())
     except Invalid:
         abort(400)
     session.commit()

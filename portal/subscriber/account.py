@@ -15,7 +15,7 @@ from crm.subscribers import change_subscriber, details_of
 from portal import context
 from portal.auth import FAILED, check_password, hasher, limiter
 from portal.errors import put_on_form
-from portal.forms import Form, choice, text
+from portal.forms import Form, choice, seen_version, text
 from portal.i18n import A_YEAR, LANGUAGE_COOKIE
 from portal.messages import done
 from portal.permissions import for_subscribers
@@ -68,9 +68,8 @@ def change_contact() -> ResponseReturnValue:
     form, bound = _contact_form(), db()
     if form.validate():
         wanted = replace(details_of(me()), phone=form.phone.data, language=form.language.data or None)
-        seen = form.version.data or ""
         try:
-            change_subscriber(bound, actor(), me(), wanted, int(seen) if seen.isdigit() and len(seen) < 9 else 0)
+            change_subscriber(bound, actor(), me(), wanted, seen_version(form.version))
         except Invalid as invalid:
             bound.rollback()
             put_on_form(form, invalid)

@@ -182,6 +182,17 @@ def test_who_saves_second_is_told_what_the_first_changed(system, luisa, support)
     assert post(support, f"/tickets/{ticket_id}/take", version="1").status_code == 409
 
 
+def test_a_ticket_that_is_solved_twice_is_told_of_once(system, isp, luisa, support):
+    ticket_id = new_ticket(support, luisa)
+    for _click in range(2):
+        assert post(support, f"/tickets/{ticket_id}/solve").status_code == 302
+    with Session(system) as session:
+        mails = session.scalars(select(Notification).where(Notification.operator_id == isp.operator_id)).all()
+    assert len(mails) == 1
+    assert post(support, f"/tickets/{ticket_id}/take", version="²").status_code == 409
+    assert support.get("/tickets/?category=²&q=²").status_code == 200
+
+
 def test_what_breaches_soon_comes_first(system, isp, luisa, support):
     slow = new_ticket(support, luisa, subject="Puede esperar", priority="low")
     fast = new_ticket(support, luisa, subject="No puede esperar", priority="urgent")
@@ -226,7 +237,7 @@ def test_the_link_of_a_mail_opens_the_ticket_and_takes_stars(system, app, luisa,
     assert "Solo para nosotros" not in page
     assert post(stranger, f"{url}/rate", stars="5").status_code == 409  # not solved yet
     post(support, f"/tickets/{ticket_id}/solve")
-    for stars, status in (("9", 400), ("x", 400), ("4", 302)):
+    for stars, status in (("9", 400), ("x", 400), ("²", 400), ("4", 302)):
         assert post(stranger, f"{url}/rate", stars=stars, words="Rápido").status_code == status
     assert (ticket_of(system, ticket_id).satisfaction, ticket_of(system, ticket_id).satisfaction_words) == (4, "Rápido")
     assert "4 / 5" in support.get(f"/tickets/{ticket_id}").text

@@ -106,7 +106,7 @@ def _category_choices() -> list[tuple[str, Any]]:
 
 
 def _in_category(value: str) -> ColumnElement[bool]:
-    return Ticket.category_id == int(value) if value.isdigit() and len(value) < 18 else false()
+    return Ticket.category_id == int(value) if value.isascii() and value.isdigit() and len(value) < 18 else false()
 
 
 def _search(words: str) -> ColumnElement[bool]:
@@ -116,7 +116,11 @@ def _search(words: str) -> ColumnElement[bool]:
         Ticket.subscriber_id.in_(matching(func.search_subscribers, words)),
     )
     number = words.lstrip("#")
-    return or_(Ticket.number == int(number), found) if number.isdigit() and len(number) < 18 else found
+    return (
+        or_(Ticket.number == int(number), found)
+        if number.isascii() and number.isdigit() and len(number) < 18
+        else found
+    )
 
 
 TABLE = Table(
@@ -345,9 +349,8 @@ def take(ticket_id: int) -> ResponseReturnValue:
     session, ticket = context.db(), _ticket(ticket_id)
     values = {name: getattr(details_of(ticket), name) for name in TicketDetails.__slots__}
     details = TicketDetails(**{**values, "assigned_id": context.staff().id})
-    seen = request.form.get("version", "")
     try:
-        change_ticket(session, context.actor(), ticket, details, int(seen) if seen.isdigit() else 0, now=context.now())
+        change_ticket(session, context.actor(), ticket, details, request.form.get("version", 0, int), now=context.now())
     except TicketChanged as changed:
         session.rollback()
         return _page(_ticket(ticket_id), changed=changed.entries), 409
@@ -400,9 +403,9 @@ def merge_into(ticket_id: int) -> ResponseReturnValue:
 def mark_solved(ticket_id: int) -> ResponseReturnValue:
     """Solve it without words of one's own; the subscriber is told and asked how it went."""
     session, ticket = context.db(), _ticket(ticket_id)
-    solve(session, context.actor(), ticket, now=context.now())
-    entries = entries_of(session, ticket)
-    mail_solved(session, context.keyring(), context.portal().settings.public_url, ticket, entries[-1].id)
+    if solve(session, context.actor(), ticket, now=context.now()):
+        entries = entries_of(session, ticket)
+        mail_solved(session, context.keyring(), context.portal().settings.public_url, ticket, entries[-1].id)
     session.commit()
     done(_("Ticket #%(number)s is solved.", number=ticket.number))
     return redirect(url_for(".page", ticket_id=ticket.id))
