@@ -449,7 +449,7 @@ def words(step_id: int, language: str) -> ResponseReturnValue:
         "staff/dunning/words.html",
         form=form,
         step=_step(step_id),
-        language=LANGUAGES[language],
+        of_language=LANGUAGES[language],
         variables={name: _(text) for name, text in VARIABLES.items()},
     )
     return page, 422 if form.errors else 200
