@@ -39,6 +39,7 @@ class Problem(StrEnum):
     BOTH_OR_NEITHER = "both_or_neither"
     UNKNOWN_PLAN = "unknown_plan"
     UNKNOWN_NAS = "unknown_nas"
+    UNKNOWN_SECTOR = "unknown_sector"
     UNKNOWN_CHOICE = "unknown_choice"
     ATTRIBUTE = "attribute"  # detail: what crm.attributes found
     INSTALLED_ELSEWHERE = "installed_elsewhere"  # detail: subscriber

@@ -24,7 +24,7 @@ from core.mac import NotAMac, find_mac, parse_mac
 from crm.attributes import BadAttribute, check_extra
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from db.audit import Actor, record
-from db.models import Nas, RatePlan, Service, ServiceMac, Subscriber
+from db.models import Nas, RatePlan, Sector, Service, ServiceMac, Subscriber
 
 PASSWORD_PURPOSE = "service.password"  # noqa: S105 - the name of a purpose
 LONGEST_NAME = 253  # octets, RFC 2865 §5
@@ -38,6 +38,7 @@ ENTERED = (
     AccessMethod.QUEUE,
 )  # vouchers are made in batches
 CAUSES = ("staff", "overdue", "abuse")
+LINES_OF_SIGHT = ("clear", "partial", "blocked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class ServiceTerms:
     name: str
     plan_id: int
     nas_id: int | None = None
+    sector_id: int | None = None
+    line_of_sight: str | None = None  # clear, partial or blocked, as who installed it saw it
     management: str = "automatic"
     framed_ip: str | None = None
     framed_routes: tuple[str, ...] = ()
@@ -344,6 +347,8 @@ def _checked(
         problems.append(FieldProblem("plan_id", Problem.UNKNOWN_PLAN))
     if terms.nas_id is not None and session.get(Nas, terms.nas_id) is None:
         problems.append(FieldProblem("nas_id", Problem.UNKNOWN_NAS))
+    if terms.sector_id is not None and session.get(Sector, terms.sector_id) is None:
+        problems.append(FieldProblem("sector_id", Problem.UNKNOWN_SECTOR))
     problems += _conflicts(session, operator_id, terms, service_id)
     if problems:
         raise Invalid(*problems)
@@ -368,6 +373,8 @@ def _checked_alone(terms: ServiceTerms, problems: list[FieldProblem]) -> Service
         problems.append(FieldProblem("management", Problem.UNKNOWN_CHOICE))
     if terms.mac_binding not in set(MacBinding):
         problems.append(FieldProblem("mac_binding", Problem.UNKNOWN_CHOICE))
+    if terms.line_of_sight not in (None, *LINES_OF_SIGHT):
+        problems.append(FieldProblem("line_of_sight", Problem.UNKNOWN_CHOICE))
     if terms.mac_binding == MacBinding.FIXED and not terms.macs:
         problems.append(FieldProblem("macs", Problem.REQUIRED))
     if terms.access_method == AccessMethod.QUEUE and terms.framed_ip is None:

@@ -75,6 +75,26 @@ def change_subscriber(
     record(session, actor, "subscriber.change", "subscriber", subscriber.id, before, _audited(details))
 
 
+def move_subscriber(
+    session: Session, actor: Actor, subscriber: Subscriber, place: tuple[Decimal, Decimal], seen: int
+) -> None:
+    """Put a subscriber of whom version `seen` was shown at a latitude and longitude. Raises Invalid, ChangedMeanwhile.
+
+    Nothing else of them is looked at: what an import brought may be checked when somebody edits it.
+    """
+    session.refresh(subscriber, with_for_update=True)
+    if subscriber.version != seen:
+        raise ChangedMeanwhile
+    problems = _position_problems(*place)
+    if problems:
+        raise Invalid(*problems)
+    before = {"latitude": subscriber.latitude, "longitude": subscriber.longitude}
+    after = {"latitude": _six_decimals(place[0]), "longitude": _six_decimals(place[1])}
+    subscriber.latitude, subscriber.longitude = after["latitude"], after["longitude"]
+    session.flush()
+    record(session, actor, "subscriber.move", "subscriber", subscriber.id, before, after)
+
+
 def namesakes(session: Session, details: SubscriberDetails) -> list[Namesake]:
     """Return subscribers of the same name or phone number: the person may have been entered already."""
     same = [func.portico_fold(Subscriber.name) == func.portico_fold(details.name)]

@@ -49,6 +49,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.BOTH_OR_NEITHER: N_("Enter both of the pair, or neither."),
     Problem.UNKNOWN_PLAN: N_("This rate plan does not exist or is archived. Choose another."),
     Problem.UNKNOWN_NAS: N_("This NAS does not exist any more. Choose another."),
+    Problem.UNKNOWN_SECTOR: N_("This sector does not exist any more. Choose another."),
     Problem.UNKNOWN_CHOICE: N_("Choose one of the list."),
     Problem.ATTRIBUTE: "%(name)s: %(flaw)s",
     Problem.INSTALLED_ELSEWHERE: N_("This device is installed at %(subscriber)s. Take it back there first."),

@@ -7,7 +7,7 @@ from flask import Flask
 from flask_babel import gettext as _
 
 from core.i18n import N_
-from portal import brand_labels, ticket_labels, voucher_labels, work_labels
+from portal import brand_labels, site_labels, ticket_labels, voucher_labels, work_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,12 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
     },
     **{
         kind: {value: Badge(*look) for value, look in looks.items()}
-        for kind, looks in (*work_labels.BADGES.items(), *ticket_labels.BADGES.items(), *voucher_labels.BADGES.items())
+        for kind, looks in (
+            *work_labels.BADGES.items(),
+            *ticket_labels.BADGES.items(),
+            *voucher_labels.BADGES.items(),
+            *site_labels.BADGES.items(),
+        )
     },
     "enabled": {
         "yes": Badge(N_("In use"), "green", "check"),
@@ -396,6 +401,7 @@ ACTIONS: Mapping[str, str] = {
     **work_labels.ACTIONS,
     **voucher_labels.ACTIONS,
     **brand_labels.ACTIONS,
+    **site_labels.ACTIONS,
     "staff.sign_in": N_("Signed in"),
     "recipient.create": N_("Recipient of alerts entered"),
     "recipient.change": N_("Recipient of alerts changed"),
@@ -527,6 +533,7 @@ FIELDS: Mapping[str, str] = {
     **ticket_labels.FIELDS,
     **work_labels.FIELDS,
     **brand_labels.FIELDS,
+    **site_labels.FIELDS,
     "name": N_("Name"),
     "email": N_("E-mail"),
     "phone": N_("Phone"),
@@ -644,6 +651,7 @@ FIELDS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {
     **ticket_labels.KINDS,
     **work_labels.KINDS,
+    **site_labels.KINDS,
     "role": "role",
     "state": "service_state",
     "cause": "suspension_cause",

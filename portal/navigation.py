@@ -81,6 +81,8 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("enforcement.index", N_("Orders to routers"), "send", Permission.ORDERS_VIEW),
             Entry("monitoring.index", N_("Monitoring"), "chart-line", Permission.ROUTERS_VIEW),
             Entry("incidents.index", N_("Incidents"), "urgent", Permission.ROUTERS_VIEW),
+            Entry("map.index", N_("Map"), "map", Permission.MAP_VIEW),
+            Entry("sites.index", N_("Sites and sectors"), "building-broadcast-tower", Permission.SITES_VIEW),
             Entry("routers.index", N_("Routers"), "router", Permission.ROUTERS_VIEW),
             Entry("nas.index", N_("NAS"), "server", Permission.NAS_VIEW),
             Entry("vpn.index", N_("VPN"), "shield-lock", Permission.ROUTERS_VIEW),
@@ -110,7 +112,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 )
 
 
-WITHIN = {"provisioning": "routers.index", "backups": "routers.index", "shadow": "imports.index"}
+WITHIN = {"provisioning": "routers.index", "backups": "routers.index", "shadow": "imports.index", "sectors": "sites.index"}
 """Blueprints without an entry of their own, and the entry that their pages belong to."""
 
 

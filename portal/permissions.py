@@ -37,6 +37,9 @@ class Permission(StrEnum):
     ROUTERS_EDIT = "routers.edit"  # enter, test, edit and delete routers
     VPN_EDIT = "vpn.edit"  # tunnels of routers, and the scripts with their secrets
     CIRCUIT_TEST = "circuit.test"  # test the way to a subscriber's device
+    MAP_VIEW = "map.view"
+    SITES_VIEW = "sites.view"
+    SITES_EDIT = "sites.edit"  # sites, sectors, and what maps show as ground
     POOLS_VIEW = "pools.view"
     POOLS_EDIT = "pools.edit"  # address pools, and putting them on routers
     SESSIONS_VIEW = "sessions.view"
@@ -88,6 +91,8 @@ _EVERYBODY = {
     Permission.SUBSCRIBERS_VIEW,
     Permission.PLANS_VIEW,
     Permission.SESSIONS_VIEW,
+    Permission.MAP_VIEW,
+    Permission.SITES_VIEW,
     Permission.EXPLAIN,
     Permission.JOBS_VIEW,
     Permission.TICKETS_VIEW,
@@ -182,6 +187,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.ROUTERS_EDIT,
             Permission.VPN_EDIT,
             Permission.CIRCUIT_TEST,
+            Permission.SITES_EDIT,
             Permission.POOLS_VIEW,
             Permission.POOLS_EDIT,
             Permission.SESSIONS_ACT,

@@ -51,6 +51,7 @@ from portal.forms import OPTIONAL, Form, choice, day, long_text, seen_version, t
 from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
+from portal.sector_choices import sector_choices
 from portal.staff.subscribers import BY_NAME, differences
 from portal.staff.subscribers import find as find_subscriber
 from portal.tables import Column, Filter, Table, matching, show
@@ -134,6 +135,8 @@ class ServiceForm(Form):
     paid_until = day(_l("Paid until"))
     management = choice(_l("Cut-off"))
     nas_id = choice(_l("Only at this NAS"), numeric=True)
+    sector_id = choice(_l("Sector"), numeric=True)
+    line_of_sight = choice(_l("Line of sight"))
     framed_ip = text(_l("Fixed IPv4 address"))
     pool = text(_l("Address pool"))
     framed_ipv6_prefix = text(_l("IPv6 prefix of the line"))
@@ -163,6 +166,8 @@ class ServiceForm(Form):
         self.nas_id.choices = everywhere + [
             (nas.id, nas.name) for nas in context.db().scalars(select(Nas).order_by(Nas.name))
         ]
+        self.sector_id.choices = sector_choices(self.sector_id.object_data)
+        self.line_of_sight.choices = [("", _("Not known")), *choices("line_of_sight")]
         self.management.choices = choices("management")
         self.mac_binding.choices = choices("mac_binding")
         self.state.choices = [("active", _("Now: it is installed")), ("pending", _("Later: it is yet to be installed"))]
@@ -180,6 +185,8 @@ class ServiceForm(Form):
             name=self.name.data or "",
             plan_id=self.plan_id.data or 0,
             nas_id=self.nas_id.data,
+            sector_id=self.sector_id.data,
+            line_of_sight=self.line_of_sight.data or None,
             management=self.management.data,
             framed_ip=self.framed_ip.data,
             framed_routes=_lines(self.framed_routes.data),

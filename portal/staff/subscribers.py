@@ -38,6 +38,7 @@ from portal import context
 from portal.errors import put_on_form
 from portal.forms import Form, choice, long_text, number, seen_version, text
 from portal.labels import choices
+from portal.map_ground import ground, on_ground
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.tables import Column, Filter, Table, matching, show
@@ -247,8 +248,10 @@ def _billed(subscriber: Subscriber) -> set[int]:
 def page(subscriber_id: int) -> ResponseReturnValue:
     subscriber = find(subscriber_id)
     services = services_of(subscriber)
-    return render_template(
+    shown = render_template(
         "staff/subscribers/overview.html",
+        map_ground=ground(),
+        map_state=_map_state(services, live_sessions(services)),
         billed=_billed(subscriber),
         subscriber=subscriber,
         services=services,
@@ -256,6 +259,18 @@ def page(subscriber_id: int) -> ResponseReturnValue:
         waiting=waiting_for_router(services),
         today=context.now().astimezone(context.zone()).date(),
     )
+    return on_ground(shown)
+
+
+def _map_state(services: list[Service], live: dict[int, list[AccountingSession]]) -> str:
+    """Return how a subscriber's marker looks on the small map: what the line says, not the money."""
+    states = {service.state for service in services}
+    if "suspended" in states:
+        return "suspended"
+    active = [service for service in services if service.state == "active"]
+    if any(live[service.id] for service in active):
+        return "online"
+    return "offline" if any(service.access_method != "queue" for service in active) else "other"
 
 
 USAGE_SPANS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31)}
