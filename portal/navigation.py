@@ -97,8 +97,10 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("billing_settings.index", N_("Billing rules"), "receipt-tax", Permission.BILLING_SETTINGS),
             Entry("documents.letterhead", N_("Letterhead"), "heading", Permission.BILLING_SETTINGS),
             Entry("gateways.index", N_("Online payments"), "credit-card", Permission.BILLING_SETTINGS),
+            Entry("einvoices.account", N_("Electronic invoices"), "file-certificate", Permission.BILLING_SETTINGS),
             Entry("help_desk.index", N_("Help desk rules"), "headset", Permission.HELP_DESK_SETTINGS),
             Entry("brand.index", N_("Subscriber portal"), "device-mobile", Permission.SETTINGS_EDIT),
+            Entry("captive_settings.index", N_("Captive portal"), "access-point", Permission.SETTINGS_EDIT),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
             Entry("message_texts.index", N_("Texts and channels"), "message-cog", Permission.MESSAGES_EDIT),
             Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
@@ -112,7 +114,13 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 )
 
 
-WITHIN = {"provisioning": "routers.index", "backups": "routers.index", "shadow": "imports.index", "sectors": "sites.index"}
+WITHIN = {
+    "provisioning": "routers.index",
+    "backups": "routers.index",
+    "einvoices": "einvoices.account",
+    "shadow": "imports.index",
+    "sectors": "sites.index",
+}
 """Blueprints without an entry of their own, and the entry that their pages belong to."""
 
 

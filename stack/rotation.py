@@ -51,6 +51,7 @@ SEALED_COLUMNS = (
     SealedColumn("letterhead", "link_key", "document.link", key="operator_id"),
     SealedColumn("mailbox", "password", "mailbox.password", key="operator_id"),
     SealedColumn("gateway", "secret_key", "gateway.key"),
+    SealedColumn("einvoice_settings", "api_key", "einvoice.key", key="operator_id"),
     SealedColumn("voucher_settings", "code_key", "voucher.key", key="operator_id"),
     SealedColumn("voucher", "code", "voucher.code", key="service_id"),
     SealedColumn("voucher_print", "content", "voucher.print"),

@@ -21,6 +21,7 @@ app = celery.Celery(
     "portico",
     include=[
         "billing.tasks",
+        "billing.einvoice.tasks",
         "billing.gateways.tasks",
         "crm.login_tasks",
         "crm.ticket_tasks",

@@ -12,6 +12,7 @@ from db.models.circuit import CircuitTest
 from db.models.custom_field import CustomField, CustomValue, SubscriberDocument
 from db.models.document import DocumentBatch, DocumentMail, Letterhead
 from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
+from db.models.einvoice import EINVOICE_STATES, Einvoice, EinvoiceSettings
 from db.models.enforcement import EnforcementAttempt, EnforcementOrder, ServiceGrant, TermsRecord
 from db.models.equipment import EQUIPMENT_KINDS, EQUIPMENT_STATES, Equipment, EquipmentMove
 from db.models.file import StoredFile
@@ -99,6 +100,7 @@ from db.models.work_order import (
 
 __all__ = [
     "ACCOUNTS",
+    "EINVOICE_STATES",
     "ENTRY_KINDS",
     "EQUIPMENT_KINDS",
     "EQUIPMENT_STATES",
@@ -148,6 +150,8 @@ __all__ = [
     "DunningSettings",
     "DunningStep",
     "DunningText",
+    "Einvoice",
+    "EinvoiceSettings",
     "EnforcementAttempt",
     "EnforcementOrder",
     "Equipment",

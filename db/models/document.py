@@ -24,6 +24,7 @@ class Letterhead(Tenanted, Base):
     logo: Mapped[bytes | None] = mapped_column(LargeBinary)  # PNG
     paper: Mapped[str] = mapped_column(server_default="a4")  # of receipts, unless asked otherwise
     email_receipts: Mapped[bool] = mapped_column(server_default=text("false"))  # each, without being asked
+    attach_pdf: Mapped[bool] = mapped_column(server_default=text("false"))  # to mails of documents, beside the link
     created_at: Mapped[Created]
 
 

@@ -310,6 +310,9 @@ def fill_documents(connection: psycopg.Connection, isp: Isp, subscriber: int) ->
     job = insert(connection, isp, "job", {"kind": "documents.batch"}, "id")
     insert(connection, isp, "document_batch", {"job_id": job, "name": "x.zip", "documents": 1, "content": b"x"})
     insert(connection, isp, "document_mail", {"kind": "receipt", "subject_id": 1, "address": "a@example.com"})
+    account = {"starts_on": "2027-01-01", "country": "MX", "provider_url": "https://x.example", "api_key": b"sealed"}
+    insert(connection, isp, "einvoice_settings", account)
+    insert(connection, isp, "einvoice", {"kind": "invoice", "subject_id": 1, "number": "F-1", "key": "k"})
     method = insert(connection, isp, "payment_method", {"name": "Online", "account": "card"}, "id")
     keys = {"kind": "stripe", "method_id": method, "secret_key": b"sealed", "webhook_secret": b"sealed"}
     gateway = insert(connection, isp, "gateway", keys, "id")

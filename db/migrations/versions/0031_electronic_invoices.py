@@ -147,6 +147,8 @@ def upgrade() -> None:
     op.drop_index("ix_ledger_entry_booked_on", "ledger_entry")
     op.create_index("ix_ledger_entry_booked_on", "ledger_entry", ["operator_id", "booked_on", "number"])
     op.execute(SEARCHES)
+    _electronic_invoices()
+    op.add_column("letterhead", sa.Column("attach_pdf", sa.Boolean(), server_default=sa.text("false"), nullable=False))
 
 
 def _sums() -> None:
@@ -190,6 +192,63 @@ def _sums() -> None:
             f" FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
         )
     op.execute("INSERT INTO finance_day SELECT * FROM finance_sums")
+
+
+def _electronic_invoices() -> None:
+    op.create_table(
+        "einvoice_settings",
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("starts_on", sa.Date(), nullable=False),
+        sa.Column("format", sa.String(), server_default="ubl", nullable=False),
+        sa.Column("country", sa.String(), nullable=False),
+        sa.Column("provider_url", sa.String(), nullable=False),
+        sa.Column("api_key", sa.LargeBinary(), nullable=False),
+        sa.Column("emulated", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("country ~ '^[A-Z]{2}$'", name=op.f("ck_einvoice_settings_country")),
+        sa.CheckConstraint("format IN ('ubl')", name=op.f("ck_einvoice_settings_format")),
+        sa.ForeignKeyConstraint(
+            ["operator_id"], ["operator.id"], name=op.f("fk_einvoice_settings_operator_id_operator")
+        ),
+        sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_einvoice_settings")),
+    )
+    protect("einvoice_settings", "SELECT, INSERT, UPDATE")
+    states = "'waiting', 'sent', 'accepted', 'refused', 'cancelling', 'cancelled'"
+    op.create_table(
+        "einvoice",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject_id", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), server_default="waiting", nullable=False),
+        sa.Column("fiscal_id", sa.String(), server_default="", nullable=False),
+        sa.Column("detail", sa.String(), server_default="", nullable=False),
+        sa.Column("cancel_refused", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_try_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("xml", sa.LargeBinary(), nullable=True),
+        sa.Column("stamped", sa.LargeBinary(), nullable=True),
+        sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("kind IN ('invoice', 'credit_note')", name=op.f("ck_einvoice_kind")),
+        sa.CheckConstraint(f"state IN ({states})", name=op.f("ck_einvoice_state")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_einvoice_operator_id_operator")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_einvoice")),
+    )
+    op.create_index(
+        "ix_einvoice_due",
+        "einvoice",
+        ["operator_id", "next_try_at"],
+        postgresql_where=sa.text("state IN ('waiting', 'sent', 'cancelling')"),
+    )
+    op.create_index("ix_einvoice_state", "einvoice", ["operator_id", "state", "id"])
+    op.create_index("uq_einvoice_key", "einvoice", ["operator_id", "key"], unique=True)
+    op.create_index("uq_einvoice_subject", "einvoice", ["operator_id", "kind", "subject_id"], unique=True)
+    protect("einvoice", "SELECT, UPDATE (state, tries, next_try_at)")
 
 
 def downgrade() -> None:

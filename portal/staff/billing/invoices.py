@@ -7,7 +7,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy import func as sql
 from wtforms import BooleanField
 
@@ -18,6 +18,7 @@ from crm.jobs import OPEN, start_job
 from crm.problems import Invalid
 from db.models import (
     CreditNote,
+    Einvoice,
     Invoice,
     InvoiceLine,
     InvoiceTax,
@@ -210,7 +211,17 @@ def _page(invoice: Invoice, credit_form: CreditForm, void_form: VoidForm) -> str
         select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position)
     )
     taxes = session.scalars(select(InvoiceTax).where(InvoiceTax.invoice_id == invoice.id).order_by(InvoiceTax.position))
-    notes = session.scalars(select(CreditNote).where(CreditNote.invoice_id == invoice.id).order_by(CreditNote.id))
+    notes = session.scalars(select(CreditNote).where(CreditNote.invoice_id == invoice.id).order_by(CreditNote.id)).all()
+    electronic = session.scalars(
+        select(Einvoice)
+        .where(
+            or_(
+                and_(Einvoice.kind == "invoice", Einvoice.subject_id == invoice.id),
+                and_(Einvoice.kind == "credit_note", Einvoice.subject_id.in_([note.id for note in notes])),
+            )
+        )
+        .order_by(Einvoice.id)
+    ).all()
     paid: Any = session.execute(
         select(Payment, sql.sum(PaymentApplication.amount).label("amount"))
         .join(PaymentApplication, PaymentApplication.payment_id == Payment.id)
@@ -226,7 +237,8 @@ def _page(invoice: Invoice, credit_form: CreditForm, void_form: VoidForm) -> str
         service=session.get(Service, invoice.service_id) if invoice.service_id else None,
         lines=list(lines),
         taxes=list(taxes),
-        notes=list(notes),
+        notes=notes,
+        electronic=electronic,
         paid=list(paid),
         credit_form=credit_form,
         void_form=void_form,

@@ -1,0 +1,190 @@
+"""A provider of electronic invoices, of the lab: it keeps what it is sent, numbers it and signs it.
+
+It speaks what `billing.einvoice.provider` asks, and shares no code with it. It holds to what a tax office holds to: a
+number is issued once, a document is well-formed and its sums are right, and what is cancelled stays cancelled. Faults
+are attributes that a test sets.
+"""
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+_CAC = "{urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2}"
+_CBC = "{urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2}"
+
+
+@dataclass
+class Issued:
+    """A document that the provider took."""
+
+    key: str
+    number: str
+    xml: bytes
+    fiscal_id: str
+    state: str = "accepted"
+    ready_at: int = 0  # how many requests must have been made before it is decided
+    stamped: str = ""
+
+
+class EinvoiceProvider:
+    """The provider's memory, and its API as a function.
+
+    Faults: `answers` (a status that every request gets instead), `delay` (seconds before each answer), `mute` (does
+    what it is asked and breaks the line before the answer), `later` (says so for the next so many requests),
+    `refuses` (reasons for which nothing is taken), `keeps` (nothing can be cancelled), `talks` (a page, no JSON).
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.documents: dict[str, Issued] = {}
+        self.requests: list[str] = []
+        self.submissions = 0  # that issued something
+        self.answers: int | None = None
+        self.delay = 0.0
+        self.mute = 0
+        self.later = 0
+        self.refuses: list[str] = []
+        self.keeps = False
+        self.talks = False
+        self._guard = threading.RLock()
+
+    def api(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, bytes] | None:
+        """Answer a request: a status and a body; None breaks the line."""
+        time.sleep(self.delay)
+        with self._guard:
+            self.requests.append(f"{method} {path.split('/')[0]}{'/cancel' if path.endswith('/cancel') else ''}")
+            if self.answers is not None:
+                return self.answers, b"<html>out of order</html>"
+            if self.talks:
+                return 200, b"<html>Sign in to the network</html>"
+            if headers.get("Authorization") != f"Bearer {self.key}":
+                return 401, b"{}"
+            status, said = self._do(method, path.strip("/").split("/"), headers, body)
+            if self.mute:
+                self.mute -= 1
+                return None
+            return status, json.dumps(said).encode()
+
+    def _do(self, method: str, path: list[str], headers: Any, body: bytes) -> tuple[int, dict[str, Any]]:
+        match method, path:
+            case "PUT", ["documents", key]:
+                return self._submit(key, headers.get("X-Document-Number") or "", body)
+            case "GET", ["documents", key] if key in self.documents:
+                return 200, self._said(self.documents[key])
+            case "POST", ["documents", key, "cancel"] if key in self.documents:
+                issued = self.documents[key]
+                if self.keeps:
+                    return 200, {"state": "cancel_refused", "reasons": ["The period for cancelling is over"]}
+                issued.state = "cancelled"
+                return 200, self._said(issued)
+        return 404, {"state": "unknown"}
+
+    def _submit(self, key: str, number: str, xml: bytes) -> tuple[int, dict[str, Any]]:
+        if key in self.documents:
+            return 200, self._said(self.documents[key])
+        reasons = list(self.refuses) or problems_of(xml, number)
+        kind = xml.partition(b"InvoiceTypeCode")[1]  # a credit note may have the number of an invoice
+        if any(
+            each.number == number and each.xml.partition(b"InvoiceTypeCode")[1] == kind
+            for each in self.documents.values()
+        ):
+            reasons = [f"{number} is issued already"]
+        if reasons:
+            return 422, {"state": "refused", "reasons": reasons}
+        self.submissions += 1
+        fiscal_id = f"LAB-{self.submissions:08}"
+        issued = Issued(key, number, xml, fiscal_id, ready_at=len(self.requests) + self.later)
+        seal = hmac.new(self.key.encode(), xml, hashlib.sha256).hexdigest()
+        issued.stamped = f"{xml.decode()}\n<!-- {fiscal_id} {seal} -->\n"
+        self.documents[key] = issued
+        return 201, self._said(issued)
+
+    def _said(self, issued: Issued) -> dict[str, Any]:
+        if issued.state == "accepted" and issued.ready_at > len(self.requests):
+            return {"state": "pending", "retry_after": 90}
+        return {"state": issued.state, "fiscal_id": issued.fiscal_id, "document": issued.stamped}
+
+
+def problems_of(xml: bytes, number: str) -> list[str]:
+    """Return what a tax office would say against a document."""
+    try:
+        root = Xml.fromstring(xml)  # noqa: S314 - it comes from the test or the demo on this machine
+        net = [
+            Decimal(each.text or "") for each in root.iterfind(f"{_CAC}LegalMonetaryTotal/{_CBC}LineExtensionAmount")
+        ]
+        kind = root.tag.partition("}")[2]
+        lines = root.iterfind(f"{_CAC}{kind}Line/{_CBC}LineExtensionAmount")
+        total = sum((Decimal(each.text or "") for each in lines), Decimal(0))
+        supplier = root.findtext(f"{_CAC}AccountingSupplierParty/{_CAC}Party/{_CAC}PartyTaxScheme/{_CBC}CompanyID")
+    except (Xml.ParseError, InvalidOperation):
+        return ["The document cannot be read"]
+    found = []
+    if root.findtext(f"{_CBC}ID") != number:
+        found.append("The number is not the document's")
+    if net != [total]:
+        found.append("The lines do not sum up")
+    if not supplier:
+        found.append("The issuer has no tax number")
+    return found
+
+
+class EinvoiceServer:
+    """The provider at a port of its own. A context manager; port 0 takes a free one."""
+
+    def __init__(self, provider: EinvoiceProvider, address: str = "127.0.0.1", port: int = 0) -> None:
+        class Handler(_Handler):
+            lab = provider
+
+        self._server = ThreadingHTTPServer((address, port), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="einvoices", daemon=True)
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> "EinvoiceServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    lab: EinvoiceProvider
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def do_PUT(self) -> None:
+        self._answer("PUT")
+
+    def do_POST(self) -> None:
+        self._answer("POST")
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing: requests carry keys."""
+
+    def _answer(self, method: str) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        answer = self.lab.api(method, self.path.strip("/"), self.headers, body)
+        if answer is None:
+            self.close_connection = True
+            return
+        status, content = answer
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
