@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -19,10 +19,11 @@ from billing.rules import BillingRules, rules_of
 from core.clock import utc_now
 from core.i18n import LANGUAGES, N_, translator
 from core.money import rounded
-from crm.incidents import concerned_services
+from crm.incidents import concerned_services, services_at
 from crm.jobs import JobFunction, RunningJob
 from db.audit import Actor, record
 from db.models import (
+    Alert,
     Incident,
     IncidentCredit,
     IncidentMember,
@@ -79,6 +80,7 @@ def credits_for(session: Session, rules: BillingRules, incident: Incident) -> li
             Service.operator_id == incident.operator_id,
             Service.id.in_(lost),
             ServiceBilling.stopped_on.is_(None),
+            or_(Service.activated_at.is_(None), Service.activated_at < incident.closed_at),
             IncidentCredit.service_id.is_(None),
         )
         .order_by(Subscriber.name, Service.id)
@@ -164,10 +166,16 @@ def credit_incident(job: RunningJob) -> dict[str, object]:
 def _lost(session: Session, incident: Incident) -> dict[int, timedelta]:
     """Return how long each service was without, where an incident that is over took it."""
     assert incident.closed_at is not None, "only what is over is credited"
-    if incident.by_hand or incident.scope == "network":
+    if incident.by_hand:
         lasted = incident.closed_at - incident.opened_at
         return dict.fromkeys(concerned_services(session, incident), lasted)
     lost: dict[int, timedelta] = {}
+    if incident.scope == "network":
+        for alert in session.scalars(select(Alert).where(Alert.incident_id == incident.id)):
+            gone = (alert.closed_at or incident.closed_at) - alert.opened_at
+            for service_id in services_at(session, incident.operator_id, [alert.nas_id]):
+                lost[service_id] = max(lost.get(service_id, gone), gone)
+        return lost
     for member in session.scalars(
         select(IncidentMember).where(
             IncidentMember.incident_id == incident.id, IncidentMember.service_id.is_not(None)

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from billing.incident_credit import credited, credits_for, days_lost, give_credits, total_of
 from billing.ledger import discrepancies
-from db.models import Incident, IncidentMember, InvoiceLine
+from db.models import Alert, Incident, IncidentMember, InvoiceLine
 from tests.billing.isp import BillingIsp, noon
 from tests.rows import add_nas
 
@@ -86,3 +86,21 @@ def test_an_incident_that_a_person_opened_credits_all_whom_it_concerned(isp):
     isp.session.flush()
     assert [(row.service_id, row.days) for row in credits_for(isp.session, isp.rules, incident)] == [(there.id, 3)]
     assert elsewhere.nas_id is None
+
+
+def test_an_outage_of_several_routers_credits_each_for_how_long_its_own_was_down(isp):
+    there, shortly, later = isp.service(BEGIN), isp.service(BEGIN), isp.service(OUTAGE + timedelta(days=9))
+    isp.run(BEGIN)
+    incident = outage(isp, [], scope="network")
+    other = add_nas(isp.session, isp.operator_id)
+    for nas_id, lost in ((incident.nas_id, timedelta(days=3)), (other, timedelta(hours=5))):
+        isp.session.add(
+            Alert(
+                operator_id=isp.operator_id, nas_id=nas_id, kind="router_down", incident_id=incident.id,
+                opened_at=incident.opened_at, closed_at=incident.opened_at + lost,
+            )
+        )  # fmt: skip
+    there.nas_id, shortly.nas_id, later.nas_id = incident.nas_id, other, other
+    isp.session.flush()
+    rows = credits_for(isp.session, isp.rules, incident)
+    assert sorted((row.service_id, row.days) for row in rows) == [(there.id, 3), (shortly.id, 1)]
