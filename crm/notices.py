@@ -31,6 +31,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -53,6 +54,8 @@ LONGEST_SUBJECT = 200
 
 # Channels that would act on the machine that Portico runs on, and not on somebody's phone.
 _LOCAL = frozenset(("dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,9 @@ def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime,
             state, error = "failed", str(problem)
         except SecretUnreadable:
             state, error = "failed", "the address cannot be read: its key is unknown"
+        except Exception as problem:  # noqa: BLE001 - what nobody thought of about one is no other message's business
+            log.warning("message_not_sent", notification_id=notification.id, error=type(problem).__name__)
+            state, error = "failed", f"it cannot be sent as it is ({type(problem).__name__})"
         with sessions() as session:
             session.execute(
                 update(Notification)
@@ -359,14 +365,13 @@ def send_by_apprise(address: str, subject: str, body: str, *, local: bool) -> No
     if address.partition("://")[0].lower() in _LOCAL or not channel.add(address):
         raise Refused("the address of this channel is not understood")
     if not local:
-        for plugin in channel:
-            if getattr(plugin, "host", None):
-                try:
-                    check_host(plugin.host, plugin.port or 443, local=False)
-                except NotAllowed as problem:
-                    raise Refused(str(problem)) from None
-                except NoAnswer as problem:
-                    raise TryAgain(str(problem)) from None
+        for host in _hosts(channel):
+            try:
+                check_host(host, 443, local=False)
+            except NotAllowed as problem:
+                raise Refused(str(problem)) from None
+            except NoAnswer as problem:
+                raise TryAgain(str(problem)) from None
     with _apprise_log() as said:
         # Said to be text, so that a channel that takes HTML or Markdown shows "<" and "*" as they are.
         taken = channel.notify(title=subject, body=body, body_format="text", interpret_escapes=False)
@@ -382,6 +387,20 @@ def _apprise() -> Any:
         apprise = importlib.import_module("apprise")
         apprise.Apprise.instantiate("json://localhost")  # its channels are read at the first use
     return apprise
+
+
+def _hosts(channel: Iterable[Any]) -> list[str]:
+    """Return the hosts that an apprise address names. Of a service with a host of its own, such as Twilio or Telegram,
+    what stands in that place is a telephone number or a token."""
+    return [
+        host
+        for plugin in channel
+        for host in (
+            plugin.host if any("{host}" in template for template in plugin.templates) else None,
+            getattr(plugin, "smtp_host", None),
+        )
+        if host
+    ]
 
 
 def _apprise_understands(address: str) -> bool:

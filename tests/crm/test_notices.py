@@ -17,7 +17,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
-from crm.notices import APPRISE, EMAIL, PAUSES, Message, checked_address, deliver, send_due, shown_address
+from crm.notices import (
+    APPRISE,
+    EMAIL,
+    PAUSES,
+    Message,
+    _apprise,
+    _hosts,
+    checked_address,
+    deliver,
+    send_due,
+    shown_address,
+)
 from crm.problems import Invalid
 from db.models import Notification
 from db.session import make_engine, make_sessions
@@ -176,6 +187,29 @@ def test_a_server_that_is_away_is_tried_for_a_day_and_then_given_up(isp, session
 
 
 @pytest.mark.fault
+def test_an_address_that_no_mail_can_carry_holds_up_no_other(isp, sessions):
+    with MailServer() as server:
+        settings = mailing(isp.settings, server.server_address[1])
+        broken, good = write(sessions, isp, address="ana@[1.2.3"), write(sessions, isp)
+        assert send_due(sessions, settings, utc_now()) == 2
+    assert [stored(sessions, number).state for number in (broken, good)] == ["failed", "sent"]
+
+
+@pytest.mark.parametrize(
+    ("address", "hosts"),
+    [
+        ("json://10.0.0.1:8080/x", ["10.0.0.1"]),
+        ("mailto://u:p@example.com?smtp=127.0.0.1", ["example.com", "127.0.0.1"]),
+        ("tgram://123456789:abcdefg_hijklmnop/12345", []),
+        (f"twilio://AC{'1' * 32}:{'2' * 32}@15551234567/15557654321", []),
+    ],
+)
+def test_a_telephone_number_or_token_is_no_host_to_look_up(address, hosts):
+    channel = _apprise().Apprise()
+    assert channel.add(address)
+    assert sorted(set(_hosts(channel))) == sorted(hosts)
+
+
 def test_a_slow_server_holds_up_no_more_than_its_time_out(isp, sessions):
     with MailServer(slow=5) as server:
         number = write(sessions, isp)
