@@ -39,6 +39,7 @@ from network.vpn import (
 )
 from network.vpn_plan import API_USER, Kind, Status, half
 from portal import context, forms
+from portal.captive.place import hotspot_token
 from portal.errors import problem_text
 from portal.i18n import reader_language
 from portal.messages import done, refuse
@@ -164,7 +165,7 @@ def make_script(nas_id: int) -> ResponseReturnValue:
     nas = _nas(nas_id)
     peer = peer_of(context.db(), nas) or abort(404)
     form = _script_form(nas, peer)
-    chosen = form.validate_on_submit() and _choices(form)
+    chosen = form.validate_on_submit() and _choices(form, nas)
     if not chosen:
         return _page(nas, form=form), 422
     wanted = request.form.get("wanted", "show")
@@ -329,7 +330,7 @@ def _script_form(nas: Nas, peer: VpnPeer) -> ScriptForm:
     return form
 
 
-def _choices(form: ScriptForm) -> Choices | None:
+def _choices(form: ScriptForm, nas: Nas) -> Choices | None:
     """Return what was chosen; None when a step lacks what it needs, with the problems put on the form."""
     needed = {
         "hotspot_profile": form.hotspot.data,
@@ -371,12 +372,17 @@ def _choices(form: ScriptForm) -> Choices | None:
         suspended_lists=_garden_lists(),
         suspended_redirect=form.suspended_redirect.data,
         walled_garden=form.walled_garden.data,
-        login_page=f"{scheme}://{host}:{port}{url_for('vpn.login_page', language=context.operator().locale)}"
-        if form.login_page.data
-        else None,
+        login_page=f"{scheme}://{host}:{port}{_login_page_path(nas)}" if form.login_page.data else None,
         ntp=form.ntp_server.data if form.ntp.data else None,
         staff_login=form.staff_login.data,
     )
+
+
+def _login_page_path(nas: Nas) -> str:
+    """Return where the router fetches its login page: the one that leads phones to its captive page."""
+    token = hotspot_token(context.db(), nas.operator_id, nas.id)
+    context.db().commit()
+    return url_for("captive.router_page", token=token)
 
 
 def _garden_lists() -> tuple[str, ...]:
