@@ -155,13 +155,18 @@ def invite_staff(
 def change_staff(
     session: Session, actor: Actor, person: Staff, details: StaffDetails, may_give: Collection[str]
 ) -> None:
-    """Change name, address, roles and language. Raises Invalid, also when no manager would be left."""
+    """Change name, address, roles and language. Raises Invalid, also when no manager would be left.
+
+    With another address the links end that were sent to the one before.
+    """
     problems = _detail_problems(details) + _role_problems(details.roles, person.roles, may_give)
     if MANAGER in person.roles and MANAGER not in details.roles and not _another_manager(session, person):
         problems.append(FieldProblem("roles", Problem.LAST_MANAGER))
     if problems:
         raise Invalid(*problems)
     before = _audited(person)
+    if details.email.strip() != person.email:
+        _end_links(session, person, None)  # whoever has the mail that went to the other address
     try:
         with session.begin_nested():
             person.email = details.email.strip()

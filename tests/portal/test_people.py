@@ -80,6 +80,16 @@ def test_a_link_is_kept_as_a_hash_runs_out_and_is_ended_by_a_newer_one(app, sign
     assert browser.get(second).status_code == 404
 
 
+def test_a_link_that_went_to_a_wrong_address_ends_when_it_is_corrected(app, sign_in, system):
+    manager = sign_in("manager")
+    link = link_on(invite(manager, "nroa@isp.example", "sales"))
+    number = person(system, "nroa@isp.example").id
+    post(manager, f"/staff/{number}", name="Nora Núñez", email="nroa@isp.example", roles=["support"])
+    assert app.test_client().get(link).status_code == 200
+    post(manager, f"/staff/{number}", name="Nora Núñez", email="nora.n@isp.example", roles=["support"])
+    assert app.test_client().get(link).status_code == 404
+
+
 def test_the_link_goes_out_by_mail_and_the_portal_cannot_read_it_again(installation, isp, system, tenancy):
     mailing = create_app(installation.model_copy(update={"smtp_host": "mail.example"}), testing=True)
     browser = mailing.test_client()
