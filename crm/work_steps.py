@@ -41,6 +41,8 @@ PHOTO_SUBJECTS = ("site", "device", "identity", "other")
 SIGNED_KINDS = ("installation", "move")
 IN_ORDER = "none"
 """The verdict of a circuit test that found no fault (network.circuit.Fault)."""
+_DECIMETRE = Decimal("0.000001")
+"""Of a degree."""
 NO_DEVICE = "02:50:4f"
 """How the name of a service by MAC address begins until its device is known: locally administered, so nobody's."""
 
@@ -102,6 +104,8 @@ def add_photo(
         raise Invalid(FieldProblem("subject", Problem.UNKNOWN_CHOICE))
     if not file.media_type.startswith("image/") or file.operator_id != order.operator_id:
         raise Invalid(FieldProblem("file", Problem.NOT_A_PICTURE))
+    if position is not None:
+        position = _on_earth(*position)
     if not begin_step(session, order, "photo", (*WORK_OPEN, "done", "failed"), key):
         return False
     latitude, longitude = position or (None, None)
@@ -125,11 +129,10 @@ def locate(
     key: str = "",
 ) -> None:
     """Keep where the phone stands as where the order, and its subscriber, is. Raises Invalid and WrongOrderState."""
-    if not (latitude.is_finite() and longitude.is_finite() and abs(latitude) <= 90 and abs(longitude) <= 180):
-        raise Invalid(FieldProblem("latitude", Problem.NOT_A_POSITION))
+    latitude, longitude = _on_earth(latitude, longitude)
     if not begin_step(session, order, "locate", WORK_OPEN, key):
         return
-    order.latitude, order.longitude = (degrees.quantize(Decimal("0.000001")) for degrees in (latitude, longitude))
+    order.latitude, order.longitude = latitude, longitude
     if order.subscriber_id is not None and order.kind in SIGNED_KINDS:
         subscriber = session.get_one(Subscriber, order.subscriber_id)
         details = replace(details_of(subscriber), latitude=order.latitude, longitude=order.longitude)
@@ -327,6 +330,13 @@ def _let_go(session: Session, actor: Actor, order: WorkOrder, service: Service, 
         if order.device_mac is not None and device.mac == order.device_mac and device.mac != mac:
             back = Whereabouts("technician" if actor.staff_id else "stock", staff_id=actor.staff_id)
             move_equipment(session, actor, device, back, now, work_order_id=order.id)
+
+
+def _on_earth(latitude: Decimal, longitude: Decimal) -> tuple[Decimal, Decimal]:
+    """Return a position to the decimetre. Raises Invalid for what is none."""
+    if not (latitude.is_finite() and longitude.is_finite() and abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise Invalid(FieldProblem("latitude", Problem.NOT_A_POSITION))
+    return latitude.quantize(_DECIMETRE), longitude.quantize(_DECIMETRE)
 
 
 def _link_is_good(session: Session, order: WorkOrder) -> bool:

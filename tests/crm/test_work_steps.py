@@ -180,6 +180,10 @@ def test_what_the_operator_asks_for_is_asked_for(rows, actor, luis, ana, plan):
     order = sell(rows, actor, KEYRING, ana, Sale(plan), NOW).order
     assert missing_steps(rows, order) == [Missing("checklist", "Cable fixed"), Missing("link_test"), Missing("photo")]
     tick(rows, luis, order, 0, done=True, now=NOW)
+    for nowhere in ("nan", "1e30", "91"):
+        file = picture(rows, actor, "JPEG")
+        with pytest.raises(Invalid):
+            add_photo(rows, luis, order, file, "site", NOW, position=(Decimal(nowhere), Decimal(-99)))
     add_photo(rows, luis, order, picture(rows, actor, "JPEG"), "site", NOW, position=(Decimal("19.4"), Decimal(-99)))
     test = CircuitTest(operator_id=actor.operator_id, service_id=order.service_id)
     rows.add(test)
