@@ -13,6 +13,7 @@ from billing.dunning_lists import alert
 from billing.promises import break_promises
 from billing.rules import rules_of
 from billing.run import billing_operators, run_billing
+from billing.top_ups import buy_automatic
 from core.clock import utc_now
 from core.settings import read_settings
 from db.session import make_engine, make_sessions
@@ -46,6 +47,15 @@ def end_broken_promises() -> None:
             session.commit()
             if count:
                 log.info("promises_broken", operator_id=operator_id, count=count)
+
+
+@shared_task
+def buy_top_ups() -> None:
+    """Buy data for who has reached the cap of a plan that does so by itself."""
+    with _sessions()() as session:
+        count = buy_automatic(session, utc_now())
+    if count:
+        log.info("top_ups_bought", count=count)
 
 
 @shared_task

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from aaa.facts import CapAction, Extra
+from aaa.facts import CapAction, Extra, Span
+from aaa.fair_use import MOST_STEPS
 from core.rates import Burst, RateLimit
 from crm.attributes import BadAttribute, check_extra
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
@@ -62,6 +63,42 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class FairUseStep:
+    """After `octets` in a day, a week or a billing period no more than this rate."""
+
+    span: Span
+    octets: int
+    download: int
+    upload: int
+
+    def document(self) -> dict[str, Any]:
+        """Return the step as `rate_plan.steps` holds it."""
+        return {"span": self.span.value, "octets": self.octets, "download": self.download, "upload": self.upload}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "FairUseStep":
+        return cls(Span(document["span"]), document["octets"], document["download"], document["upload"])
+
+
+@dataclass(frozen=True, slots=True)
+class Bonus:
+    """Full hours in which only `percent` of what is used counts; `days` are ISO weekdays on which they begin."""
+
+    days: tuple[int, ...]
+    begin: int
+    until: int
+    percent: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the hours as `rate_plan.bonus_hours` holds them."""
+        return {"days": sorted(self.days), "begin": self.begin, "until": self.until, "percent": self.percent}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "Bonus":
+        return cls(tuple(document["days"]), document["begin"], document["until"], document["percent"])
+
+
+@dataclass(frozen=True, slots=True)
 class PlanTerms:
     """What somebody enters for a plan. Rates are bit/s, volumes octets, as the subscriber sees them."""
 
@@ -78,6 +115,13 @@ class PlanTerms:
     throttle_download: int | None = None
     throttle_upload: int | None = None
     windows: tuple[Window, ...] = ()
+    steps: tuple[FairUseStep, ...] = ()
+    bonus_hours: tuple[Bonus, ...] = ()
+    rollover_periods: int = 0
+    rollover_most: int | None = None
+    top_up_octets: int | None = None
+    top_up_price: Decimal | None = None
+    top_ups_automatic: int = 0
     boost_download: int | None = None
     boost_upload: int | None = None
     boost_hours: int | None = None
@@ -123,6 +167,8 @@ def terms_of_plan(plan: RatePlan) -> PlanTerms:
         burst=burst,
         cap_action=CapAction(plan.cap_action),
         windows=tuple(Window.of(document) for document in plan.windows),
+        steps=tuple(FairUseStep.of(document) for document in plan.steps),
+        bonus_hours=tuple(Bonus.of(document) for document in plan.bonus_hours),
         extra=tuple((name, operator, value) for name, operator, value in plan.extra),
     )
 
@@ -197,6 +243,7 @@ _COPIED = frozenset(
     {
         "name", "download", "upload", "price", "priority", "minimum_download", "minimum_upload", "cap_octets",
         "throttle_download", "throttle_upload", "boost_download", "boost_upload", "boost_hours", "boost_price",
+        "rollover_periods", "rollover_most", "top_up_octets", "top_up_price", "top_ups_automatic",
         "pool", "ipv6_pool", "delegated_ipv6_pool", "address_list",
         "session_timeout", "idle_timeout", "interim_interval",
     }
@@ -214,6 +261,8 @@ def _apply(plan: RatePlan, terms: PlanTerms) -> None:
     plan.burst_seconds = burst.seconds if burst else None
     plan.cap_action = terms.cap_action.value
     plan.windows = [window.document() for window in terms.windows]
+    plan.steps = [step.document() for step in terms.steps]
+    plan.bonus_hours = [bonus.document() for bonus in terms.bonus_hours]
     plan.extra = [list(entry) for entry in terms.extra]
 
 
@@ -222,6 +271,9 @@ def _audited(terms: PlanTerms) -> dict[str, Any]:
     audited["burst"] = asdict(terms.burst) if terms.burst else None
     audited["cap_action"] = terms.cap_action.value
     audited["windows"] = [window.document() for window in terms.windows]
+    audited["steps"] = [step.document() for step in terms.steps]
+    audited["bonus_hours"] = [bonus.document() for bonus in terms.bonus_hours]
+    audited["top_up_price"] = None if terms.top_up_price is None else str(terms.top_up_price.normalize())
     audited["price"] = str(terms.price.normalize())
     audited["boost_price"] = None if terms.boost_price is None else str(terms.boost_price.normalize())
     return audited
@@ -234,6 +286,7 @@ def _checked(session: Session, operator_id: int, terms: PlanTerms, plan_id: int 
         *_rate_problems(terms),
         *_cap_problems(terms),
         *_boost_problems(terms),
+        *_fair_use_problems(terms),
         *_window_problems(terms),
         *_time_problems(terms),
     ]
@@ -301,6 +354,49 @@ def _cap_problems(terms: PlanTerms) -> list[FieldProblem]:
     elif (terms.throttle_download is None) != (terms.throttle_upload is None):
         # A rate that is not used is kept, so that switching the action back finds it again; but never half of one.
         problems.append(FieldProblem("throttle_upload", Problem.BOTH_OR_NEITHER))
+    return problems
+
+
+def _fair_use_problems(terms: PlanTerms) -> list[FieldProblem]:
+    """Steps never make faster, the later of a span never faster than the earlier; extras need a cap to add to."""
+    problems = _range("steps", len(terms.steps), 0, MOST_STEPS)
+    for number, step in enumerate(terms.steps):
+        problems += _range(f"steps-{number}-octets", step.octets, 1_000_000, 10**15)
+        earlier = [other for other in terms.steps if other.span is step.span and other.octets < step.octets]
+        for name in ("download", "upload"):
+            most = min([getattr(terms, name), *(getattr(other, name) for other in earlier)])
+            problems += _range(f"steps-{number}-{name}", getattr(step, name), LOWEST_RATE, max(most, LOWEST_RATE))
+        if any(other.span is step.span and other.octets == step.octets for other in terms.steps[:number]):
+            problems.append(FieldProblem(f"steps-{number}-octets", Problem.TAKEN))
+    problems += _range("bonus_hours", len(terms.bonus_hours), 0, MOST_WINDOWS)
+    for number, bonus in enumerate(terms.bonus_hours):
+        if not bonus.days or not set(bonus.days) <= set(range(1, 8)):
+            problems.append(FieldProblem(f"bonus_hours-{number}-days", Problem.REQUIRED))
+        problems += _range(f"bonus_hours-{number}-begin", bonus.begin, 0, 23)
+        problems += _range(f"bonus_hours-{number}-until", bonus.until, 0, 24)
+        problems += _range(f"bonus_hours-{number}-percent", bonus.percent, 0, 99)
+    problems += _range("rollover_periods", terms.rollover_periods, 0, 12)
+    problems += _range("top_ups_automatic", terms.top_ups_automatic, 0, 30)
+    if terms.rollover_most is not None:
+        problems += _range("rollover_most", terms.rollover_most, 1_000_000, 10**15)
+    if terms.rollover_periods and terms.cap_octets is None:
+        problems.append(FieldProblem("cap_octets", Problem.REQUIRED))
+    return problems + _top_up_problems(terms)
+
+
+def _top_up_problems(terms: PlanTerms) -> list[FieldProblem]:
+    problems = []
+    if terms.top_up_octets is None:
+        if terms.top_up_price is not None or terms.top_ups_automatic:
+            problems.append(FieldProblem("top_up_octets", Problem.REQUIRED))
+        return problems
+    problems += _range("top_up_octets", terms.top_up_octets, 1_000_000, 10**15)
+    if terms.top_up_price is None:
+        problems.append(FieldProblem("top_up_price", Problem.REQUIRED))
+    elif terms.top_up_price < 0:
+        problems.append(FieldProblem("top_up_price", Problem.OUT_OF_RANGE, {"low": "0", "high": "9999999999"}))
+    if terms.cap_octets is None and not any(step.span is Span.MONTH for step in terms.steps):
+        problems.append(FieldProblem("cap_octets", Problem.REQUIRED))
     return problems
 
 

@@ -12,25 +12,20 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import func, literal, select
 from wtforms import (
     FieldList,
-    Form,
     FormField,
     HiddenField,
     SelectField,
-    SelectMultipleField,
     StringField,
     TextAreaField,
-    TimeField,
 )
-from wtforms.validators import InputRequired, Optional
-from wtforms.widgets import CheckboxInput, ListWidget
+from wtforms.validators import InputRequired
 
-from aaa.facts import CapAction
-from core.i18n import N_
+from aaa.facts import CapAction, Span
+from aaa.fair_use import MOST_STEPS
 from core.rates import Burst, format_rate
 from crm.attributes import BadAttribute, format_extra, parse_extra
 from crm.plans import (
     PlanTerms,
-    Window,
     change_plan,
     create_plan,
     fingerprint,
@@ -48,20 +43,20 @@ from portal.formats import octets
 from portal.messages import done
 from portal.permissions import Permission, requires
 from portal.reasons import CAP_ACTIONS
+from portal.staff.plan_parts import (
+    DAYS,
+    SPANS,
+    BonusForm,
+    StepForm,
+    WindowForm,
+    read_bonus,
+    read_steps,
+    read_windows,
+)
 from portal.tables import Column, Filter, Table, show
 from radius.mikrotik import mikrotik_rate_limit
 
 blueprint = Blueprint("plans", __name__, url_prefix="/plans")
-
-DAYS = {
-    1: N_("Mon"),
-    2: N_("Tue"),
-    3: N_("Wed"),
-    4: N_("Thu"),
-    5: N_("Fri"),
-    6: N_("Sat"),
-    7: N_("Sun"),
-}
 
 
 def _sold() -> list[tuple[str, Any]]:
@@ -106,26 +101,6 @@ def rate_limit(plan: RatePlan) -> str:
     return mikrotik_rate_limit(terms_of_plan(plan).rate)
 
 
-class WindowForm(Form):
-    """One time window; a row in which nothing is chosen is no window."""
-
-    days = SelectMultipleField(
-        _l("Days on which it begins"),
-        coerce=int,
-        widget=ListWidget(prefix_label=False),
-        option_widget=CheckboxInput(),
-        choices=[Option(number, _l(name)) for number, name in DAYS.items()],
-    )
-    begin = TimeField(_l("From"), [Optional()])
-    until = TimeField(_l("Until"), [Optional()])
-    download = RateField(_l("Download"))
-    upload = RateField(_l("Upload"))
-
-    @property
-    def empty(self) -> bool:
-        return not self.days.data and self.begin.data is None and self.until.data is None and self.download.data is None
-
-
 class PlanForm(forms.Form):
     name = StringField(_l("Name"), [InputRequired(_l("Give the plan a name."))])
     price = forms.number(_l("Price a month"))
@@ -147,6 +122,13 @@ class PlanForm(forms.Form):
     boost_upload = RateField(_l("Upload while boosted"))
     boost_hours = forms.whole_number(_l("For so many hours"))
     boost_price = forms.number(_l("Price of a boost"))
+    steps = FieldList(FormField(StepForm), _l("Steps of fair use"), max_entries=MOST_STEPS)
+    bonus_hours = FieldList(FormField(BonusForm), _l("Hours that count less"))
+    rollover_periods = forms.whole_number(_l("What is left may be used for"))
+    rollover_most = VolumeField(_l("At the most"))
+    top_up_octets = VolumeField(_l("Volume of a top-up"))
+    top_up_price = forms.number(_l("Price of a top-up"))
+    top_ups_automatic = forms.whole_number(_l("Bought by itself"))
     windows = FieldList(FormField(WindowForm), _l("Time windows"))
     pool = StringField(_l("Address pool"))
     ipv6_pool = StringField(_l("IPv6 pool"))
@@ -165,6 +147,9 @@ class PlanForm(forms.Form):
         self.cap_action.choices = [Option(action.value, _(text)) for action, text in CAP_ACTIONS.items()]
         if request.method == "GET":
             self.windows.append_entry()
+            self.bonus_hours.append_entry()
+        while len(self.steps) < MOST_STEPS:
+            self.steps.append_entry({"span": Span.MONTH.value})
 
     def terms(self) -> PlanTerms:
         """Return what was entered. Raises Invalid for what cannot even be read."""
@@ -188,21 +173,9 @@ class PlanForm(forms.Form):
                 FieldProblem(name, Problem.REQUIRED) for name, value in zip(parts, values, strict=True) if value is None
             ]
             burst = Burst(*values) if None not in values else None
-        windows = []
-        for number, entry in enumerate(self.windows):
-            window = entry.form
-            if window.empty:
-                continue
-            begin, until = window.begin.data, window.until.data
-            download, upload = window.download.data, window.upload.data
-            if begin is None or until is None or download is None or upload is None:
-                problems += [
-                    FieldProblem(f"windows-{number}-{name}", Problem.REQUIRED)
-                    for name in ("begin", "until", "download", "upload")
-                    if window[name].data is None
-                ]
-                continue
-            windows.append(Window(tuple(window.days.data or ()), begin, until, download, upload))
+        windows = read_windows(self.windows, problems)
+        steps = read_steps(self.steps, problems)
+        bonus_hours = read_bonus(self.bonus_hours, problems)
         if problems:
             raise Invalid(*problems)
         return PlanTerms(
@@ -222,7 +195,14 @@ class PlanForm(forms.Form):
             boost_upload=self.boost_upload.data,
             boost_hours=self.boost_hours.data,
             boost_price=self.boost_price.data,
-            windows=tuple(windows),
+            windows=windows,
+            steps=steps,
+            bonus_hours=bonus_hours,
+            rollover_periods=self.rollover_periods.data or 0,
+            rollover_most=self.rollover_most.data,
+            top_up_octets=self.top_up_octets.data,
+            top_up_price=self.top_up_price.data,
+            top_ups_automatic=self.top_ups_automatic.data or 0,
             pool=_word(self.pool.data),
             ipv6_pool=_word(self.ipv6_pool.data),
             delegated_ipv6_pool=_word(self.delegated_ipv6_pool.data),
@@ -247,8 +227,9 @@ class PlanForm(forms.Form):
         if name in self:
             return self[name]
         parts = name.split("-")
-        if len(parts) == 3 and parts[0] == "windows" and int(parts[1]) < len(self.windows):
-            return self.windows[int(parts[1])].form[parts[2]]
+        repeated = parts[0] in ("windows", "steps", "bonus_hours")
+        if len(parts) == 3 and repeated and int(parts[1]) < len(self[parts[0]]):
+            return self[parts[0]][int(parts[1])].form[parts[2]]
         return None
 
 
@@ -271,6 +252,7 @@ def page(plan_id: int) -> ResponseReturnValue:
         reach=reach(context.db(), [plan.id])[plan.id],
         cap_action=_(CAP_ACTIONS[CapAction(plan.cap_action)]),
         days={number: _(name) for number, name in DAYS.items()},
+        spans={span: _(text) for span, text in SPANS.items()},
     )
 
 
@@ -401,6 +383,13 @@ def _filled(plan: RatePlan) -> PlanForm:
             }
             for window in terms.windows
         ],
+        steps=[step.document() for step in terms.steps],
+        bonus_hours=[bonus.document() for bonus in terms.bonus_hours],
+        rollover_periods=terms.rollover_periods or None,
+        rollover_most=terms.rollover_most,
+        top_up_octets=terms.top_up_octets,
+        top_up_price=None if terms.top_up_price is None else terms.top_up_price.quantize(Decimal("0.01")),
+        top_ups_automatic=terms.top_ups_automatic or None,
         pool=terms.pool,
         ipv6_pool=terms.ipv6_pool,
         delegated_ipv6_pool=terms.delegated_ipv6_pool,

@@ -17,6 +17,7 @@ from billing.boosts import Offer, boosted_until, offer_of
 from billing.ledger import balance_of
 from billing.promises import promises_left
 from billing.rules import billing_is_on, rules_of
+from billing.top_ups import TopUpOffer, top_up_offer, topped_up
 from core.clock import start_of_day
 from crm.plan_requests import offered_plans, open_request
 from db.models import (
@@ -62,6 +63,7 @@ class LineView:
     cap: CapUse | None
     boosted: datetime | None
     boost: Offer | None
+    top_up: TopUpOffer | None
     promises: int
     wish: RatePlan | None
     may_change_plan: bool
@@ -122,6 +124,7 @@ def lines_of(services: Sequence[Service]) -> list[LineView]:
                 _cap_use(service, now),
                 boosted_until(service, now),
                 offer_of(service.plan) if active and allowed.may_boost else None,
+                top_up_offer(service.plan) if active and allowed.may_boost else None,
                 left,
                 session.get(RatePlan, wish.plan_id) if wish is not None else None,
                 active and any(plan.id != service.plan_id for plan in plans),
@@ -158,6 +161,7 @@ def _cap_use(service: Service, now: datetime) -> CapUse | None:
     cap = service.plan.cap_octets
     if cap is None:
         return None
+    cap += topped_up(service, now)
     session = db()
     begins, ends = billing_period(operator().cut_off_day, now, context.zone())
     counted = session.scalar(
@@ -165,8 +169,9 @@ def _cap_use(service: Service, now: datetime) -> CapUse | None:
             UsagePeriod.service_id == service.id, UsagePeriod.period_start <= now, UsagePeriod.period_end > now
         )
     )
-    used = counted.octets_in + counted.octets_out if counted is not None else 0
+    used = counted.counted if counted is not None else 0
     if counted is not None:
+        cap += counted.rolled_over
         begins, ends = counted.period_start, counted.period_end
     since = lately_since(begins, now)
     lately = session.scalar(

@@ -11,6 +11,7 @@ from billing.boosts import boost, boosted_until, offer_of
 from billing.following import follow_service
 from billing.plan_offers import PlanOffer, plan_offer
 from billing.rules import BillingRules, rules_of
+from billing.top_ups import top_up, top_up_offer, topped_up
 from core.i18n import translator
 from core.mac import NotAMac, parse_mac
 from crm.devices import devices_of, forget_device
@@ -143,6 +144,28 @@ def boost_page(service_id: int) -> ResponseReturnValue:
         abort(400)
     if _took(lambda: reached.append(boost(db(), actor(), service, description, seen, now))):
         done(_("%(name)s is faster until %(until)s.", name=service.name, until=local_time(reached[0])))
+    return redirect(url_for(".home"))
+
+
+# More data.
+
+
+@blueprint.route("/<slug>/services/<int:service_id>/top-up", methods=["GET", "POST"])
+@for_subscribers
+def top_up_page(service_id: int) -> ResponseReturnValue:
+    service = my_service(service_id)
+    offer, now = top_up_offer(service.plan), context.now()
+    if offer is None or not frame.allowed().may_boost:
+        abort(404)
+    if request.method == "GET":
+        bought = topped_up(service, now)
+        return render_template(
+            "subscriber/top_up.html", service=service, offer=offer, bought=bought, billed=is_billed()
+        )
+    typed = request.form.get("seen", "")
+    seen = int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 18 else -1
+    if _took(lambda: top_up(db(), actor(), service, seen, now)):
+        done(_("You have more data. Your line follows within seconds."))
     return redirect(url_for(".home"))
 
 
