@@ -1,0 +1,179 @@
+"""The captive pages by themselves: what anybody may write into their addresses, and what staff decide."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from crm.captive import CaptiveTerms, captive_terms, change_hosts, hosts_of
+from db.audit import Actor
+from db.models import Brand, CaptiveHotspot, Nas
+from portal.captive import place as places
+from portal.captive.place import hotspot_token
+from portal.captive.variables import BadVariables, Flaw, host_of, octets, visit_of
+from tests.portal.conftest import Isp, make_isp, post
+
+MAC, LOGIN = "02:00:00:00:00:01", "http://10.5.50.1/login"
+CHALLENGE = r"\357\015\330\013\021\234\145\245\303\253\142\246\133\175\375\316"
+GIVEN = {"mac": MAC, "ip": "10.5.50.7", "login": LOGIN, "id": r"\371", "challenge": CHALLENGE, "trial": "no"}
+HOSTS = ("10.5.50.1", "wifi.valle.example:8080")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "KEPT", 0.0)
+
+
+@dataclass(frozen=True)
+class Hotspot:
+    isp: Isp
+    path: str
+
+
+@pytest.fixture
+def hotspot(app: Flask, system: Engine, isp: Isp) -> Hotspot:
+    return make_hotspot(app, system, isp)
+
+
+def make_hotspot(app: Flask, system: Engine, isp: Isp) -> Hotspot:
+    with Session(system) as session, app.test_request_context():
+        change_hosts(session, Actor(isp.operator_id, "test"), isp.nas_id, HOSTS)
+        token = hotspot_token(session, isp.operator_id, isp.nas_id)
+        session.commit()
+    return Hotspot(isp, f"/captive/{token}")
+
+
+def test_the_answer_to_a_challenge_is_the_one_that_radius_accepts():
+    visit = visit_of(GIVEN, HOSTS)
+    assert visit.proof("demo") == "ed92c3cb60d7bfcc640fed522852d78e"
+    url = visit.login_url("ABC", "", "http://portal/status")
+    empty = hashlib.md5(octets(r"\371") + octets(CHALLENGE)).hexdigest()
+    assert url == f"{LOGIN}?username=ABC&password={empty}&dst=http%3A%2F%2Fportal%2Fstatus"
+
+
+@pytest.mark.parametrize(
+    ("changed", "flaw"),
+    [
+        pytest.param({"mac": ""}, Flaw.MISSING, id="no device"),
+        pytest.param({"login": ""}, Flaw.MISSING, id="no login"),
+        pytest.param({"mac": "02:00:00:00:00"}, Flaw.MALFORMED, id="half a MAC address"),
+        pytest.param({"ip": "10.5.50"}, Flaw.MALFORMED, id="half an address"),
+        pytest.param({"challenge": CHALLENGE[:-4]}, Flaw.MALFORMED, id="fifteen octets"),
+        pytest.param({"id": "x"}, Flaw.MALFORMED, id="an id that is no octet"),
+        pytest.param({"id": r"\777"}, Flaw.MALFORMED, id="an octet above 255"),
+        pytest.param({"challenge": CHALLENGE + "a" * 100}, Flaw.OVERSIZED, id="a long challenge"),
+        pytest.param({"login": "http://10.5.50.1/login?" + "a" * 300}, Flaw.OVERSIZED, id="a long login"),
+        pytest.param({"error": "e" * 301}, Flaw.OVERSIZED, id="a long error"),
+        pytest.param({"login": "http://evil.example/login"}, Flaw.FOREIGN, id="another host"),
+        pytest.param({"login": "http://10.5.50.1:8080/login"}, Flaw.FOREIGN, id="another port"),
+        pytest.param({"login": "http://10.5.50.1@evil.example/login"}, Flaw.MALFORMED, id="a host as user name"),
+        pytest.param({"login": "http://10.5.50.1.evil.example/login"}, Flaw.FOREIGN, id="a host that begins like ours"),
+        pytest.param({"login": "http://10.5.50.1/other"}, Flaw.MALFORMED, id="another page"),
+        pytest.param({"login": "javascript://10.5.50.1/login"}, Flaw.MALFORMED, id="a script"),
+        pytest.param({"login": "//10.5.50.1/login"}, Flaw.MALFORMED, id="no scheme"),
+        pytest.param({"login": "http://10.5.50.1/login#x"}, Flaw.MALFORMED, id="a fragment"),
+        pytest.param({"login": "http://[::1/login"}, Flaw.MALFORMED, id="not an address"),
+        pytest.param({"login": "http://10.5.50.1:99999/login"}, Flaw.MALFORMED, id="not a port"),
+    ],
+)
+def test_forged_variables_are_told_apart_on_a_page(app, hotspot, changed, flaw):
+    with pytest.raises(BadVariables) as problem:
+        visit_of(GIVEN | changed, HOSTS)
+    assert problem.value.flaw is flaw
+    for answer in (
+        app.test_client().get(hotspot.path, query_string=GIVEN | changed),
+        app.test_client().post(hotspot.path, data=GIVEN | changed | {"code": "ABC"}),
+    ):
+        assert answer.status_code == 400
+        assert "evil.example" not in answer.headers.get("Location", "")
+        assert "<form" not in answer.text
+
+
+def test_hosts_are_read_as_people_type_them():
+    assert [host_of(text) for text in ("http://10.5.50.1/", "WiFi.Valle.example", "10.5.50.1:8080", "a b", "")] == [
+        "10.5.50.1", "wifi.valle.example", "10.5.50.1:8080", None, None,
+    ]  # fmt: skip
+
+
+def test_what_the_router_says_is_escaped_and_the_page_is_small_and_loads_nothing_from_elsewhere(app, system, hotspot):
+    browser = app.test_client()
+    nasty = "<script>alert(1)</script>"
+    answer = browser.get(hotspot.path, query_string=GIVEN | {"error": nasty, "var": '"><b>'})
+    assert nasty not in answer.text
+    assert "&lt;script&gt;" in answer.text
+    assert '"><b>' not in answer.text
+    assert "form-action 'self' http://10.5.50.1" in answer.headers["Content-Security-Policy"]
+    size = len(answer.data)
+    for part in answer.text.split('="')[1:]:
+        address = part.split('"')[0].replace("&amp;", "&")
+        assert not address.startswith(("http", "//")) or address.startswith("http://10.5.50.1/")
+        if address.startswith("/") and (".css" in address or ".png" in address or ".js" in address):
+            with browser.get(address) as part_of_it:
+                size += len(part_of_it.data)
+    assert size < 60_000
+
+
+def test_a_place_is_signed_and_goes_with_its_nas(app, system, installation, hotspot):
+    browser, other = app.test_client(), make_hotspot(app, system, make_isp(system, installation))
+    forged = hotspot.path.replace(f"-{hotspot.isp.nas_id}-", f"-{other.isp.nas_id}-")
+    assert forged != hotspot.path
+    for path in (forged, hotspot.path[:-1], "/captive/nobody", f"{hotspot.path}x"):
+        assert browser.get(path, query_string=GIVEN).status_code == 404
+    assert browser.get(hotspot.path, query_string=GIVEN).status_code == 200
+    with Session(system) as session:
+        session.get_one(Nas, hotspot.isp.nas_id).enabled = False
+        session.commit()
+    assert browser.get(hotspot.path, query_string=GIVEN).status_code == 404
+
+
+def test_a_code_is_sent_folded_and_nothing_else_is(app, hotspot):
+    browser = app.test_client()
+    answer = browser.post(hotspot.path, data=GIVEN | {"code": " ab-co 1l "})
+    assert answer.status_code == 303
+    assert answer.headers["Location"].startswith(f"{LOGIN}?username=ABC011&password=")
+    for typed in ({"code": ""}, {"code": "x" * 300}, {"code": "a\u200bb"}, {"user": "ana", "password": ""}):
+        assert browser.post(hotspot.path, data=GIVEN | typed).status_code == 422
+    plain = GIVEN | {"id": "", "challenge": ""}
+    refused = browser.post(hotspot.path, data=plain | {"user": "ana", "password": "secret"})
+    assert refused.status_code == 422
+    assert "secret" not in refused.text
+    secure = plain | {"login": "https://10.5.50.1/login", "user": "ana", "password": "secret"}
+    form = browser.post(hotspot.path, data=secure)
+    assert 'action="https://10.5.50.1/login"' in form.text
+    assert 'name="password" value="secret"' in form.text
+
+
+def test_a_status_is_shown_to_nobody_with_another_signature_or_place(app, system, installation, hotspot):
+    browser, other = app.test_client(), make_hotspot(app, system, make_isp(system, installation))
+    answer = browser.post(hotspot.path, data=GIVEN | {"code": "ABC"})
+    signed = answer.headers["Location"].rpartition("s%3D")[2]
+    for path, text, code in ((hotspot.path, signed, 200), (hotspot.path, signed + "x", 400), (other.path, signed, 400)):
+        assert browser.get(f"{path}/status", query_string={"s": text}).status_code == code
+
+
+def test_staff_enter_hosts_and_see_one_that_a_phone_named(app, system, hotspot, sign_in):
+    app.test_client().get(hotspot.path, query_string=GIVEN | {"login": "http://strange.example/login"})
+    manager = sign_in("manager")
+    page = manager.get("/settings/captive/").text
+    assert "strange.example" in page
+    assert hotspot.path in page
+    saved = post(manager, f"/settings/captive/{hotspot.isp.nas_id}/hosts", hosts="10.5.50.1, strange.example")
+    assert saved.status_code == 302
+    with Session(system) as session:
+        assert hosts_of(session, hotspot.isp.nas_id) == ("10.5.50.1", "strange.example")
+        assert session.get_one(CaptiveHotspot, hotspot.isp.nas_id).refused_host is None
+        session.add(Brand(operator_id=hotspot.isp.operator_id, terms="Be kind.", phone="55 1234 5678"))
+        session.commit()
+    wrong = post(manager, f"/settings/captive/{hotspot.isp.nas_id}/hosts", hosts="a/b/c")
+    assert "is no name or address" in manager.get(wrong.headers["Location"]).text
+    assert post(manager, "/settings/captive/", remember_days="99").status_code == 422
+    assert post(manager, "/settings/captive/", remember_days="7", ask_terms="y").status_code == 302
+    with Session(system) as session:
+        assert captive_terms(session, hotspot.isp.operator_id) == CaptiveTerms(ask_terms=True, remember_days=7)
+    page = app.test_client().get(hotspot.path, query_string=GIVEN).text
+    assert "Be kind." in page
+    assert "tel:5512345678" in page
+    assert sign_in("support").get("/settings/captive/").status_code == 403
