@@ -39,7 +39,7 @@
     seen.waiting = steps.filter((step) => step.order === order.id);
     for (const step of seen.waiting) {
       const values = step.values;
-      if (step.result === "refused") continue;
+      if (step.result) continue;  // refused, or of a plan that is no more
       switch (step.kind) {
         case "set_out": seen.state = "on_the_way"; break;
         case "begin": seen.state = "in_work"; break;
@@ -209,7 +209,8 @@
       order.outcome && el("p", { class: "bad" }, order.outcome),
       el("div", { class: "pair" },
         (order.position || order.address) && el("a", { class: "button main", href: target }, words.navigate),
-        order.dialled && el("a", { class: "button main", href: "tel:" + order.dialled }, words.call)),
+        order.dialled && el("a", { class: "button main", href: "tel:" + order.dialled }, words.call),
+        state === "online" && el("a", { class: "button", href: place.desk + order.id }, words.desk)),
       may && ["open", "scheduled"].includes(order.state) && button(words.set_out, () => act(order, "set_out")),
       may && ["open", "scheduled", "on_the_way"].includes(order.state) && button(words.begin, () => act(order, "begin"), "main"),
       may && button(words.here, async function () {

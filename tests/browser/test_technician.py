@@ -1,5 +1,6 @@
 """A technician's phone: an installation where there is no coverage, and a visit that was cancelled meanwhile."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -26,10 +27,10 @@ WORDS = {
     "en": ("Sign in", "Begin", "Sign", "Ended today", "Bring mine all the same", "Cancelled", "Add"),
     "es": (
         "Ingresar",
-        "Comenzar",
+        "Empezar",
         "Firmar",
         "Terminadas hoy",
-        "Entregar lo mío de todos modos",
+        "Enviar lo mío de todos modos",
         "Cancelada",
         "Agregar",
     ),
@@ -65,6 +66,12 @@ def waiting(phone: Page) -> int:
     return phone.evaluate("PorticoStore.all().then((steps) => steps.length)")
 
 
+def enter(phone: Page, email: str, sign_in: str) -> None:
+    phone.fill("[name=email]", email)
+    phone.fill("[name=password]", PASSWORD)
+    phone.get_by_role("button", name=sign_in).click()
+
+
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_an_installation_without_coverage(
     phone: Page,
@@ -90,9 +97,7 @@ def test_an_installation_without_coverage(
     phone.on("dialog", lambda dialog: dialog.accept())
     with listening(app, installation) as address:
         phone.goto(f"{address}/t/")
-        phone.fill("[name=email]", isp.staff["technical"])
-        phone.fill("[name=password]", PASSWORD)
-        phone.get_by_role("button", name=sign_in).click()
+        enter(phone, isp.staff["technical"], sign_in)
         expect(phone.locator(".visit")).to_have_count(2)
         phone.evaluate("navigator.serviceWorker.ready.then(() => true)")
         phone.reload()  # from here on the worker has the frame
@@ -158,3 +163,46 @@ def test_an_installation_without_coverage(
         notes = select(WorkOrderEvent.body).where(WorkOrderEvent.work_order_id == first, WorkOrderEvent.step == "note")
         assert session.scalars(notes).all() == ["<b>Dog</b> in the yard"]
     assert complaints == []
+
+
+@pytest.mark.parametrize("language", ["en"])
+def test_a_phone_that_comes_back_after_a_day_loses_nothing_and_gives_nothing_to_another(
+    phone: Page,
+    app: Flask,  # noqa: F811
+    system: Engine,  # noqa: F811
+    installation: Settings,
+) -> None:
+    isp = make_isp(system, installation)
+    order, _line = visit(system, installation, isp, "Ana")
+    phone.on("dialog", lambda dialog: dialog.accept())
+    with listening(app, installation) as address:
+        phone.goto(f"{address}/t/")
+        enter(phone, isp.staff["technical"], "Sign in")
+        expect(phone.locator(".visit")).to_have_count(1)
+        phone.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        phone.reload()
+        phone.context.set_offline(True)
+        phone.locator(".visit").click()
+        phone.get_by_role("button", name="Begin", exact=True).click()
+        expect(phone.locator("#state")).to_contain_text("waiting to be brought: 1")
+        phone.context.clear_cookies()  # the sign-in ran out
+        phone.context.set_offline(False)
+        expect(phone.get_by_role("alert")).to_contain_text("Nothing is lost")
+        expect(phone.locator("#head")).to_have_count(0)  # whoever holds the phone now sees nobody's address
+        phone.reload()
+        phone.get_by_role("alert").get_by_role("link").click()
+        enter(phone, isp.staff["manager"], "Sign in")
+        expect(phone.locator("#app")).to_contain_text("Steps of another login wait on this phone")
+        assert waiting(phone) == 1
+        phone.get_by_role("button", name="Sign out").click()
+        phone.wait_for_url(re.compile("/sign-in"))
+        enter(phone, isp.staff["technical"], "Sign in")
+        expect(phone.locator(".visit")).to_contain_text("In work")
+        expect(phone.locator("#state")).to_have_text("There is coverage")
+        assert waiting(phone) == 0
+    with Session(system) as session:
+        assert session.get_one(WorkOrder, order).state == "in_work"
+        steps = select(WorkOrderEvent.author).where(
+            WorkOrderEvent.work_order_id == order, WorkOrderEvent.step == "begin"
+        )
+        assert session.scalars(steps).all() == [isp.staff["technical"]]

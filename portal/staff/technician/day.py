@@ -268,7 +268,8 @@ def _test_facts(test: CircuitTest) -> dict[str, Any]:
 
 
 def _step_name(step: Mapping[str, Any]) -> str:
-    return str(_(STEPS[step["step"]])) if step["step"] in STEPS else str(step["step"])
+    name = STEPS.get(step["step"], str(step["step"]))
+    return str(_(name))
 
 
 def _plain(text: str | Markup) -> str:
