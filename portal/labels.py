@@ -294,6 +294,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     },
     "job_kind": {
         "billing.issue": N_("Issue invoices"),
+        "personal_data.erase": N_("Erase a person"),
         "documents.batch": N_("Make documents"),
         "vouchers.print": N_("Print vouchers"),
         "services.change": N_("Change services"),

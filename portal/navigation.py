@@ -103,6 +103,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("captive_settings.index", N_("Captive portal"), "access-point", Permission.SETTINGS_EDIT),
             Entry("policy.index", N_("Cut-off and walled garden"), "fence", Permission.SETTINGS_EDIT),
             Entry("message_texts.index", N_("Texts and channels"), "message-cog", Permission.MESSAGES_EDIT),
+            Entry("records.fields_page", N_("Own fields"), "forms", Permission.SETTINGS_EDIT),
             Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
             Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
             Entry("roles.index", N_("Roles"), "lock-access", Permission.ROLES_EDIT),

@@ -80,6 +80,9 @@ class Permission(StrEnum):
     MESSAGES_SEND = "messages.send"  # send again, send by hand, and broadcasts
     MESSAGES_EDIT = "messages.edit"  # texts and channels
     INCIDENTS_EDIT = "incidents.edit"  # open, explain and close incidents, and have subscribers told
+    DOCUMENTS_VIEW = "documents.view"  # of subscribers: contracts, identity cards
+    DOCUMENTS_EDIT = "documents.edit"  # add and remove them
+    PERSONAL_DATA = "personal_data"  # hand out all that is known of a subscriber, and erase it
     JOBS_VIEW = "jobs.view"
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
     STAFF_EDIT = "staff.edit"  # invite staff, give roles, switch off

@@ -9,6 +9,7 @@ AREAS = (
     "dashboard",
     "search",
     "subscribers",
+    "records",
     "services",
     "mass_change",
     "boosts",
