@@ -38,6 +38,7 @@ from network.access import PASSWORD_PURPOSE
 from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 from stack.demo_billing import bill_demo
+from stack.demo_captive import fetches, hotspot_port, open_hotspot
 from stack.demo_desk import answer_demo
 from stack.demo_gateways import open_gateways, write_gateways
 from stack.demo_messages import tell_demo
@@ -63,6 +64,7 @@ class Demo:
     new_router: str
     voucher: str = ""
     subscriber: str = ""
+    hotspot: str = ""
 
     def lines(self) -> dict[str, str]:
         """Return what is printed when everything is up: a title and a text for each line."""
@@ -72,6 +74,7 @@ class Demo:
             "Subscriber": self.subscriber,
             "Try it": self.try_it,
             "A voucher": self.voucher,
+            "A hotspot": self.hotspot,
             "To add": self.new_router,
         }
 
@@ -257,13 +260,15 @@ def seed(settings: Settings) -> Demo:
             tell_demo(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
             pages = open_pages(session, operator.id, settings, new_password())
+            hotspot = open_hotspot(session, operator.id, settings, PLAZA)
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
             write_gateways(session, operator.id, settings)
             at = f"{new_router_address(settings)}:{settings.lab_api_port}"
             new_router = f"{VIEJA}  {at}  {VIEJA_USER}  {_vieja_password(settings)}"
             voucher = _try_voucher(session, operator.id, settings, keyring)
-            return Demo(logins, _try_it(session, operator.id, settings, keyring), new_router, voucher, pages)
+            try_it = _try_it(session, operator.id, settings, keyring)
+            return Demo(logins, try_it, new_router, voucher, pages, hotspot)
     finally:
         engine.dispose()
 
@@ -502,7 +507,8 @@ def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: 
         text += _table("[nas.pools]", pools)
         router = apis.get(nas.id)
         if router is not None:
-            text += _table("[nas.router]", {**ROUTERS[name], "api_port": router.api_port})
+            hotspot = {"hotspot_port": hotspot_port(settings)} if name == PLAZA else {}
+            text += _table("[nas.router]", {**ROUTERS[name], "api_port": router.api_port, **hotspot})
             text += _table("[nas.router.users]", {router.api_user: keyring.open(PASSWORD_PURPOSE, router.api_password)})
     added = next((nas for nas in routers.values() if str(nas.address) == new_router_address(settings)), None)
     text += _new_router(settings, added, apis.get(added.id) if added is not None else None, keyring)
@@ -513,6 +519,8 @@ def _write_lab(session: Session, operator_id: int, settings: Settings, keyring: 
     for number, stranger in enumerate(STRANGERS):
         if stranger["nas"] in routers:
             text += _table("[[subscriber]]", {**stranger, "retry_after": 60.0 + 25 * number})
+    if apis:
+        text += fetches(session, operator_id, settings, keyring, PLAZA)
     write_private_file(settings.data_dir / "lab.toml", "\n".join(text) + "\n", piece_account(settings))
 
 
