@@ -1,13 +1,15 @@
 """Putting the portal together from the settings of an installation."""
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
 from core.i18n import LANGUAGES
 from core.settings import BadSettings, Settings
@@ -79,6 +81,8 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
         max_overflow=4,
         connect_args={"connect_timeout": 3},
     )
+    app.url_map.converters["int"] = _RowId
+    app.before_request(_refuse_nul)
     app.extensions["portico"] = context.Portal(settings, keyring, engine, Tenancy(engine, tenancy_key(keyring)))
     CSRFProtect(app)
     i18n.install(app)
@@ -99,6 +103,19 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     app.after_request(_protect)
     app.context_processor(_page_values)
     return app
+
+
+class _RowId(IntegerConverter):
+    """A number in an address that a row may have: others lead nowhere, instead of to an error of the database."""
+
+    def __init__(self, url_map: Map, *args: Any, **options: Any) -> None:
+        super().__init__(url_map, *args, **{"max": 2**63 - 1, **options})
+
+
+def _refuse_nul() -> None:
+    """Refuse an address with a NUL, which no text of the database can be compared with."""
+    if "\0" in request.path or any("\0" in value for value in request.args.values()):
+        abort(400)
 
 
 def _page_values() -> dict[str, object]:

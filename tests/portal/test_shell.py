@@ -27,6 +27,16 @@ def test_whoever_has_not_signed_in_is_led_to_the_sign_in_page(app):
     assert answer.location == "/sign-in?next=/subscribers/?q%3Dx"
 
 
+def test_numbers_and_texts_that_no_row_can_have_lead_nowhere(app, sign_in):
+    manager, huge = sign_in("manager"), str(10**30)
+    for rule in app.url_map.iter_rules():
+        if "GET" in (rule.methods or ()) and "<int:" in rule.rule:
+            address = re.sub(r"<[^>]+>", "x", re.sub(r"<int:[^>]+>", huge, rule.rule))
+            assert manager.get(address).status_code in (404, 405), address
+    for address in ("/my/%00/sign-in", "/subscribers/?q=%00", "/sign-in?next=%00"):
+        assert manager.get(address).status_code == 400, address
+
+
 def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(app, isp):
     wrong = post(app.test_client(), "/sign-in", email=isp.staff["manager"], password="wrong password")
     unknown = post(app.test_client(), "/sign-in", email="nobody@isp.example", password="wrong password")
