@@ -413,12 +413,12 @@
   async function bringMine(now, waiting) {
     if (!now.open) {
       // It is opened first: all that was done is queued behind it, with its keys.
-      for (const step of waiting) await store.remove(step.seq);
       await store.add(day.owner, now, "open_again", {});
       for (const step of waiting) {
         const copy = Object.assign({}, step, { plan: now.plan, result: "", how: "", now: null });
         delete copy.seq;
         await store.save(copy);
+        await store.remove(step.seq);  // not before: a phone may be switched off at any moment
       }
     } else {
       await store.restamp(day.owner, now.id, now.plan);
