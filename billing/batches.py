@@ -1,7 +1,8 @@
-"""Many documents at once: the PDFs of a month's invoices or receipts in one ZIP file, made by a job."""
+"""Many documents at once: the PDFs of a month's invoices or receipts in ZIP files, made by a job."""
 
 import io
 import zipfile
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from sqlalchemy import delete, select
@@ -14,12 +15,13 @@ from db.models import DocumentBatch, Invoice, Payment
 
 BATCH = "documents.batch"
 MOST = 1000
-"""Documents of one file: some 70 MB. A longer month is made in parts."""
+"""Documents of one file: some 70 MB. A longer month is made in several."""
 KEPT = 5
+"""Jobs whose files are kept."""
 
 
 def make_batch(job: RunningJob) -> dict[str, object]:
-    """Render what `parameters` name: kind (invoice, receipt), month (2027-01), paper, after (the last id before)."""
+    """Render what `parameters` name: kind (invoice, receipt), month (2027-01), paper."""
     kind, month = str(job.parameters["kind"]), str(job.parameters["month"])
     first = date.fromisoformat(f"{month}-01")
     following = (first + timedelta(days=32)).replace(day=1)
@@ -31,13 +33,46 @@ def make_batch(job: RunningJob) -> dict[str, object]:
                 model.operator_id == job.operator_id,
                 day >= first,
                 day < following,
-                model.id > int(job.parameters.get("after", 0)),
             )
             .order_by(model.id)
-            .limit(MOST + 1)
         ).all()
-    more, ids = len(ids) > MOST, ids[:MOST]
     job.plan(len(ids))
+    with job.session() as session:
+        session.execute(delete(DocumentBatch).where(DocumentBatch.job_id == job.id))  # of a worker that died
+        session.commit()
+    files: list[int] = []
+    made = 0
+    for part, first_of in enumerate(range(0, len(ids), MOST) or (0,), 1):
+        content, count = _packed(job, kind, ids[first_of : first_of + MOST])
+        number = f"-{part}" if len(ids) > MOST else ""
+        with job.session() as session:
+            batch = DocumentBatch(
+                operator_id=job.operator_id,
+                job_id=job.id,
+                name=f"{kind}-{month}{number}.zip",
+                documents=count,
+                content=content,
+            )
+            session.add(batch)
+            session.flush()
+            files.append(batch.id)
+            session.commit()
+        made += count
+    with job.session() as session:
+        jobs = select(DocumentBatch.job_id).where(DocumentBatch.operator_id == job.operator_id)
+        jobs = jobs.group_by(DocumentBatch.job_id).order_by(DocumentBatch.job_id.desc()).limit(KEPT)
+        session.execute(
+            delete(DocumentBatch).where(
+                DocumentBatch.operator_id == job.operator_id, DocumentBatch.job_id.not_in(jobs.scalar_subquery())
+            )
+        )
+        session.commit()
+    url = f"/documents/files/{files[0]}" if len(files) == 1 else "/documents/many"
+    return {"documents": made, "files": len(files), "url": url}
+
+
+def _packed(job: RunningJob, kind: str, ids: Sequence[int]) -> tuple[bytes, int]:
+    """Return a ZIP file of documents, and how many are in it; one that cannot be rendered is logged and left out."""
     packed, made = io.BytesIO(), 0
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for number in ids:
@@ -61,30 +96,4 @@ def make_batch(job: RunningJob) -> dict[str, object]:
             archive.writestr(f"{number}-{file_name(document)}", content)
             made += 1
             job.advance()
-    if more:
-        job.log(
-            "warning", "", N_("This file has the first %(count)s documents; start another for the rest."), count=MOST
-        )
-    with job.session() as session:
-        session.execute(delete(DocumentBatch).where(DocumentBatch.job_id == job.id))  # of a worker that died
-        kept = select(DocumentBatch.id).where(DocumentBatch.operator_id == job.operator_id)
-        kept = kept.order_by(DocumentBatch.id.desc()).limit(KEPT - 1)
-        session.execute(
-            delete(DocumentBatch).where(
-                DocumentBatch.operator_id == job.operator_id, DocumentBatch.id.not_in(kept.scalar_subquery())
-            )
-        )
-        batch = DocumentBatch(
-            operator_id=job.operator_id,
-            job_id=job.id,
-            name=f"{kind}-{month}.zip",
-            documents=made,
-            content=packed.getvalue(),
-        )
-        session.add(batch)
-        session.flush()
-        outcome: dict[str, object] = {"documents": made, "url": f"/documents/files/{batch.id}"}
-        if more:
-            outcome["after"] = ids[-1]
-        session.commit()
-    return outcome
+    return packed.getvalue(), made

@@ -29,7 +29,7 @@ from billing.links import LinkFor, link_key, signed
 from billing.pdf import A4, PAPERS, Paper, render_pdf
 from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
-from core.money import format_money, money_locale
+from core.money import format_money, money_locale, rounded
 from db.models import (
     BillingSettings,
     CreditNote,
@@ -280,8 +280,8 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
     _ = words.text
     invoice = session.get_one(Invoice, note.invoice_id)
     items = [
-        Item(line["description"], words.days(line.get("first"), line.get("last")), words.money(line["net"]))
-        for line in note.lines
+        Item(line["description"], words.days(line.get("first"), line.get("last")), words.money(net))
+        for line, net in zip(note.lines, _net_of_lines(note), strict=True)
     ]
     sums = [(_("Net"), words.money(note.net))]
     sums += [(f"{tax['name']} {_percent(Decimal(tax['rate']))}", words.money(tax["amount"])) for tax in note.taxes]
@@ -295,6 +295,12 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
         _party(_, invoice.details.get("issuer", {})), facts, _party(_, invoice.details.get("subscriber", {})),
         tuple(items), tuple(sums), (_("Total credited"), words.money(note.total)), (), "", "", "",
     )  # fmt: skip
+
+
+def _net_of_lines(note: CreditNote) -> list[Decimal]:
+    """Return what each line of a credit note is without taxes: its share of the whole, and the last one the rest."""
+    shares = [rounded(Decimal(line["total"]) * note.net / note.total, note.currency) for line in note.lines[:-1]]
+    return [*shares, note.net - sum(shares, Decimal(0))] if note.lines else []
 
 
 def _receipt(

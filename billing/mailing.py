@@ -1,25 +1,34 @@
-"""Sending documents by e-mail: a few lines and a signed link to the PDF.
+"""Sending documents by e-mail: a few lines and a signed link to the PDF, with the PDF itself if the operator wants it.
 
-A link and not an attachment: it opens the document as it stands by then, void if it was voided, and no mail server
-refuses it for its size. Each sending is written down, so that receipts which go by themselves go once.
+The link is always there: it opens the document as it stands by then, void if it was voided. A PDF that is larger than
+mail servers like, or cannot be made just now, stays away, and the mail goes without it. Each sending is written down,
+so that receipts which go by themselves go once.
 """
 
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from billing.documents import FETCHED_BY, TITLES, read_document
+from billing.documents import FETCHED_BY, TITLES, file_name, pdf_of, read_document
 from billing.links import link_key, pay_url, signed
+from billing.pdf import NotRendered
 from core.crypto import Keyring
 from core.i18n import N_, translator
+from crm.files import PDF, store_bytes
 from crm.notices import EMAIL, Message, checked_address, deliver
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import DocumentMail, Invoice, Letterhead, Operator, Payment, Subscriber
 
+log = structlog.get_logger()
+
 NEWEST = timedelta(days=1)
 """A receipt that is older does not go by itself any more: whoever switches it on does not send the past."""
+
+LARGEST_ATTACHED = 1_000_000
+"""Octets; a document has some 70 kB."""
 
 _GREETING = N_("Hello %(name)s,")
 _HERE = N_("here is your document: %(title)s %(number)s, %(amount)s.")
@@ -65,7 +74,14 @@ def mail_document(
     lines += ["", *document.issuer]
     subject = f"{title} {document.number} · {operator.name}"
     message = Message(
-        f"document.{kind}", EMAIL, to, document.language, subject, "\n".join(lines), subscriber_id=subscriber_id
+        f"document.{kind}",
+        EMAIL,
+        to,
+        document.language,
+        subject,
+        "\n".join(lines),
+        subscriber_id=subscriber_id,
+        file_id=_attached(session, keyring, operator.id, kind, subject_id, base_url),
     )
     deliver(session, keyring, operator.id, [message])
     session.add(
@@ -74,6 +90,23 @@ def mail_document(
     session.flush()
     record(session, actor, "document.mail", kind, subject_id, None, {"number": document.number, "address": to})
     return to
+
+
+def _attached(
+    session: Session, keyring: Keyring, operator_id: int, kind: str, subject_id: int, base_url: str
+) -> int | None:
+    """Return the file that goes with a mail, if the operator wants one."""
+    kept = session.get(Letterhead, operator_id)
+    if kept is None or not kept.attach_pdf:
+        return None
+    try:
+        document, content = pdf_of(session, keyring, operator_id, kind, subject_id, base_url)
+    except NotRendered:
+        log.exception("not_attached", kind=kind, subject_id=subject_id)
+        return None
+    if len(content) > LARGEST_ATTACHED:
+        return None
+    return store_bytes(session, operator_id, file_name(document), PDF, content).id
 
 
 def receipts_to_mail(session: Session, now: datetime, most: int = 200) -> list[tuple[int, int, int]]:

@@ -29,14 +29,17 @@ class Letterhead(Tenanted, Base):
 
 
 class DocumentBatch(Tenanted, Base):
-    """Many documents in one file, made by a job and kept until the next one of its kind."""
+    """Many documents in one file; a job makes one, or several of a long month, and the newest are kept."""
 
     __tablename__ = "document_batch"
-    __table_args__ = (Index("ix_document_batch_operator_id", "operator_id", "id"),)
+    __table_args__ = (
+        Index("ix_document_batch_operator_id", "operator_id", "id"),
+        Index("ix_document_batch_job_id", "job_id"),
+    )
 
     id: Mapped[Id]
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
-    job_id: Mapped[BigInt] = mapped_column(ForeignKey("job.id"), unique=True)
+    job_id: Mapped[BigInt] = mapped_column(ForeignKey("job.id"))
     name: Mapped[str]
     documents: Mapped[int]
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)

@@ -228,13 +228,14 @@ class LetterheadForm(Form):
     remove_logo = BooleanField(_l("Remove the logo"))
     paper = forms.choice(_l("Paper of receipts"), choices=[Option("a4", "A4"), Option("ticket", _l("Ticket of 80 mm"))])
     email_receipts = BooleanField(_l("Send each receipt by e-mail to the subscriber, by itself"))
+    attach_pdf = BooleanField(_l("Attach the PDF to e-mails of documents"))
 
 
 @blueprint.get("/letterhead")
 @requires(Permission.BILLING_SETTINGS)
 def letterhead() -> ResponseReturnValue:
     kept = _letterhead()
-    data = {"paper": kept.paper, "email_receipts": kept.email_receipts} if kept else None
+    data = {name: getattr(kept, name) for name in ("paper", "email_receipts", "attach_pdf")} if kept else None
     return _letterhead_page(LetterheadForm(data=data))
 
 
@@ -253,13 +254,15 @@ def change_letterhead() -> ResponseReturnValue:
     link_key(session, context.keyring(), context.staff().operator_id)  # makes the row
     kept = _letterhead()
     assert kept is not None, "it was just made"
-    before = {"paper": kept.paper, "email_receipts": kept.email_receipts, "logo": "" if kept.logo is None else "set"}
+    names = ("paper", "email_receipts", "attach_pdf")
+    before = {**{name: getattr(kept, name) for name in names}, "logo": "" if kept.logo is None else "set"}
     if logo is not None:
         kept.logo = logo
     elif form.remove_logo.data:
         kept.logo = None
     kept.paper, kept.email_receipts = form.paper.data, form.email_receipts.data
-    after = {"paper": kept.paper, "email_receipts": kept.email_receipts, "logo": "changed" if logo else before["logo"]}
+    kept.attach_pdf = form.attach_pdf.data
+    after = {**{name: getattr(kept, name) for name in names}, "logo": "changed" if logo else before["logo"]}
     if form.remove_logo.data and logo is None:
         after["logo"] = ""
     session.flush()

@@ -16,8 +16,18 @@ from billing.mailing import mail_receipts
 from core.clock import utc_now
 from core.settings import Settings
 from crm.jobs import RunningJob, take_job
-from db.models import DocumentBatch, Gateway, Job, Letterhead, Notification, RenderedDocument, Subscriber
-from tests.portal.billing_isp import bill, billed_line, pay, start_billing, today
+from db.models import (
+    CreditNote,
+    DocumentBatch,
+    Gateway,
+    Job,
+    Letterhead,
+    Notification,
+    RenderedDocument,
+    StoredFile,
+    Subscriber,
+)
+from tests.portal.billing_isp import bill, billed_line, invoices_of, pay, start_billing, today
 from tests.portal.conftest import Isp, csrf_token, make_isp, post
 
 HOSTILE = (
@@ -160,3 +170,65 @@ def test_keys_of_a_provider_are_sealed_and_never_shown(
     assert b"sk_live" not in gateway.secret_key
     assert not gateway.emulated
     assert post(sign_in("support"), "/gateways/", kind="stripe").status_code == 403
+
+
+def test_a_long_month_is_packed_into_several_files(
+    system: Engine,
+    installation: Settings,
+    isp: Isp,
+    sign_in: Callable[..., FlaskClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("billing.batches.MOST", 2)
+    start_billing(system, isp)
+    for name in ("Ana", "Luis", "Eva"):
+        billed_line(system, installation, isp, name, 1)
+    assert bill(system, isp) == 3
+    browser = sign_in("finance")
+    answer = post(browser, "/documents/many", kind="invoice", month=f"{today():%Y-%m}", paper="a4")
+    job_id = int(answer.headers["Location"].rsplit("/", 1)[-1])
+    with Session(system, expire_on_commit=False) as session:
+        job = take_job(session, job_id)
+    assert job is not None
+    outcome = make_batch(RunningJob(system, installation, job))
+    assert (outcome["documents"], outcome["files"], outcome["url"]) == (3, 2, "/documents/many")
+    with Session(system) as session:
+        files = session.scalars(select(DocumentBatch).where(DocumentBatch.job_id == job_id).order_by("id")).all()
+        packed = [(one.name, zipfile.ZipFile(io.BytesIO(one.content)).namelist()) for one in files]
+    assert [(name, len(names)) for name, names in packed] == [
+        (f"invoice-{today():%Y-%m}-1.zip", 2),
+        (f"invoice-{today():%Y-%m}-2.zip", 1),
+    ]
+    page = browser.get("/documents/many").text
+    assert all(name in page for name, _names in packed)
+
+
+def test_a_mail_carries_the_pdf_where_the_operator_wants_it(
+    sign_in: Callable[..., FlaskClient], system: Engine, isp: Isp, paid: tuple[int, int]
+) -> None:
+    browser = sign_in("manager")
+    assert post(browser, f"/documents/mail/receipt/{paid[1]}", address="ana@example.com").status_code == 302
+    assert post(browser, "/documents/letterhead", paper="a4", attach_pdf="y").status_code == 302
+    assert post(browser, f"/documents/mail/receipt/{paid[1]}", address="ana@example.com").status_code == 302
+    with Session(system) as session:
+        query = select(Notification).where(Notification.operator_id == isp.operator_id).order_by(Notification.id)
+        plain, attached = session.scalars(query).all()
+        assert plain.file_id is None
+        kept = session.get_one(StoredFile, attached.file_id)
+        assert (kept.name, kept.media_type) == ("receipt-1.pdf", "application/pdf")
+        assert "400.00" in text_of(kept.content)
+        assert "/documents/" in attached.body, "the link stays"
+
+
+def test_a_credit_note_shows_what_was_taken_back(
+    sign_in: Callable[..., FlaskClient], system: Engine, paid: tuple[int, int]
+) -> None:
+    browser, invoice = sign_in("finance"), invoices_of(system, paid[0])[0]
+    post(browser, f"/invoices/{invoice.id}/credit", **{"credit-amount": "116", "credit-reason": "two days off"})
+    with Session(system) as session:
+        note_id = session.scalars(select(CreditNote.id).where(CreditNote.invoice_id == invoice.id)).one()
+    answer = browser.get(f"/documents/credit-notes/{note_id}?language=en")
+    assert answer.status_code == 200
+    said = text_of(answer.data)
+    for part in ("two days off", "100.00", "16.00", "116.00"):
+        assert part in said, part

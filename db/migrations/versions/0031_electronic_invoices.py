@@ -148,7 +148,10 @@ def upgrade() -> None:
     op.create_index("ix_ledger_entry_booked_on", "ledger_entry", ["operator_id", "booked_on", "number"])
     op.execute(SEARCHES)
     _electronic_invoices()
+    op.drop_constraint("uq_document_batch_job_id", "document_batch")
+    op.create_index("ix_document_batch_job_id", "document_batch", ["job_id"])
     op.add_column("letterhead", sa.Column("attach_pdf", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.execute("GRANT INSERT (attach_pdf), UPDATE (attach_pdf) ON letterhead TO portico_portal")
 
 
 def _sums() -> None:
