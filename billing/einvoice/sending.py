@@ -256,11 +256,14 @@ def _apply(row: Einvoice, outcome: Outcome, now: datetime) -> None:
 
 
 def _pause(tries: int) -> timedelta:
-    return min(FIRST_PAUSE * 2 ** min(tries - 1, 12), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(tries - 1, 12)), LONGEST_PAUSE)
 
 
 def _party(kept: dict[str, str], country: str) -> Party:
-    return Party(*(str(kept.get(name) or "") for name in ("name", "tax_id", "address", "phone", "email")), country)
+    name, tax_id, address, phone, email = (
+        str(kept.get(each) or "") for each in ("name", "tax_id", "address", "phone", "email")
+    )
+    return Party(name, tax_id, address, phone, email, country)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Electronic invoices for the staff: what became of each, its XML, the operator's account with a provider."""
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
@@ -10,6 +10,7 @@ from wtforms import BooleanField
 
 from billing.einvoice.sending import send_again
 from billing.einvoice.settings import TITLES, AccountTerms, enter_account
+from core.clock import local_date
 from core.i18n import N_
 from crm.problems import Invalid
 from db.models import EINVOICE_STATES, CreditNote, Einvoice, EinvoiceSettings
@@ -134,7 +135,9 @@ class AccountForm(Form):
 def account() -> ResponseReturnValue:
     kept = _kept()
     if kept is None:
-        return _account_page(AccountForm(data={"starts_on": context.today(), "format": "ubl"}))
+        return _account_page(
+            AccountForm(data={"starts_on": local_date(context.now(), context.zone()), "format": "ubl"})
+        )
     names = ("enabled", "starts_on", "format", "country", "provider_url")
     return _account_page(AccountForm(data={name: getattr(kept, name) for name in names}))
 
@@ -143,7 +146,7 @@ def account() -> ResponseReturnValue:
 @requires(Permission.BILLING_SETTINGS)
 def change_account() -> ResponseReturnValue:
     session, form, kept = context.db(), AccountForm(), _kept()
-    if not form.validate():
+    if not form.validate() or form.starts_on.data is None:
         return _account_page(form), 422
     url = form.provider_url.data or ""
     terms = AccountTerms(
@@ -171,7 +174,7 @@ def _kept() -> EinvoiceSettings | None:
 
 
 def _account_page(form: AccountForm) -> str:
-    return render_template("staff/einvoice/account.html", form=form, kept=_kept(), asked=request.method == "POST")
+    return render_template("staff/einvoice/account.html", form=form, kept=_kept())
 
 
 def _row(einvoice_id: int) -> Einvoice:

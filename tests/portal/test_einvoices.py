@@ -18,11 +18,11 @@ from billing.rules import rules_of
 from core.clock import utc_now
 from core.settings import Settings
 from db.audit import Actor
-from db.models import AuditEntry, BillingSettings, Einvoice, EinvoiceSettings, Invoice, Subscriber
+from db.models import AuditEntry, BillingSettings, Einvoice, EinvoiceSettings, Invoice
 from db.session import make_sessions
 from lab.einvoices import EinvoiceProvider, EinvoiceServer
 from tests.portal.billing_isp import bill, billed_line, invoices_of, start_billing, today
-from tests.portal.conftest import Isp, post
+from tests.portal.conftest import Isp, make_isp, post
 from tests.portal.test_billing_payments import text_of
 
 CBC = "{urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2}"
@@ -278,6 +278,17 @@ def test_a_new_address_needs_the_key_again_and_the_key_is_never_shown(desk, sign
         assert "lab-key" not in "".join(str(each.after) for each in audited)
 
 
+def test_an_operator_without_an_account_is_asked_for_one(system, installation, sign_in):
+    isp = make_isp(system, installation)
+    browser = sign_in("finance", isp)
+    assert today().isoformat() in browser.get("/electronic-invoices/account").text
+    assert "Nothing was sent" in browser.get("/electronic-invoices/").text
+    entered = {"starts_on": today().isoformat(), "country": "mx", "format": "ubl", "provider_url": "https://x.example"}
+    assert post(browser, "/electronic-invoices/account", **entered).status_code == 422, "a key is needed"
+    assert post(browser, "/electronic-invoices/account", api_key="k", **entered).status_code == 302
+    assert turn(make_sessions(system), installation, isp.operator_id, utc_now()) == Turn(), "it is not switched on"
+
+
 def test_a_private_address_is_not_asked_unless_the_installation_allows_it(desk):
     desk.settings = desk.settings.model_copy(update={"local_gateways": False})
     assert desk.turn().trouble == "unreachable"
@@ -309,12 +320,9 @@ def test_a_document_that_lacks_something_is_not_made(change, what):
         ubl.build(FiscalDocument(**{**values, **change}))
 
 
-def test_nothing_of_before_the_first_day_is_sent(desk, system):
-    with Session(system) as session:
+def test_nothing_of_before_the_first_day_is_sent(desk):
+    with Session(desk.system) as session:
         session.get_one(EinvoiceSettings, desk.isp.operator_id).starts_on = today() + timedelta(days=1)
         session.commit()
     assert desk.turn() == Turn()
     assert not desk.rows()
-    assert system is desk.system
-    with Session(system) as session:
-        assert session.get_one(Subscriber, desk.subscriber_id).name == "Ana Peña & Hijos"

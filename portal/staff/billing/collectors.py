@@ -1,5 +1,6 @@
 """Collectors: who takes payments on the road, what they owe, and their commission."""
 
+from decimal import Decimal
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -74,6 +75,39 @@ def page(collector_id: int) -> ResponseReturnValue:
         handed=list(handed),
         count=session.scalar(select(func.count()).where(Payment.collector_id == collector.id)),
         desk=open_desk_of(session, context.staff().id),
+    )
+
+
+@blueprint.get("/<int:collector_id>/closing")
+@requires(Permission.BILLING_REPORTS)
+def closing(collector_id: int) -> ResponseReturnValue:
+    """Return a sheet to print and sign: a day's payments (`?day=`), or those since cash was last handed over."""
+    session, collector = context.db(), _collector(collector_id)
+    day = base.day_of(request.args.get("day", ""))
+    query = select(Payment).where(Payment.collector_id == collector.id)
+    moves = select(CashMovement).where(CashMovement.collector_id == collector.id, CashMovement.kind == "handover")
+    since = None
+    if day is not None:
+        query = query.where(Payment.paid_on == day)
+    else:
+        since = session.scalar(moves.with_only_columns(func.max(CashMovement.created_at)))
+        if since is not None:
+            query = query.where(Payment.created_at > since)
+    payments = session.execute(
+        query.join(Subscriber, Subscriber.id == Payment.subscriber_id)
+        .add_columns(Subscriber.name.label("subscriber"))
+        .order_by(Payment.id)
+    ).all()
+    counted = [row.Payment for row in payments if row.Payment.voided_at is None]
+    return render_template(
+        "staff/billing/collector_closing.html",
+        collector=collector,
+        day=day,
+        since=since,
+        payments=payments,
+        collected=sum((payment.amount - payment.refunded for payment in counted), Decimal(0)),
+        commission=sum((payment.commission for payment in counted), Decimal(0)),
+        sums=collector_sums(session, collector.id),
     )
 
 
