@@ -8,13 +8,13 @@ import re
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.i18n import LANGUAGES
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from db.audit import Actor, record
-from db.models import Service, Subscriber
+from db.models import Service, SignInLink, Subscriber
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 _PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{4,30}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?\Z", re.IGNORECASE)
@@ -62,12 +62,18 @@ def create_subscriber(session: Session, actor: Actor, details: SubscriberDetails
 def change_subscriber(
     session: Session, actor: Actor, subscriber: Subscriber, details: SubscriberDetails, seen: int
 ) -> None:
-    """Change a subscriber of whom version `seen` was shown. Raises Invalid and ChangedMeanwhile."""
+    """Change a subscriber of whom version `seen` was shown. Raises Invalid and ChangedMeanwhile.
+
+    With another e-mail address the links to a password end that were sent to the one before.
+    """
     session.refresh(subscriber, with_for_update=True)
     if subscriber.version != seen:
         raise ChangedMeanwhile
     details = checked(details)
     before = _audited(details_of(subscriber))
+    if details.email != subscriber.email:  # whoever has the mails that went to the other address
+        unused = update(SignInLink).where(SignInLink.subscriber_id == subscriber.id, SignInLink.used_at.is_(None))
+        session.execute(unused.values(used_at=func.now()).execution_options(synchronize_session=False))
     for name, value in asdict(details).items():
         if getattr(subscriber, name) != value:
             setattr(subscriber, name, value)

@@ -1,6 +1,7 @@
 """How subscribers get in, and who does not: codes, passwords, links, cookies, guessing."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.clock import utc_now
 from crm.brands import Allowed, change_allowed
 from crm.subscriber_logins import FIRST_LINK_LASTS, give_login, give_logins
+from crm.subscribers import change_subscriber, details_of
 from db.audit import Actor
 from db.models import (
     ImportBatch,
@@ -76,6 +78,19 @@ def test_no_code_and_no_link_stands_in_the_log_of_messages(make_home, sign_in):
         assert page.status_code == 200
         assert code not in page.text.replace(f"q={code}", "").replace(f'value="{code}"', "")
         assert home.email not in page.text or "/subscribers/" in url
+
+
+def test_a_link_that_went_to_a_wrong_address_ends_when_it_is_corrected(make_home):
+    home = make_home()
+    first_login(home)
+    way = link_of(home, "login.first")
+    assert home.get(way).status_code == 200
+    with Session(home.system) as session:
+        subscriber = session.get_one(Subscriber, home.subscriber_id)
+        corrected = replace(details_of(subscriber), email="ana.p@home.example")
+        change_subscriber(session, Actor(home.isp.operator_id, "test"), subscriber, corrected, subscriber.version)
+        session.commit()
+    assert home.get(way).status_code == 410
 
 
 def test_an_unknown_address_is_answered_like_a_known_one_and_gets_nothing(make_home):
