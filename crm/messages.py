@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_datetime, format_timedelta
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
@@ -180,7 +180,7 @@ def tell_staff(
     voice = Voice(session, keyring, operator_id)
     query = select(Staff).where(Staff.operator_id == operator_id, Staff.active).order_by(Staff.id)
     if "@" in role_or_email:
-        query = query.where(Staff.email == role_or_email.lower())
+        query = query.where(func.lower(Staff.email) == role_or_email.lower())
     else:
         query = query.where(Staff.roles.contains([role_or_email]))
     messages = []
