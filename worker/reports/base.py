@@ -116,7 +116,7 @@ class Report:
     answers: str
     permission: str
     columns: tuple[Column, ...]
-    query: Callable[[Scope], Select[Any]]
+    query: Callable[[Scope], Select[*tuple[Any, ...]]]
     order: str
     spans: bool = False
     choice: str = ""

@@ -38,7 +38,7 @@ def _measured(scope: Scope) -> Any:
     )
 
 
-def _gateways(scope: Scope) -> Select[Any]:
+def _gateways(scope: Scope) -> Select[*tuple[Any, ...]]:
     measured = _measured(scope)
     return (
         select(
@@ -60,7 +60,7 @@ def _gateways(scope: Scope) -> Select[Any]:
     )
 
 
-def _load(scope: Scope) -> Select[Any]:
+def _load(scope: Scope) -> Select[*tuple[Any, ...]]:
     measured = _measured(scope)
     online = (
         select(AccountingSession.nas_id, func.count().label("online"))
@@ -87,7 +87,7 @@ def _load(scope: Scope) -> Select[Any]:
     )
 
 
-def _circuits(scope: Scope) -> Select[Any]:
+def _circuits(scope: Scope) -> Select[*tuple[Any, ...]]:
     return (
         select(
             CircuitTest.started_at.label("at"),
@@ -109,7 +109,7 @@ def _circuits(scope: Scope) -> Select[Any]:
     )
 
 
-def _connected(scope: Scope) -> Select[Any]:
+def _connected(scope: Scope) -> Select[*tuple[Any, ...]]:
     day = cast(func.timezone(scope.zone.key, AuthEvent.at), Date)
     known = and_(AuthEvent.service_id.is_not(None), AuthEvent.outcome == "accept")
     outcomes = {

@@ -10,7 +10,7 @@ from db.models import Invoice, RatePlan, Service, Subscriber, UsageHour
 from worker.reports.base import HUNDRED, MONEY, SUBSCRIBERS, Column, Report, Scope
 
 
-def _subscribers(scope: Scope) -> Select[Any]:
+def _subscribers(scope: Scope) -> Select[*tuple[Any, ...]]:
     billed = (
         select(Invoice.service_id, func.max(Invoice.issued_on).label("billed_on"), func.sum(Invoice.open).label("open"))
         .where(Invoice.operator_id == scope.operator_id, Invoice.service_id.is_not(None))
@@ -40,7 +40,7 @@ def _subscribers(scope: Scope) -> Select[Any]:
     )
 
 
-def _invoices(scope: Scope) -> Select[Any]:
+def _invoices(scope: Scope) -> Select[*tuple[Any, ...]]:
     state = case(
         (and_(Invoice.open == 0, Invoice.credited == Invoice.total, Invoice.total > 0), "credited"),
         (Invoice.open == 0, "paid"),
@@ -74,7 +74,7 @@ def _text() -> Any:
     return Subscriber.name.type
 
 
-def _leavers(scope: Scope) -> Select[Any]:
+def _leavers(scope: Scope) -> Select[*tuple[Any, ...]]:
     reason = func.coalesce(func.nullif(Service.suspension_cause, ""), "asked")
     left = type_coerce(cast(func.timezone(scope.zone.key, Service.terminated_at), Date), Date)
     begun = func.coalesce(Service.activated_at, Service.created_at)
@@ -101,7 +101,7 @@ def _leavers(scope: Scope) -> Select[Any]:
     )
 
 
-def _churn(scope: Scope) -> Select[Any]:
+def _churn(scope: Scope) -> Select[*tuple[Any, ...]]:
     """Count, for each month that the days touch, who was there at its beginning, came, and left."""
     month = (
         select(
@@ -140,7 +140,7 @@ def _churn(scope: Scope) -> Select[Any]:
     )
 
 
-def _usage(scope: Scope) -> Select[Any]:
+def _usage(scope: Scope) -> Select[*tuple[Any, ...]]:
     received, sent = func.sum(UsageHour.octets_out), func.sum(UsageHour.octets_in)
     people = func.count(Service.subscriber_id.distinct())
     return (

@@ -10,7 +10,7 @@ from worker.reports.base import WORK as AREA
 from worker.reports.base import Column, Report, Scope
 
 
-def _outstanding(scope: Scope) -> Select[Any]:
+def _outstanding(scope: Scope) -> Select[*tuple[Any, ...]]:
     return (
         select(
             WorkOrder.number.label("number"),

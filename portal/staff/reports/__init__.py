@@ -113,7 +113,7 @@ def page(key: str) -> ResponseReturnValue:
     report = _find(key)
     scope = _scope(request.args.get("days", ""))
     rows = report.query(scope).subquery()
-    query: Select[Any] = select(rows)
+    query: Select[*tuple[Any, ...]] = select(rows)
     table = _table(report, rows)
     if request.args.get("format"):
         if not context.may(Permission.EXPORT):
@@ -296,7 +296,7 @@ def _link(column: Column, row: Any) -> str:
     return url_for(endpoint, **{argument: found}) if found is not None else ""
 
 
-def _points(report: Report, query: Select[Any], rows: Subquery) -> list[tuple[int, list[Any]]]:
+def _points(report: Report, query: Select[*tuple[Any, ...]], rows: Subquery) -> list[tuple[int, list[Any]]]:
     """Return what is drawn: seconds since 1970 of each day or month, and the values of the columns of the chart."""
     if not report.chart:
         return []
