@@ -43,6 +43,7 @@ from stack.demo_desk import answer_demo
 from stack.demo_gateways import open_gateways, write_gateways
 from stack.demo_messages import tell_demo
 from stack.demo_pages import open_pages
+from stack.demo_sites import place_demo
 from stack.demo_vouchers import code_to_try, make_vouchers
 from stack.demo_work import work_demo
 
@@ -257,10 +258,11 @@ def seed(settings: Settings) -> Demo:
             make_vouchers(session, operator.id, keyring, utc_now())
             answer_demo(session, operator.id, utc_now())
             work_demo(session, operator.id, keyring, utc_now())
+            place_demo(session, operator.id)
             tell_demo(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
             pages = open_pages(session, operator.id, settings, new_password())
-            hotspot = open_hotspot(session, operator.id, settings, PLAZA)
+            hotspot = open_hotspot(session, operator.id, settings, keyring, PLAZA)
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
             write_gateways(session, operator.id, settings)

@@ -23,11 +23,12 @@ def hotspot_port(settings: Settings) -> int:
     return settings.lab_api_port + 1
 
 
-def open_hotspot(session: Session, operator_id: int, settings: Settings, name: str) -> str:
+def open_hotspot(session: Session, operator_id: int, settings: Settings, keyring: Keyring, name: str) -> str:
     """Set the captive pages up where nobody has; return where the hotspot of a NAS is, empty where there is none."""
     nas = session.scalar(select(Nas).where(Nas.operator_id == operator_id, Nas.name == name))
     if nas is None:
         return ""
+    link_key(session, keyring, operator_id)  # kept before the lab's file is written, which holds what it signs
     host = f"{nas.address}:{hotspot_port(settings)}"
     if session.get(CaptiveSettings, operator_id) is None:
         sold = select(VoucherBatch.id).where(VoucherBatch.operator_id == operator_id, VoucherBatch.price > 0)
