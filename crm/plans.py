@@ -204,6 +204,13 @@ def change_plan(session: Session, actor: Actor, plan: RatePlan, terms: PlanTerms
     record(session, actor, "plan.change", "plan", plan.id, before, _audited(checked))
 
 
+def check_fair_use(terms: PlanTerms) -> None:
+    """Check the rules about volumes alone, so that they can be tried. Raises Invalid."""
+    problems = [*_cap_problems(terms), *_fair_use_problems(terms)]
+    if problems:
+        raise Invalid(*problems)
+
+
 def set_archived(session: Session, actor: Actor, plan: RatePlan, archived: bool) -> None:
     """Take a plan out of what is sold, or back into it. Services that have it keep it."""
     if plan.archived == archived:

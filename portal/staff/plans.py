@@ -22,11 +22,13 @@ from wtforms.validators import InputRequired
 
 from aaa.facts import CapAction, Span
 from aaa.fair_use import MOST_STEPS
+from billing.fair_use_preview import preview
 from core.rates import Burst, format_rate
 from crm.attributes import BadAttribute, format_extra, parse_extra
 from crm.plans import (
     PlanTerms,
     change_plan,
+    check_fair_use,
     create_plan,
     fingerprint,
     reach,
@@ -260,7 +262,7 @@ def page(plan_id: int) -> ResponseReturnValue:
 @requires(Permission.PLANS_EDIT)
 def new_page() -> ResponseReturnValue:
     form = PlanForm(interim_interval=300, cap_action=CapAction.NOTHING.value)
-    return render_template("staff/plans/form.html", form=form, plan=None, warning=None)
+    return render_template("staff/plans/form.html", form=form, plan=None, warning=None, tried=None)
 
 
 @blueprint.post("/new")
@@ -277,14 +279,14 @@ def create() -> ResponseReturnValue:
             session.commit()
             done(_("%(plan)s is created.", plan=plan.name))
             return redirect(url_for("plans.page", plan_id=plan.id))
-    return render_template("staff/plans/form.html", form=form, plan=None, warning=None), 422
+    return render_template("staff/plans/form.html", form=form, plan=None, warning=None, tried=None), 422
 
 
 @blueprint.get("/<int:plan_id>/edit")
 @requires(Permission.PLANS_EDIT)
 def edit_page(plan_id: int) -> ResponseReturnValue:
     plan = _plan(plan_id)
-    return render_template("staff/plans/form.html", form=_filled(plan), plan=plan, warning=None)
+    return render_template("staff/plans/form.html", form=_filled(plan), plan=plan, warning=None, tried=None)
 
 
 @blueprint.post("/<int:plan_id>/edit")
@@ -319,7 +321,28 @@ def edit(plan_id: int) -> ResponseReturnValue:
                 done(_("%(plan)s is saved.", plan=plan.name))
                 return redirect(url_for("plans.page", plan_id=plan.id))
     status = 200 if warning else 422
-    return render_template("staff/plans/form.html", form=form, plan=plan, warning=warning), status
+    return render_template("staff/plans/form.html", form=form, plan=plan, warning=warning, tried=None), status
+
+
+@blueprint.post("/<int:plan_id>/try")
+@requires(Permission.PLANS_EDIT)
+def try_out(plan_id: int) -> ResponseReturnValue:
+    """Show what the rules that were entered would have done last month; nothing is saved."""
+    plan = _plan(plan_id)
+    form = PlanForm()
+    tried = None
+    if form.validate_on_submit():
+        try:
+            terms = form.terms()
+            check_fair_use(terms)
+            tried = preview(context.db(), context.operator(), plan.id, terms, context.now())
+        except Invalid as invalid:
+            form.show_problems(invalid)
+    status = 200 if tried else 422
+    words = {span: _(text) for span, text in SPANS.items()}
+    return render_template(
+        "staff/plans/form.html", form=form, plan=plan, warning=None, tried=tried, spans=words
+    ), status
 
 
 @blueprint.post("/<int:plan_id>/archive")
