@@ -75,7 +75,7 @@ class BonusForm(Form):
     percent = forms.whole_number(_l("Counts"))
 
 
-def read_windows(entries: FieldList, problems: list[FieldProblem]) -> tuple[Window, ...]:
+def read_windows(entries: "FieldList[Any]", problems: list[FieldProblem]) -> tuple[Window, ...]:
     """Return the windows that were entered; what is missing is added to `problems`."""
     windows = []
     for number, entry in enumerate(entries):
@@ -89,7 +89,7 @@ def read_windows(entries: FieldList, problems: list[FieldProblem]) -> tuple[Wind
     return tuple(windows)
 
 
-def read_steps(entries: FieldList, problems: list[FieldProblem]) -> tuple[FairUseStep, ...]:
+def read_steps(entries: "FieldList[Any]", problems: list[FieldProblem]) -> tuple[FairUseStep, ...]:
     """Return the steps that were entered; what is missing is added to `problems`."""
     steps = []
     for number, entry in enumerate(entries):
@@ -101,7 +101,7 @@ def read_steps(entries: FieldList, problems: list[FieldProblem]) -> tuple[FairUs
     return tuple(steps)
 
 
-def read_bonus(entries: FieldList, problems: list[FieldProblem]) -> tuple[Bonus, ...]:
+def read_bonus(entries: "FieldList[Any]", problems: list[FieldProblem]) -> tuple[Bonus, ...]:
     """Return the hours that were entered; what is missing is added to `problems`."""
     found = []
     for number, entry in enumerate(entries):
