@@ -94,10 +94,16 @@ def test_a_collector_owes_what_was_collected_less_the_commission(system, isp, si
     assert made.location == f"/collectors/{beto}"
     take(browser, ana, methods, amount="200", collector_id=beto)
     assert "Owes MX$180.00" in text_of(browser.get(made.location).text)
+    said = text_of(browser.get(f"{made.location}/closing").text)
+    assert "To hand over of these MX$180.00 Owes in all MX$180.00" in said
     post(browser, "/desk/open", opening="0")
     assert move(browser, "handover", "150").status_code == 422  # of whom?
     assert move(browser, "handover", "150", collector_id=beto).status_code == 302
     assert "Owes MX$30.00" in text_of(browser.get(made.location).text)
+    said = text_of(browser.get(f"{made.location}/closing").text)
+    assert "To hand over of these MX$0.00 Owes in all MX$30.00" in said, "a new sheet begins"
+    said = text_of(browser.get(f"{made.location}/closing?day={today()}").text)
+    assert "Collected MX$200.00" in said
     assert "MX$150.00" in text_of(browser.get("/desk/").text)
     assert post(browser, f"/collectors/{beto}/edit", name="", commission="120").status_code == 422
     assert payments_of(system, ana)[0].desk_id is None
