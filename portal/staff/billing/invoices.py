@@ -12,6 +12,7 @@ from sqlalchemy import func as sql
 from wtforms import BooleanField
 
 from billing.credit_notes import credit_invoice, void_invoice
+from billing.following import new_services
 from billing.jobs import ISSUE
 from billing.run import preview_run
 from crm.jobs import OPEN, start_job
@@ -106,6 +107,7 @@ def preview() -> ResponseReturnValue:
         names={row.id: row.name for row in subscribers},
         running=_running(),
         is_today=day <= rules.billing_day(context.now()),
+        begun=bool(new_services(session, rules, 0, 1)),
     )
 
 
