@@ -96,7 +96,7 @@
     return L.divIcon({
       className: "map-cluster", iconSize: [size, size],
       html: '<svg width="' + size + '" height="' + size + '" viewBox="' + [-size / 2, -size / 2, size, size].join(" ") +
-        '"><circle class="map-hole" r="' + (radius + 2) + '"/><g transform="rotate(-90)">' + arcs + "</g><text>" + shown + "</text></svg>"
+        '"><circle class="map-hole" r="' + (radius + 2) + '"/><g transform="rotate(-90)">' + arcs + "</g><text>" + shown + '</text></svg><span class="visually-hidden">' + shown + "</span>"
     });
   }
 
