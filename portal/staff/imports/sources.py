@@ -95,7 +95,11 @@ def from_file() -> ResponseReturnValue:
     upload = recognise(files)
     if not form.validate_on_submit() or upload is None or upload.candidates == []:
         if upload is None:
-            form.form_errors.append(_("Nothing can be read in what you sent: it is empty, damaged, or not the kind of file that it is called."))
+            form.form_errors.append(
+                _(
+                    "Choose a file. Nothing can be read in what you sent: it is empty, damaged, or not the kind of file that it is called."
+                )
+            )
         else:
             form.form_errors.append(_("No users were found in this file. Below stands what it should hold."))
         return _first_step(_router_form(), form), 422
