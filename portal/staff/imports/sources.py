@@ -97,7 +97,8 @@ def from_file() -> ResponseReturnValue:
         if upload is None:
             form.form_errors.append(
                 _(
-                    "Choose a file. Nothing can be read in what you sent: it is empty, damaged, or not the kind of file that it is called."
+                    "Choose a file. Nothing can be read in what you sent: it is empty, damaged,"
+                    " or not the kind of file that it is called."
                 )
             )
         else:
