@@ -26,7 +26,7 @@
   }
 
   // The ground: pictures of a tile server, or a grid with coordinates.
-  var map = L.map(box, { zoomControl: false, worldCopyJump: true, minZoom: 2, maxZoom: 19, zoomSnap: 1 });
+  var map = L.map(box, { zoomControl: false, worldCopyJump: true, fadeAnimation: false, minZoom: 2, maxZoom: 19, zoomSnap: 1 });
   map.attributionControl.setPrefix(false);
   L.control.zoom({ zoomInTitle: words.zoom_in, zoomOutTitle: words.zoom_out }).addTo(map);
   L.control.scale().addTo(map);
