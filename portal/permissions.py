@@ -107,6 +107,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "sales": frozenset(
         _EVERYBODY
         | {
+            Permission.DOCUMENTS_VIEW,
+            Permission.DOCUMENTS_EDIT,
             Permission.VOUCHERS_VIEW,
             Permission.VOUCHERS_SELL,
             Permission.SUBSCRIBERS_EDIT,
@@ -124,6 +126,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "support": frozenset(
         _EVERYBODY
         | {
+            Permission.DOCUMENTS_VIEW,
+            Permission.DOCUMENTS_EDIT,
             Permission.VOUCHERS_VIEW,
             Permission.VOUCHERS_SELL,
             Permission.SUBSCRIBERS_EDIT,
@@ -153,6 +157,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "finance": frozenset(
         _EVERYBODY
         | {
+            Permission.DOCUMENTS_VIEW,
             Permission.VOUCHERS_VIEW,
             Permission.VOUCHERS_EDIT,
             Permission.VOUCHERS_CODES,
