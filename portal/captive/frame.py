@@ -18,7 +18,7 @@ from portal.i18n import LANGUAGE_COOKIE
 
 blueprint = Blueprint("captive", __name__, url_prefix="/captive")
 POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none';"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
     " frame-ancestors 'none'; form-action 'self'"
 )
 

@@ -179,6 +179,18 @@ def test_only_signing_in_and_the_language_are_public(app):
         "auth.language",
         "auth.sign_in",
         "auth.sign_in_page",
+        "captive.api",  # what has "captive" asks for the signed address of a hotspot
+        "captive.begin",
+        "captive.bought",
+        "captive.buy",
+        "captive.colours",
+        "captive.help_yourself",  # and for who comes from the address of a line
+        "captive.login",
+        "captive.page",
+        "captive.picture",
+        "captive.router_page",
+        "captive.status",
+        "captive.why",
         "my.app_icon",  # pages of subscribers, whose own sign-in is tested in tests/portal/subscriber
         "my.ask_code",
         "my.choose",
