@@ -109,7 +109,7 @@ def _words() -> dict[str, str]:
 @blueprint.get("/points")
 @requires(Permission.MAP_VIEW)
 def subscribers_in_view() -> ResponseReturnValue:
-    """Answer what subscribers lie between two corners: `box=south,west,north,east` in degrees, and `zoom`."""
+    """Answer what subscribers lie in `box=south,west,north,east` (degrees; without it the world) at `zoom`."""
     part = _part(request.args)
     if part is None:
         abort(400)
@@ -315,6 +315,8 @@ def _degrees(typed: str, most: float) -> float | None:
 
 def _part(args: MultiDict[str, str]) -> Part | None:
     """Return the part of the world that is asked for, cut at the edges of the map; None where it makes no sense."""
+    if "box" not in args:
+        return WORLD
     try:
         south, west, north, east = (float(corner) for corner in args.get("box", "").split(","))
         zoom = int(args.get("zoom", ""))
