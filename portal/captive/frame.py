@@ -11,6 +11,7 @@ from flask import Blueprint, Response, current_app, g, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
+from billing.links import read_link
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from portal import context
 from portal.captive.place import place_of
@@ -26,7 +27,10 @@ POLICY = (
 @blueprint.url_value_preprocessor
 def _enter(endpoint: str | None, values: dict[str, Any] | None) -> None:
     token = values.pop("token", None) if values else None
-    if token is not None:
+    if token is not None and endpoint == "captive.page" and read_link(token) is None:
+        g.card_of = token  # the short name of an operator: what a printed card leads to
+        speak(DEFAULT_LANGUAGE)
+    elif token is not None:
         g.place = place_of(token)
         close_foreign_session(g.place.operator.id)
         g.operator = g.place.operator  # its currency and time zone, as filters read them

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from flask import Response, g, jsonify, redirect, render_template, request, url_for
+from flask import Response, abort, g, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -17,9 +17,9 @@ from sqlalchemy import select
 
 from aaa.vouchers import clock_ends, octets_left, time_left
 from core.codes import fold_code
-from crm.brands import icon, logo_of
+from crm.brands import brand_of, icon, logo_of
 from crm.captive import note_refused_host
-from db.models import AccountingSession, CaptiveHotspot
+from db.models import AccountingSession, CaptiveHotspot, Operator
 from portal import context
 from portal.captive import attempts
 from portal.captive.frame import blueprint, lead_to
@@ -27,6 +27,8 @@ from portal.captive.place import db, place
 from portal.captive.purchases import code_bought
 from portal.captive.variables import KEPT, BadVariables, Flaw, Visit, visit_of
 from portal.permissions import public
+from portal.subscriber.frame import host as my_host
+from portal.subscriber.frame import portal_of
 from radius.facts import FactsReader
 
 log = structlog.get_logger()
@@ -41,6 +43,8 @@ _A_DAY = 24 * 3600
 @blueprint.get("/<token>")
 @public
 def page() -> ResponseReturnValue:
+    if "card_of" in g:
+        return _card(g.card_of)
     visit = _visit()
     if isinstance(visit, tuple):
         return visit
@@ -229,6 +233,17 @@ def _visit() -> Visit | tuple[str, int]:
                 note_refused_host(session, place().operator.id, place().nas_id, problem.host, context.now())
                 session.commit()
         return _problem(problem.flaw)
+
+
+def _card(slug: str) -> ResponseReturnValue:
+    """Lead who scanned a printed card to the login page of the operator's hotspots, with the code filled in."""
+    found = portal_of(slug, my_host()) or abort(404)
+    session = context.open_for(found.id)
+    brand = brand_of(session, session.get_one(Operator, found.id))
+    code = fold_code(request.args.get("code", ""))[:60]
+    hotspots = session.scalars(select(CaptiveHotspot).order_by(CaptiveHotspot.nas_id).limit(20))
+    hosts = list(dict.fromkeys(one.hosts[0] for one in hotspots if one.hosts))[:5]
+    return render_template("captive/card.html", brand=brand, code=code, hosts=hosts)
 
 
 def visit_or_page() -> Visit | tuple[str, int]:

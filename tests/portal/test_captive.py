@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from crm.captive import CaptiveTerms, captive_terms, change_hosts, hosts_of
 from db.audit import Actor
-from db.models import Brand, CaptiveHotspot, Nas
+from db.models import Brand, CaptiveHotspot, Nas, Operator
 from portal.captive import place as places
 from portal.captive.place import hotspot_token
 from portal.captive.variables import BadVariables, Flaw, host_of, octets, visit_of
@@ -177,3 +177,11 @@ def test_staff_enter_hosts_and_see_one_that_a_phone_named(app, system, hotspot, 
     assert "Be kind." in page
     assert "tel:5512345678" in page
     assert sign_in("support").get("/settings/captive/").status_code == 403
+
+
+def test_a_printed_card_leads_to_the_hotspots_login_page_with_its_code(app, system, hotspot):
+    with Session(system) as session:
+        slug = session.get_one(Operator, hotspot.isp.operator_id).slug
+    page = app.test_client().get(f"/captive/{slug}?code=pl-az a1").text
+    assert 'href="http://10.5.50.1/login?var=P1AZA1"' in page
+    assert app.test_client().get("/captive/nobody?code=x").status_code == 404
