@@ -136,7 +136,7 @@ class ServiceForm(Form):
     management = choice(_l("Cut-off"))
     nas_id = choice(_l("Only at this NAS"), numeric=True)
     sector_id = choice(_l("Sector"), numeric=True)
-    line_of_sight = choice(_l("Line of sight"))
+    line_of_sight = choice(_l("Line of sight"), filters=[lambda seen: seen or ""])
     framed_ip = text(_l("Fixed IPv4 address"))
     pool = text(_l("Address pool"))
     framed_ipv6_prefix = text(_l("IPv6 prefix of the line"))

@@ -32,8 +32,7 @@ def routers_offline() -> Lines:
     ).all()
     total = session.scalar(select(func.count()).select_from(RouterState).where(offline)) or 0
     lines = [
-        Line(row.name, url_for("routers.page", nas_id=row.id), end=ago(row.status_since), alarming=True)
-        for row in rows
+        Line(row.name, url_for("routers.page", nas_id=row.id), end=ago(row.status_since), alarming=True) for row in rows
     ]
     return Lines(lines, _("All routers with an API answer"), url_for("routers.index"), total)
 
