@@ -5,7 +5,6 @@ the router's error, the reason stands there in RADIUS's own words.
 """
 
 import time
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -97,8 +96,23 @@ def sent_to_router(visit: Visit, name: str, password: str = "") -> ResponseRetur
 
 def status_url(visit: Visit) -> str:
     """Return the page that shows a phone what is left, signed so that it shows nobody else's."""
-    text = _serializer().dumps([place().nas_id, visit.mac, visit.origin])
+    last = _newest_session(visit.mac)
+    text = _serializer().dumps([place().nas_id, visit.mac, visit.origin, last.id if last is not None else 0])
     return url_for("captive.status", s=text, _external=True)
+
+
+def _newest_session(mac: str) -> AccountingSession | None:
+    """Return the session that a device began last at this hotspot."""
+    return db().scalar(
+        select(AccountingSession)
+        .where(
+            AccountingSession.operator_id == place().operator.id,
+            AccountingSession.mac == mac,
+            AccountingSession.nas_id == place().nas_id,
+        )
+        .order_by(AccountingSession.started_at.desc(), AccountingSession.id.desc())
+        .limit(1)
+    )
 
 
 @blueprint.get("/<token>/status")
@@ -107,27 +121,17 @@ def status() -> ResponseReturnValue:
     """Time and data left, and the way to log out."""
     try:
         value, made = _serializer().loads(request.args.get("s", ""), max_age=STATUS_LASTS, return_timestamp=True)
-        nas_id, mac, origin = value
+        nas_id, mac, origin, last = value
     except (BadSignature, ValueError, TypeError):
         return _problem(Flaw.MISSING)
     if nas_id != place().nas_id:
         return _problem(Flaw.MISSING)
-    newest = db().scalar(
-        select(AccountingSession)
-        .where(
-            AccountingSession.operator_id == place().operator.id,
-            AccountingSession.mac == mac,
-            AccountingSession.nas_id == nas_id,
-        )
-        .order_by(AccountingSession.started_at.desc(), AccountingSession.id.desc())
-        .limit(1)
-    )
+    newest = _newest_session(mac)
     lead_to(origin)
     session = newest if newest is not None and newest.ended_at is None else None
     if session is not None:
         attempts.forget(place(), mac)
-    # A router tells the second in which a session began.
-    known = newest is not None and newest.started_at >= made - timedelta(seconds=2)
+    known = newest is not None and newest.id != last  # what this login began has been heard of, and is over
     return render_template(
         "captive/status.html",
         session=session,

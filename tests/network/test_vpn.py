@@ -105,6 +105,7 @@ def test_the_credentials_hold_no_password():
 @pytest.mark.parametrize(
     ("text", "good"),
     [(new_key_pair().public, True), ("", False), ("x" * 44, False), ("A" * 43, False), ("é" * 44, False)],
+    ids=["a key", "nothing", "not base64", "too short", "not ASCII"],
 )
 def test_a_wireguard_key_is_told_from_other_text(text, good):
     assert is_wireguard_key(text) is good
