@@ -62,7 +62,6 @@ class RouterProfile:
     api_port: int = 8728
     api_address: str = ""
     api_tls_port: int = 0
-    hotspot_port: int | None = None
     users: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"}, repr=False)
     identity: str = ""
     board: str = "RB5009UG+S+"
@@ -75,6 +74,7 @@ class RouterProfile:
     asks_radius: bool = True
     wan_demand: int = 0  # down; a tenth of it up
     boot_seconds: float = _BOOT_SECONDS
+    hotspot_port: int | None = None
 
 
 class LiveRouter:
