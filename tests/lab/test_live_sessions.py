@@ -286,8 +286,12 @@ def test_a_reboot_ends_the_sessions_and_changes_ids_and_the_digit_of_session_ids
     assert renewed[".id"] != row[".id"]
     assert one(router, "/ppp/active")["session-id"] == f"0x{int(after.id, 16):X}"
     assert "s" in router.box.rows("/system/resource")[0]["uptime"]
-    stops = [each for each in plain.accounting("pool") if each["Acct-Status-Type"] == StatusType.STOP.name.title()]
-    assert stops[0]["Acct-Terminate-Cause"] == "Admin-Reboot"
+    stops = [
+        each
+        for each in plain.accounting("pool")  # others use the name too, with devices of their own
+        if (each["Acct-Status-Type"], each["Calling-Station-Id"]) == (StatusType.STOP.name.title(), "02:00:00:00:12:01")
+    ]
+    assert [each["Acct-Terminate-Cause"] for each in stops] == ["Admin-Reboot"]
 
 
 def test_without_power_the_api_is_silent(network: BlockingNetwork, router: LiveRouter) -> None:
