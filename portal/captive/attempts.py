@@ -11,6 +11,7 @@ Counts live where the portal's other limits do, and are forgotten after WINDOW s
 from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 
 from portal.auth import limiter
 from portal.captive.place import Place
@@ -38,7 +39,7 @@ def pause(place: Place, mac: str, now: float) -> int:
         if tries > free:
             wait = min(2 ** (tries - free), LONGEST_PAUSE)
             _set(storage, f"{device}/until", int(now) + wait, wait)
-    except Exception as problem:  # noqa: BLE001 - without Redis the page goes on; radiusd counts by itself
+    except RedisError as problem:  # the page goes on without; radiusd counts by itself
         log.warning("captive_attempts_not_counted", why=type(problem).__name__)
     return 0
 
@@ -48,7 +49,7 @@ def forget(place: Place, mac: str) -> None:
     try:
         for name in ("", "/until"):
             limiter.storage.clear(f"captive/{place.operator.id}/{place.nas_id}/{mac}{name}")
-    except Exception as problem:  # noqa: BLE001
+    except RedisError as problem:
         log.warning("captive_attempts_not_counted", why=type(problem).__name__)
 
 

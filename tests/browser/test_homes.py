@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 from sqlalchemy import Engine
 
 from core.settings import Settings
@@ -50,7 +50,7 @@ def shop(installation: Settings, system: Engine, chromium: Browser) -> Iterator[
 def answers(window: Page, url: str) -> bool:
     try:
         return window.request.get(f"{url}/sign-in").ok
-    except Exception:  # noqa: BLE001 - gunicorn is not up yet
+    except Error:  # gunicorn is not up yet
         return False
 
 
