@@ -29,7 +29,7 @@ from aaa.facts import (
     SuspendedAction,
 )
 from aaa.fair_use import reached, slowed, used_in
-from aaa.vouchers import ends_by_itself, octets_left, refusal, time_left
+from aaa.vouchers import REPORTS, ends_by_itself, octets_granted, refusal, shares_volume, time_left
 from aaa.windows import active_window, next_boundary
 
 
@@ -276,14 +276,22 @@ def terms(question: Question) -> Decision:
         delegated_ipv6_pool=None if service.delegated_ipv6_prefix else plan.delegated_ipv6_pool,
         session_timeout=plan.session_timeout,
         idle_timeout=plan.idle_timeout,
-        interim_interval=plan.interim_interval,
+        interim_interval=_reports(service),
         extra=_merged(plan.extra, service.extra),
     )
     volume, length = service.octets_left, None
     if service.voucher is not None:
-        volume = octets_left(service.voucher)
-        length = time_left(service.voucher, question.now, question.access.mac if question.access else None)
+        mac = question.access.mac if question.access else None
+        volume = octets_granted(service.voucher, mac)
+        length = time_left(service.voucher, question.now, mac)
     return Accept(granted, reason, octets_left=volume, lease=_lease(question), time_left=length)
+
+
+def _reports(service: Service) -> timedelta:
+    """Return how often sessions report what they use."""
+    if service.voucher is not None and shares_volume(service.voucher, service.session_limit):
+        return min(service.plan.interim_interval, REPORTS)
+    return service.plan.interim_interval
 
 
 RULES: tuple[Rule, ...] = (

@@ -11,6 +11,11 @@ One that was never used is no longer taken after its best-before instant. Accoun
 late, so an open session counts as online up to now; that of the device that asks again counts up to when it was last
 heard of, since that session is the one being replaced.
 
+A volume is shared by the devices that are on: each session is granted what is left divided by how many there are with
+it, so whoever comes second cannot use it all once more. The sum is what counts: once accounting shows it, all of them
+end. They report each minute, so what is used beyond the volume is at most a minute of the others' traffic, and never
+more than their shares, however late accounting comes.
+
 Nothing here reads a clock; instants are aware UTC datetimes, volumes octets.
 """
 
@@ -25,6 +30,9 @@ SHORTEST = timedelta(seconds=1)
 GRACE = timedelta(seconds=1)
 """A live session is ended so much later than its router should have: routers tell in whole seconds when it began, and
 need not be asked to end what they have just ended."""
+
+REPORTS = timedelta(minutes=1)
+"""Devices that share a volume report their use this often."""
 
 _ANY = timedelta(microseconds=1)
 
@@ -66,6 +74,20 @@ def time_left(voucher: Voucher, now: datetime, mac: str | None = None) -> timede
 def octets_left(voucher: Voucher) -> int | None:
     """Return what is left of the volume; None where it is not limited."""
     return None if voucher.octets is None else voucher.octets - voucher.octets_used
+
+
+def octets_granted(voucher: Voucher, mac: str | None = None) -> int | None:
+    """Return the volume of a session that begins now, None without a limit; `mac` is the device that asks."""
+    left = octets_left(voucher)
+    if left is None:
+        return None
+    others = sum(mac is None or use.mac != mac for use in voucher.open)
+    return max(left // (others + 1), min(left, 1))
+
+
+def shares_volume(voucher: Voucher, session_limit: int) -> bool:
+    """Tell whether several devices may use a volume at once; a limit of 0 is none."""
+    return voucher.octets is not None and session_limit != 1
 
 
 def refusal(voucher: Voucher, now: datetime, *, asked: bool = False, mac: str | None = None) -> Reason | None:

@@ -22,7 +22,17 @@ from aaa.facts import (
     ServiceState,
     Voucher,
 )
-from aaa.vouchers import GRACE, VoucherState, ends_by_itself, octets_left, refusal, time_left, voucher_state
+from aaa.vouchers import (
+    GRACE,
+    REPORTS,
+    VoucherState,
+    ends_by_itself,
+    octets_granted,
+    octets_left,
+    refusal,
+    time_left,
+    voucher_state,
+)
 from core.rates import RateLimit
 from tests.radius.facts import vouchers
 
@@ -80,6 +90,24 @@ DATA = Voucher("l", octets=1000)
         pytest.param(UNTIL, minutes(30), None, id="up to a date"),
         pytest.param(DATA, None, 1000, id="data, without a limit of time"),
         pytest.param(replace(DATA, octets_used=999), None, 1, id="the last octet"),
+        pytest.param(
+            replace(DATA, first_login=ago(20), octets_used=400, open=(OpenUse(ago(20), ago(5), OTHER),)),
+            None,
+            300,
+            id="half of what is left, beside another device",
+        ),
+        pytest.param(
+            replace(
+                DATA,
+                open=(OpenUse(ago(9), ago(5), OTHER), OpenUse(ago(8), ago(5), None), OpenUse(ago(7), ago(5), PHONE)),
+            ),
+            None,
+            333,
+            id="a third, beside two; this device's own session is replaced",
+        ),
+        pytest.param(
+            replace(DATA, octets_used=999, open=(OpenUse(ago(20), ago(5), OTHER),)), None, 1, id="never nothing"
+        ),
         pytest.param(
             replace(HOUR, ends=NOW + minutes(30), octets=7, online=minutes(29)), minutes(29), 7, id="whichever is first"
         ),
@@ -145,9 +173,31 @@ def test_what_is_granted_is_never_more_than_what_was_bought(voucher):
     assert decision.time_left is None or decision.time_left >= timedelta(seconds=1)
     for bought in (voucher.lasts, voucher.online):
         assert bought is None or (decision.time_left is not None and decision.time_left <= bought)
-    assert voucher.octets is None or 0 < decision.octets_left == voucher.octets - voucher.octets_used
+    assert voucher.octets is None or 0 < decision.octets_left <= voucher.octets - voucher.octets_used
     if voucher.ends is not None:
         assert NOW + decision.time_left <= voucher.ends
+
+
+@given(st.integers(1, 10**12), st.integers(1, 20))
+def test_devices_that_come_one_after_the_other_are_not_granted_a_volume_once_each(octets, devices):
+    voucher, granted = Voucher("l", octets=octets), []
+    for number in range(devices):
+        mac = f"aa:bb:cc:00:01:{number:02x}"
+        granted.append(octets_granted(voucher, mac))
+        voucher = replace(voucher, open=(*voucher.open, OpenUse(NOW, NOW, mac)))
+    assert granted[0] == octets
+    assert all(share <= max(1, octets // number) for number, share in enumerate(granted, 1))
+    assert octets_granted(voucher, mac) == granted[-1], "who comes back gets the same share"
+
+
+@pytest.mark.parametrize(
+    ("voucher", "devices", "reports"),
+    [(DATA, 1, False), (DATA, 2, True), (DATA, 0, True), (HOUR, 2, False)],
+)
+def test_devices_that_share_a_volume_report_each_minute(voucher, devices, reports):
+    decision = ask(voucher, session_limit=devices)
+    assert isinstance(decision, Accept)
+    assert (decision.terms.interim_interval == REPORTS) is reports
 
 
 @given(vouchers, st.integers(0, 100_000))
