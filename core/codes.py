@@ -21,6 +21,7 @@ ALPHABET = "23456789ACDEFGHJKMNPQRTVWXY"
 CONCEALED = "code:"
 KEY_OCTETS = 32
 _LOOKUP_DIGITS = 32
+_SHOWN, _SHORTEST, _LONGEST = 2, 5, 60
 _LOOK_ALIKES = str.maketrans("OIL", "011")
 
 
@@ -44,6 +45,24 @@ def grouped(code: str, prefix: str = "") -> str:
 def random_code(prefix: str, length: int) -> str:
     """Return a new code: the prefix, and so many characters that nobody can foresee."""
     return prefix + "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def blurred(text: str) -> str:
+    """Return what was typed in place of a code so that nobody redeems it: how it begins, and how long it is.
+
+    A code with one wrong letter is a right code but for a few guesses, and one of another operator's is a right code
+    there. Two characters and the length are what a person at the help desk compares with the card.
+    """
+    code = fold_code(text)
+    return code[:_SHOWN] + "*" * max(len(code) - _SHOWN, 0)
+
+
+def like_a_code(name: str) -> bool:
+    """Tell whether a name that nobody has may be a mistyped code: long enough, of letters and digits, with a digit or
+    without a small letter, as cards are printed."""
+    code = fold_code(name)
+    plain = code.isascii() and code.isalnum() and _SHORTEST <= len(code) <= _LONGEST
+    return plain and (any(one.isdigit() for one in name) or name == name.upper())
 
 
 def is_concealed(name: str) -> bool:

@@ -20,7 +20,7 @@ from aaa.authorize import authorize
 from aaa.decision import Accept, Decision, Reason, Reject, WalledGarden
 from aaa.facts import Access, AccessKind, Nas, OpenSession, Plan, Policy, Proof
 from core.clock import from_epoch
-from core.codes import CodeKey
+from core.codes import CodeKey, blurred, like_a_code
 from core.crypto import Keyring, SecretUnreadable
 from core.mac import find_mac
 from radius.facts_codec import plan_id_of, read_plan, read_policy, read_sessions, unpack_service
@@ -235,6 +235,12 @@ class Hooks:
         shown_name = user_name
         if row is None:
             decision = authorize(None, policy, from_epoch(now), access)
+            if (
+                kind is AccessKind.HOTSPOT
+                and find_mac(user_name) is None
+                and (not self._with_password(attributes, user_name) or like_a_code(user_name))
+            ):
+                shown_name = blurred(user_name)
         else:
             stored = unpack_service(row[10], self._plan(plan_id_of(row[10])))
             language = stored.language
@@ -380,6 +386,20 @@ class Hooks:
         else:
             return Proof.LEFT_TO_MSCHAP, right
         return (Proof.CORRECT, right) if correct else (Proof.WRONG, b"")
+
+    @staticmethod
+    def _with_password(attributes: Mapping[str, str], user_name: str) -> bool:
+        """Tell whether a password came that is one: codes come with none, or with themselves as their password."""
+        if "User-Password" in attributes:
+            return attributes["User-Password"] not in ("", user_name)
+        if "CHAP-Password" in attributes:
+            given = bytes.fromhex(attributes["CHAP-Password"][2:])
+            challenge = bytes.fromhex(attributes["CHAP-Challenge"][2:])
+            empty = (b"", user_name.encode())
+            return not any(
+                md5(given[:1] + each + challenge, usedforsecurity=False).digest() == given[1:] for each in empty
+            )
+        return method(attributes) is not Method.NONE
 
     # What the image says.
 

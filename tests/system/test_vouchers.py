@@ -237,3 +237,34 @@ def test_the_database_never_holds_a_code_that_was_typed(site):
     )
     for (table,) in tables:
         assert not site.isp.fetch(f"SELECT 1 FROM {table} t WHERE t::text ILIKE %s LIMIT 1", f"%{code}%"), table
+
+
+def test_a_mistyped_code_is_kept_so_that_nobody_guesses_the_right_one_and_a_name_as_it_is(site, asks):
+    (code,) = sell(site)
+    nearly = code[:-1] + ("3" if code[-1] == "2" else "2")
+    for number, method in enumerate(("chap", "pap")):
+        asks.login(nearly.lower(), "", mac=f"02:00:00:0A:00:0{number}", method=method, **HOTSPOT)
+    asks.login(nearly, nearly, mac="02:00:00:0A:00:03", method="chap", **HOTSPOT)
+    asks.login(nearly, "something", mac="02:00:00:0A:00:04", method="pap", **HOTSPOT)
+    asks.login("rosalinda", "secret", mac="02:00:00:0A:00:05", method="chap", **HOTSPOT)
+    query = "SELECT user_name FROM auth_event WHERE mac::text LIKE '02:00:00:0a:%%' ORDER BY id"
+    wait_until(lambda: len(site.isp.fetch(query)) == 5, 5, "the requests to be loaded")
+    kept = [name for (name,) in site.isp.fetch(query)]
+    assert kept == [code[:2] + "*" * (len(code) - 2)] * 4 + ["rosalinda"]
+
+
+def test_two_devices_that_share_a_volume_are_granted_it_once_and_end_when_both_together_used_it(site):
+    _, nas = site.nas()
+    (code,) = sell(site, lasts=None, octets=10_000_000, devices=2)
+    first, one = guest(site, nas, code, "02:00:00:0B:00:01", demand=Demand())
+    second, two = guest(site, nas, code, "02:00:00:0B:00:02", demand=Demand())
+    assert (one.grant.total_limit, two.grant.total_limit) == (10_000_000, 5_000_000)
+    assert one.grant.interim_interval == two.grant.interim_interval == 60
+    one.count(3_500_000, 3_500_000)
+    site.interim(first)
+    wait_until(lambda: voucher(site, code, "octets") == (7_000_000,), 5, "the first device's use")
+    two.count(2_000_000, 1_500_000)
+    site.interim(second)
+    wait_until(lambda: site.sessions(code, "ended_by") == [("stop",)] * 2, 5, "both to be ended")
+    _, refused = guest(site, nas, code, "02:00:00:0B:00:01")
+    assert refused.message == "The data of this code is used up."
