@@ -58,6 +58,7 @@ class Problem(StrEnum):
     UNKNOWN_VARIABLE = "unknown_variable"  # of a text that is filled in; detail: variable
     TAKEN = "taken"  # another row of the operator has this value
     TOO_SHORT = "too_short"  # detail: limit
+    EASY_TO_GUESS = "easy_to_guess"  # of a password; detail: reason, a text of crm.password_rules
     UNKNOWN_ZONE = "unknown_zone"
     UNKNOWN_ROLE = "unknown_role"
     MORE_THAN_OWN = "more_than_own"  # of roles: the actor could not have them

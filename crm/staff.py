@@ -24,12 +24,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.i18n import LANGUAGES
+from crm.password_rules import require_strong
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import ROLES, Operator, Staff, StaffLink
 
-SHORTEST_PASSWORD = 10
-LONGEST_PASSWORD = 200  # argon2 takes its time over what it is given
 LINK_HOLDS = timedelta(days=7)
 MANAGER = "manager"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\Z")
@@ -101,7 +100,8 @@ def create_staff(
 ) -> Staff:
     """Enter a staff member. Raises Invalid."""
     email = email.strip()
-    problems = _password_problems("password", password)
+    company = _company(session, actor.operator_id)
+    problems = _password_problems("password", password, StaffDetails(email, name, roles), company)
     if not _EMAIL.match(email) or len(email) > 254:
         problems.append(FieldProblem("email", Problem.NOT_AN_EMAIL))
     elif session.scalar(select(Staff.id).where(func.lower(Staff.email) == email.lower())) is not None:
@@ -255,11 +255,11 @@ def use_staff_link(
     now: datetime,
 ) -> Staff:
     """Give the person of a link the password that they chose, and end the link. Raises Invalid and LinkUnusable."""
-    problems = _password_problems("new", password)
-    if problems:
-        raise Invalid(*problems)
     link = _usable_link(session, operator_id, token, now)
     person = session.get_one(Staff, link.staff_id)
+    problems = _password_problems("new", password, person, _company(session, operator_id))
+    if problems:
+        raise Invalid(*problems)
     person.password_hash = password_hash
     person.session_version += 1
     person.awaits_password_since = None
@@ -344,7 +344,7 @@ def _audited(person: Staff) -> dict[str, Any]:
 
 def change_own_password(session: Session, actor: Actor, person: Staff, password: str, password_hash: str) -> None:
     """Change a staff member's password and end all of their browsers' sessions. Raises Invalid."""
-    problems = _password_problems("new", password)
+    problems = _password_problems("new", password, person, _company(session, person.operator_id))
     if problems:
         raise Invalid(*problems)
     person.password_hash = password_hash
@@ -353,9 +353,14 @@ def change_own_password(session: Session, actor: Actor, person: Staff, password:
     record(session, actor, "staff.password", "staff", person.id, None, {"password": "changed"})
 
 
-def _password_problems(field: str, password: str) -> list[FieldProblem]:
-    if len(password) < SHORTEST_PASSWORD:
-        return [FieldProblem(field, Problem.TOO_SHORT, {"limit": str(SHORTEST_PASSWORD)})]
-    if len(password) > LONGEST_PASSWORD:
-        return [FieldProblem(field, Problem.TOO_LONG, {"limit": str(LONGEST_PASSWORD)})]
+def _password_problems(field: str, password: str, person: StaffDetails | Staff, company: str) -> list[FieldProblem]:
+    """Return what is wrong with a password for somebody."""
+    try:
+        require_strong(password, person.name, person.email, company, field=field)
+    except Invalid as invalid:
+        return list(invalid.problems)
     return []
+
+
+def _company(session: Session, operator_id: int) -> str:
+    return session.get_one(Operator, operator_id).name

@@ -24,8 +24,8 @@ from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
 from crm.brands import Branding, allowed_by, brand_of
 from crm.notices import EMAIL, Message, checked_address, values_of
+from crm.password_rules import require_strong_for_subscriber
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.staff import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from db.audit import Actor, record
 from db.models import ImportRow, Notification, Operator, Service, SignInCode, SignInLink, Subscriber, SubscriberLogin
 
@@ -287,10 +287,9 @@ def login_of(session: Session, operator_id: int, subscriber_id: int) -> Subscrib
 
 def change_password(session: Session, actor: Actor, login: SubscriberLogin, password: str, password_hash: str) -> None:
     """Change a subscriber's password and end all of their browsers' sessions. Raises Invalid."""
-    if len(password) < SHORTEST_PASSWORD:
-        raise Invalid(FieldProblem("password", Problem.TOO_SHORT, {"limit": str(SHORTEST_PASSWORD)}))
-    if len(password) > LONGEST_PASSWORD:
-        raise Invalid(FieldProblem("password", Problem.TOO_LONG, {"limit": str(LONGEST_PASSWORD)}))
+    subscriber = session.get_one(Subscriber, login.subscriber_id)
+    company = session.get_one(Operator, login.operator_id).name
+    require_strong_for_subscriber(password, subscriber.name, subscriber.email or "", subscriber.phone or "", company)
     login.password_hash = password_hash
     login.session_version += 1
     session.flush()

@@ -37,7 +37,7 @@ from wtforms.validators import InputRequired
 
 from core.clock import utc_now
 from core.i18n import LANGUAGES
-from crm.staff import LONGEST_PASSWORD
+from crm.password_rules import LONGEST
 from db.audit import Actor, record
 from db.models import Staff
 from portal import context
@@ -71,7 +71,7 @@ class SignInForm(Form):
 
 def check_password(stored: str, given: str) -> bool:
     """Tell whether a password is the one of an argon2 hash."""
-    if len(given) > LONGEST_PASSWORD:
+    if len(given) > LONGEST:
         return False
     try:
         return hasher.verify(stored, given)

@@ -24,6 +24,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.REQUIRED: N_("This is needed."),
     Problem.TOO_LONG: N_("This is too long: at most %(limit)s characters."),
     Problem.TOO_SHORT: N_("This is too short: at least %(limit)s characters."),
+    Problem.EASY_TO_GUESS: N_("This password is too easy to guess. %(reason)s"),
     Problem.NAME_TOO_LONG: N_("This name is too long for RADIUS: at most 253 bytes, and an accented letter takes two."),
     Problem.NAME_CHARACTERS: N_("Leave out line breaks, and blanks at the beginning and end."),
     Problem.NAME_TAKEN: N_("This name belongs to %(subscriber)s already. Choose another, or end that service first."),
@@ -129,6 +130,8 @@ def problem_text(problem: FieldProblem) -> str:
         flaw = detail["flaw"]
         detail["flaw"] = str(_(flaw))
         return TEXTS[problem.problem] % detail
+    if problem.problem is Problem.EASY_TO_GUESS:
+        detail["reason"] = str(_(detail["reason"]))
     return str(_(TEXTS[problem.problem], **detail))
 
 

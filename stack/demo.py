@@ -400,7 +400,7 @@ def _paid_until(line: Line, period_end: date) -> date | None:
 def new_password() -> str:
     """Return a password that can be read out on the telephone: no letters that are taken for digits."""
     alphabet = "".join(set(string.ascii_lowercase + string.digits) - set("l1o0i"))
-    return "".join(secrets.choice(sorted(alphabet)) for _ in range(10))
+    return "".join(secrets.choice(sorted(alphabet)) for _ in range(12))
 
 
 def _demo_file(settings: Settings) -> Path:

@@ -82,7 +82,7 @@ def test_a_new_password_signs_out_every_other_browser(sign_in, isp):
     ("fields", "said"),
     [
         pytest.param({"present": "wrong", "new": "x" * 12, "again": "x" * 12}, "not your present password", id="wrong"),
-        pytest.param({"present": PASSWORD, "new": "short", "again": "short"}, "at least 10 characters", id="short"),
+        pytest.param({"present": PASSWORD, "new": "short", "again": "short"}, "at least 12 characters", id="short"),
         pytest.param({"present": PASSWORD, "new": "x" * 12, "again": "y" * 12}, "not the same", id="mistyped"),
     ],
 )
