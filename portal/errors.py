@@ -131,7 +131,8 @@ def problem_text(problem: FieldProblem) -> str:
         detail["flaw"] = str(_(flaw))
         return TEXTS[problem.problem] % detail
     if problem.problem is Problem.EASY_TO_GUESS:
-        detail["reason"] = str(_(detail["reason"]))
+        reason = detail["reason"]
+        detail["reason"] = str(_(reason))
     return str(_(TEXTS[problem.problem], **detail))
 
 
