@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, MetaData, func
+from sqlalchemy import BigInteger, DateTime, FetchedValue, Identity, Index, MetaData, func
 from sqlalchemy.dialects.postgresql import CIDR, INET, JSONB, MACADDR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -20,6 +20,9 @@ NAMES = MetaData(
 Id = Annotated[int, mapped_column(BigInteger, Identity(always=True), primary_key=True)]
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 Created = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+Updated = Annotated[  # set by a trigger, whoever changes the row and however
+    datetime, mapped_column(DateTime(timezone=True), server_default=func.now(), server_onupdate=FetchedValue())
+]
 BigInt = Annotated[int, mapped_column(BigInteger)]
 Json = Annotated[Any, mapped_column(JSONB)]
 Inet = Annotated[Any, mapped_column(INET)]  # ipaddress objects
@@ -50,4 +53,5 @@ __all__ = [
     "Json",
     "Mac",
     "Tenanted",
+    "Updated",
 ]

@@ -56,6 +56,7 @@ SEALED_COLUMNS = (
     SealedColumn("voucher", "code", "voucher.code", key="service_id"),
     SealedColumn("voucher_print", "content", "voucher.print"),
     SealedColumn("gateway", "webhook_secret", "gateway.webhook"),
+    SealedColumn("api_token", "secret_hash", "api.token"),
 )
 
 

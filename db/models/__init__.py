@@ -1,6 +1,7 @@
 """The tables, a file for each thing."""
 
 from db.models.address_pool import AddressPool, RouterPools
+from db.models.api import ApiAnswer, ApiToken
 from db.models.audit import AuditEntry
 from db.models.auth_event import AuthEvent
 from db.models.backup import RouterBackup, RouterBackupState
@@ -121,6 +122,8 @@ __all__ = [
     "AddressPool",
     "Alert",
     "AlertRecipient",
+    "ApiAnswer",
+    "ApiToken",
     "AuditEntry",
     "AuthEvent",
     "BankLine",

@@ -10,7 +10,7 @@ from db.models.nas import Nas
 from db.models.plan import RatePlan
 from db.models.site import Sector
 from db.models.subscriber import Subscriber
-from db.types import Base, BigInt, Cidr, Created, Id, Inet, Instant, Json, Mac, Tenanted
+from db.types import Base, BigInt, Cidr, Created, Id, Inet, Instant, Json, Mac, Tenanted, Updated
 
 
 class Service(Tenanted, Base):
@@ -56,6 +56,7 @@ class Service(Tenanted, Base):
     extra: Mapped[Json] = mapped_column(server_default=text("'[]'"))
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[Created]
+    updated_at: Mapped[Updated]
     activated_at: Mapped[Instant | None]
     terminated_at: Mapped[Instant | None]
 

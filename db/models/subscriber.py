@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from db.types import Base, Created, Id, Tenanted
+from db.types import Base, Created, Id, Tenanted, Updated
 
 if TYPE_CHECKING:
     from db.models.service import Service
@@ -28,6 +28,7 @@ class Subscriber(Tenanted, Base):
     notes: Mapped[str] = mapped_column(server_default="")
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[Created]
+    updated_at: Mapped[Updated]
     search_text: Mapped[str] = mapped_column(  # what search_subscribers() looks in: folded, without accents
         Text, Computed("portico_subscriber_text(name, email, phone, tax_id, address)", persisted=True), deferred=True
     )

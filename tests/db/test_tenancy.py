@@ -96,6 +96,15 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_self_service(connection, isp, subscriber, service)
     fill_reports_and_fields(connection, isp, subscriber)
     fill_sites(connection, isp)
+    fill_api(connection, isp)
+
+
+def fill_api(connection: psycopg.Connection, isp: Isp) -> None:
+    staff = connection.execute("SELECT min(id) FROM staff WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    secret = {"prefix": "p", "secret_hash": b"h", "scopes": ["subscribers:read"]}
+    token = insert(connection, isp, "api_token", {"staff_id": staff, "name": "t", **secret}, "id")
+    answer = {"key": "k", "fingerprint": b"f", "status": 201, "headers": "{}", "body": "{}"}
+    insert(connection, isp, "api_answer", {"token_id": token, **answer})
 
 
 def fill_sites(connection: psycopg.Connection, isp: Isp) -> None:
