@@ -12,12 +12,23 @@ three kinds of things:
 The undo script needs to know nothing of the choices: it runs what stands in the saved scripts and removes our rows.
 """
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from core.i18n import N_
+from network.scripts_hotspot import (
+    captive_option,
+    former_page,
+    hotspot,
+    hotspot_users,
+    login_page,
+    remove_captive_option,
+    suspended,
+    walled_garden,
+)
+from network.scripts_services import WIFI, dhcp, ppp, wifi, wireless
+from network.scripts_steps import BEFORE, Section, Translate, save
 from network.scripts_text import comment, ensure, fields, find, put_first, quoted, remove, say, say_if
 from network.version import MESSAGE_AUTHENTICATOR, WIREGUARD, Version
 from network.vpn_plan import API_PORT, API_USER, Kind
@@ -27,12 +38,7 @@ GROUP = "portico"
 _POLICY = ("api", "read", "write", "test", "sensitive")
 # A group's policy only grows by `set`, so what it must not have is said as well.
 _NOT_POLICY = ("local", "telnet", "ssh", "ftp", "reboot", "policy", "winbox", "password", "web", "sniff")
-_BEFORE = "portico-before"
-_PAGE, _LOGIN = "portico-login-page", "hotspot/login.html"
-_WIFI = "portico-wifi"
 _LISTEN_PORT = "13270"  # RouterOS's default, 13231, is often somebody else's interface already
-
-Translate = Callable[[str], str]
 
 
 class RadiusService(StrEnum):
@@ -78,6 +84,8 @@ class Choices:
     services: frozenset[RadiusService] = frozenset({RadiusService.PPP})
     only_vpn_api: bool = True  # nobody else may use the router's API
     hotspot_profile: str | None = None
+    remember_days: int = 0  # how long the hotspot remembers a device; 0 is not at all
+    offer_trial: bool = False
     dhcp_server: str | None = None
     security_profile: str | None = None  # of the older wireless driver
     wifi_interface: str | None = None  # of the driver called wifi, from RouterOS 7.13
@@ -87,17 +95,13 @@ class Choices:
     suspended_lists: tuple[str, ...] = ("portico-suspended",)  # one or more, the operator's usual one first
     suspended_redirect: bool = False
     walled_garden: bool = False
+    open_hosts: tuple[str, ...] = ()  # what else opens before a login, as patterns of the walled garden
+    open_names: tuple[str, ...] = ()  # what suspended subscribers may reach besides the portal
+    captive_api: str | None = None  # URL that phones are told by DHCP
+    captive_network: str | None = None  # to those who get an address of this network
     login_page: str | None = None  # URL
     ntp: str | None = None
     staff_login: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the script: a title for people, and its lines."""
-
-    title: str
-    lines: list[str] = field(default_factory=list)
 
 
 def script(server: ServerSide, router: RouterSide, choices: Choices, translate: Translate = str) -> str:
@@ -122,21 +126,24 @@ def sections(server: ServerSide, router: RouterSide, choices: Choices, _: Transl
         _radius(server, router, choices),
     ]
     if RadiusService.PPP in choices.services:
-        made.append(_ppp())
+        made.append(ppp())
     if choices.hotspot_profile:
-        made.append(_hotspot(choices.hotspot_profile, _))
+        made.append(hotspot(choices.hotspot_profile, choices.remember_days, choices.offer_trial, _))
+        made.append(hotspot_users(choices.remember_days, _))
     if choices.dhcp_server:
-        made.append(_dhcp(choices.dhcp_server, _))
+        made.append(dhcp(choices.dhcp_server, _))
     if choices.security_profile:
-        made.append(_wireless(choices.security_profile, _))
+        made.append(wireless(choices.security_profile, _))
     if choices.wifi_interface:
-        made.append(_wifi(choices.wifi_interface, _))
+        made.append(wifi(choices.wifi_interface, _))
     if choices.walled_garden and choices.portal_host:
-        made.append(_walled_garden(choices.portal_host))
+        made.append(walled_garden(choices.portal_host, choices.open_hosts))
+    if choices.captive_api and choices.captive_network:
+        made.append(captive_option(choices.captive_api, choices.captive_network, _))
     if choices.suspended_redirect and choices.portal_address:
-        made.append(_suspended(choices.portal_address, choices.portal_port, choices.suspended_lists))
+        made.append(suspended(choices.portal_address, choices.portal_port, choices.suspended_lists, choices.open_names))
     if choices.login_page:
-        made.append(_login_page(choices.login_page, choices.version, _))
+        made.append(login_page(choices.login_page, choices.version, _))
     if choices.ntp:
         made.append(_ntp(choices.ntp, choices.version))
     if choices.staff_login:
@@ -216,7 +223,7 @@ def _api(server: ServerSide, router: RouterSide, choices: Choices, _: Translate)
         f":if ([:len {ours}] = 0) do={{{groups} add name={quoted(GROUP)} policy={policy}}}"
         f" else={{{groups} set {ours} policy={only_not}}}",
         ensure(users, f"name={quoted(API_USER)}", user, {"name": quoted(API_USER)}),
-        _save("api", f"{service} set api", service, ("disabled", "port"), item="api", listed="address"),
+        save("api", f"{service} set api", service, ("disabled", "port"), item="api", listed="address"),
         f"{service} set api disabled=no port={API_PORT}{allowed}",
     ]
     if not choices.only_vpn_api:
@@ -269,173 +276,13 @@ def _radius(server: ServerSide, router: RouterSide, choices: Choices) -> Section
     if services:
         lines.append(f"/radius add {fields(row)}")
     lines += [
-        _save("incoming", "/radius incoming set", "/radius incoming", ("accept", "port")),
+        save("incoming", "/radius incoming set", "/radius incoming", ("accept", "port")),
         f"/radius incoming set accept=yes port={router.coa_port}",
     ]
     return Section(N_("RADIUS"), lines)
 
 
-def _ppp() -> Section:
-    return Section(
-        N_("PPP asks RADIUS"),
-        [
-            _save("ppp", "/ppp aaa set", "/ppp aaa", ("use-radius", "accounting", "interim-update")),
-            "/ppp aaa set use-radius=yes accounting=yes interim-update=5m",
-        ],
-    )
-
-
 # --- What somebody has to choose --------------------------------------------------------------------------------------
-
-
-def _hotspot(profile: str, _: Translate) -> Section:
-    wanted = {
-        "use-radius": "yes",
-        "radius-accounting": "yes",
-        "radius-interim-update": "received",
-        "nas-port-type": "wireless-802.11",
-        "radius-mac-format": "XX:XX:XX:XX:XX:XX",
-        "login-by": "mac,cookie,http-chap,http-pap",
-        "mac-auth-mode": "mac-as-username-and-password",
-    }
-    plain = tuple(name for name in wanted if name != "login-by")
-    title = N_("Hotspot asks RADIUS")
-    return _of_a_row(title, "hotspot", "/ip hotspot profile", profile, wanted, plain, _, "login-by")
-
-
-def _dhcp(server_name: str, _: Translate) -> Section:
-    section = _of_a_row(
-        N_("DHCP asks RADIUS: devices that are not registered get no address"),
-        "dhcp", "/ip dhcp-server", server_name, {"use-radius": "yes"}, ("use-radius",), _,
-    )  # fmt: skip
-    config = "/ip dhcp-server config"
-    section.lines.extend(
-        [
-            _save("dhcp-config", f"{config} set", config, ("accounting", "interim-update")),
-            f"{config} set accounting=yes interim-update=5m",
-        ]
-    )
-    return section
-
-
-def _wireless(profile: str, _: Translate) -> Section:
-    wanted = {
-        "radius-mac-authentication": "yes",
-        "radius-mac-accounting": "yes",
-        "radius-mac-format": "XX:XX:XX:XX:XX:XX",
-        "radius-mac-mode": "as-username",
-        "interim-update": "5m",
-    }
-    return _of_a_row(
-        N_("Wireless asks RADIUS: CPE that are not registered are turned away"),
-        "wireless", "/interface wireless security-profiles", profile, wanted, tuple(wanted), _,
-    )  # fmt: skip
-
-
-def _wifi(interface: str, _: Translate) -> Section:
-    """One interface asks RADIUS, after the operator's own access-list rows: whom these accept is not asked about."""
-    interfaces, access, aaa = "/interface wifi", "/interface wifi access-list", "/interface wifi aaa"
-    there = find(interfaces, f"name={quoted(interface)}")
-    missing = _("There is no %(menu)s with the name %(name)s: that step was left out.") % {
-        "menu": interfaces, "name": interface,
-    }  # fmt: skip
-    format_ = {"username-format": quoted("AA:AA:AA:AA:AA:AA"), "password-format": quoted(""), "interim-update": "5m"}
-    row = {
-        "action": "query-radius", "radius-accounting": "yes", "interface": quoted(interface),
-        "comment": quoted(_WIFI),
-    }  # fmt: skip
-    script_name = quoted(f"{_BEFORE}-wifi-{zlib.crc32(interface.encode()):08x}")
-    itself = f"{interfaces} set [find name={quoted(interface)}]"
-    # A field that had no value is unset: RouterOS takes no empty one there.
-    save = (
-        f":if ([:len {find('/system script', f'name={script_name}')}] = 0) do={{"
-        f":local had [:tostr [{interfaces} get {there} aaa]]; :local back {quoted(itself + ' !aaa')};"
-        f" :if ([:len $had] > 0) do={{:set back ({quoted(itself + ' aaa=' + chr(34))} . $had . {quoted(chr(34))})}};"
-        f" /system script add name={script_name} comment={quoted(_BEFORE)} source=$back}}"
-    )
-    steps = [
-        save,
-        ensure(aaa, f"name={quoted(_WIFI)}", format_, {"name": quoted(_WIFI)}),
-        ensure(access, f"comment={quoted(_WIFI)}", row),
-        f"{interfaces} set {there} aaa={quoted(_WIFI)}",
-    ]
-    return Section(
-        N_("WiFi asks RADIUS: devices that are not registered are turned away"),
-        [f":if ([:len {there}] > 0) do={{{'; '.join(steps)}}} else={{{say(missing)}}}"],
-    )
-
-
-def _walled_garden(host: str) -> Section:
-    mark = {"comment": quoted("portico-garden")}
-    by_comment = f"comment={quoted('portico-garden')}"
-    garden, garden_ip = "/ip hotspot walled-garden", "/ip hotspot walled-garden ip"
-    return Section(
-        N_("Walled garden: the portal opens without a login"),
-        [
-            ensure(garden, by_comment, {"action": "allow", "dst-host": quoted(host), **mark}),
-            ensure(garden_ip, by_comment, {"action": "accept", "dst-host": quoted(host), **mark}),
-        ],
-    )
-
-
-def _suspended(address: str, port: int, lists: tuple[str, ...]) -> Section:
-    """Five rules for each list: the notice by http, names, what they may reach, and a quick no to all else.
-
-    All are replaced together, so that those of a list that is not used any more go with them.
-    """
-    mark = {"comment": quoted("portico-suspended")}
-    by_comment = f"comment={quoted('portico-suspended')}"
-    allowed = f"{lists[0]}-ok"
-    while allowed in lists:
-        allowed += "-ok"
-    nat: list[Mapping[str, str]] = []
-    rules: list[Mapping[str, str]] = []
-    for listed in lists:
-        source = {"src-address-list": quoted(listed)}
-        nat.append(
-            {
-                "chain": "dstnat", "action": "dst-nat", "protocol": "tcp", "dst-port": "80", **source,
-                "dst-address-list": quoted(f"!{allowed}"), "to-addresses": address, "to-ports": str(port), **mark,
-            }
-        )  # fmt: skip
-        forward = {"chain": "forward", **source, **mark}
-        rules += [
-            {**forward, "action": "accept", "protocol": "udp", "dst-port": "53"},
-            {**forward, "action": "accept", "dst-address-list": quoted(allowed)},
-            {**forward, "action": "reject", "reject-with": "tcp-reset", "protocol": "tcp"},
-            {**forward, "action": "reject", "reject-with": "icmp-admin-prohibited"},
-        ]
-    return Section(
-        N_("Suspended subscribers see the portal's notice"),
-        [
-            ensure("/ip firewall address-list", by_comment, {"list": quoted(allowed), "address": address, **mark}),
-            put_first("/ip firewall nat", by_comment, nat),
-            put_first("/ip firewall filter", by_comment, rules),
-        ],
-    )
-
-
-def _login_page(url: str, version: Version, _: Translate) -> Section:
-    """The page that is there is kept first: as a script that is never run, since old versions cannot copy files."""
-    failed = _("The login page could not be fetched; the hotspot keeps the one that it has.")
-    too_long = _("The login page on the router is too long to be kept. Rename it under Files and run this again.")
-    kept = find("/system script", f"name={quoted(_PAGE)}")
-    add = f"/system script add name={quoted(_PAGE)} comment={quoted(_PAGE)} source=$text"
-    # Of longer files RouterOS does not tell `contents`, or only their beginning.
-    longest = 60_000 if version >= MESSAGE_AUTHENTICATOR else 4_095
-    keep = (
-        ":local text [/file get $page contents];"
-        f" :if ([/file get $page size] <= {longest}) do={{{add}}} else={{:set kept false; {say(too_long)}}}"
-    )
-    return Section(
-        N_("Hotspot's login page, from the portal"),
-        [
-            f":do {{:local page {find('/file', f'name={quoted(_LOGIN)}')}; :local kept true;"
-            f" :if ([:len $page] > 0 and [:len {kept}] = 0) do={{{keep}}};"
-            f" :if ($kept) do={{/tool fetch url={quoted(url)} dst-path={quoted(_LOGIN)}}}}}"
-            f" on-error={{{say(failed)}}}"
-        ],
-    )
 
 
 def _ntp(server_name: str, version: Version) -> Section:
@@ -444,7 +291,7 @@ def _ntp(server_name: str, version: Version) -> Section:
     return Section(
         N_("Clock: time limits and certificates need it"),
         [
-            _save("ntp", f"{menu} set", menu, ("enabled",), listed=servers),
+            save("ntp", f"{menu} set", menu, ("enabled",), listed=servers),
             f"{menu} set enabled=yes {servers}={quoted(server_name)}",
         ],
     )
@@ -454,7 +301,7 @@ def _staff_login() -> Section:
     return Section(
         N_("Router logins ask RADIUS; keep a local user with all rights"),
         [
-            _save("login", "/user aaa set", "/user aaa", ("use-radius", "accounting", "default-group")),
+            save("login", "/user aaa set", "/user aaa", ("use-radius", "accounting", "default-group")),
             "/user aaa set use-radius=yes accounting=yes default-group=read",
         ],
     )
@@ -510,13 +357,13 @@ def _findings(server: ServerSide, router: RouterSide, choices: Choices, _: Trans
 
 def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[Section]:
     scripts = "/system script"
-    saved = f"comment={quoted(_BEFORE)}"
+    saved = f"comment={quoted(BEFORE)}"
     unrestored = _("One setting could not be put back; see /system script.")
     restore = [
         f":foreach one in={find(scripts, saved)} do={{:do {{{scripts} run [{scripts} get $one name]}}"
         f" on-error={{{say(unrestored)}}}}}",
         remove(scripts, saved),
-        _former_page(_),
+        former_page(_),
     ]
     rows = [
         remove("/radius", f"comment ~ {quoted('^portico')}"),
@@ -529,10 +376,11 @@ def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[S
             remove("/ip hotspot walled-garden", f"comment={quoted('portico-garden')}"),
             remove("/ip hotspot walled-garden ip", f"comment={quoted('portico-garden')}"),
         ]
+    rows.append(remove_captive_option())
     if choices.wifi_interface:
         rows += [
-            remove("/interface wifi access-list", f"comment={quoted(_WIFI)}"),
-            remove("/interface wifi aaa", f"name={quoted(_WIFI)}"),
+            remove("/interface wifi access-list", f"comment={quoted(WIFI)}"),
+            remove("/interface wifi aaa", f"name={quoted(WIFI)}"),
         ]
     last = [
         remove("/user", f"name={quoted(API_USER)} and comment={quoted('portico-api')}"),
@@ -554,68 +402,7 @@ def _undo_sections(router: RouterSide, choices: Choices, _: Translate) -> list[S
     ]
 
 
-def _former_page(_: Translate) -> str:
-    """Return the line that puts the former login page back, where one was kept."""
-    lost = _("The former login page could not be put back; its text is in /system script %(name)s.") % {"name": _PAGE}
-    kept, page = find("/system script", f"name={quoted(_PAGE)}"), find("/file", f"name={quoted(_LOGIN)}")
-    back = f"/file set {page} contents=[/system script get $kept source]; /system script remove $kept"
-    return (
-        f":local kept {kept}; :if ([:len $kept] > 0) do={{:do {{:if ([:len {page}] > 0) do={{{back}}}"
-        f" else={{{say(lost)}}}}} on-error={{{say(lost)}}}}}"
-    )
-
-
 # --- Shared -----------------------------------------------------------------------------------------------------------
-
-
-def _of_a_row(
-    title: str,
-    name: str,
-    path: str,
-    row: str,
-    wanted: Mapping[str, str],
-    plain: Iterable[str],
-    _: Translate,
-    listed: str = "",
-) -> Section:
-    """Return the section that changes one row of the operator's own, told by its name."""
-    there = find(path, f"name={quoted(row)}")
-    missing = _("There is no %(menu)s with the name %(name)s: that step was left out.") % {"menu": path, "name": row}
-    label = f"{name}-{zlib.crc32(row.encode()):08x}"
-    saved = _save(label, f"{path} set [find name={quoted(row)}]", path, plain, item=there, listed=listed)
-    return Section(
-        title,
-        [
-            f":if ([:len {there}] > 0) do={{{saved}; {path} set {there} {fields(wanted)}}} else={{{say(missing)}}}",
-        ],
-    )
-
-
-def _save(label: str, command: str, path: str, names: Iterable[str], *, item: str = "", listed: str = "") -> str:
-    """Return the line that writes the present settings into a script on the router, unless one is there.
-
-    `command` is what sets them, `item` which row has them. `listed` is one whose value may be a list: RouterOS shows
-    lists with `;` between and reads them with commas.
-    """
-    script_name = quoted(f"{_BEFORE}-{label}")
-    scripts = "/system script"
-    got = f"{path} get {item}".strip()
-    parts = [quoted(command)]
-    for name in names:
-        parts += [quoted(f" {name}=" + '"'), f"[:tostr [{got} {name}]]", quoted('"')]
-    prepare = ""
-    if listed:
-        prepare = (
-            f':local text [:tostr [{got} {listed}]]; :local list "";'
-            " :if ([:len $text] > 0) do={:for at from=0 to=([:len $text] - 1) do={"
-            ':local sign [:pick $text $at]; :if ($sign = ";") do={:set sign ","}; :set list ($list . $sign)}}; '
-        )
-        parts += [quoted(f" {listed}=" + '"'), "$list", quoted('"')]
-    source = " . ".join(parts)
-    return (
-        f":if ([:len {find(scripts, f'name={script_name}')}] = 0) do={{{prepare}"
-        f"{scripts} add name={script_name} comment={quoted(_BEFORE)} source=({source})}}"
-    )
 
 
 def _render(title: str, made: list[Section], router: RouterSide, translate: Translate) -> str:

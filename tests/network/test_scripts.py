@@ -40,16 +40,29 @@ EVERYTHING = Choices(
     login_page="http://portal.example.net/hotspot/login.html",
     ntp="pool.ntp.org",
     staff_login=True,
+    remember_days=7,
+    offer_trial=True,
+    open_hosts=("checkout.stripe.com", "*.stripe.com"),
+    open_names=("checkout.stripe.com",),
+    captive_api="https://portal.example.net/captive/h-1-1-x/api",
+    captive_network="10.5.50.0/24",
 )
 OPTIONS = {
     "plain": PLAIN,
     "no PPP": replace(PLAIN, services=frozenset({RadiusService.DHCP})),
     "API open": replace(PLAIN, only_vpn_api=False),
     "hotspot": replace(PLAIN, hotspot_profile="hsprof1"),
+    "hotspot that remembers": replace(PLAIN, hotspot_profile="hsprof1", remember_days=30),
+    "captive option": replace(
+        PLAIN, captive_api="https://portal.example.net/captive/h-1-1-x/api", captive_network="10.5.50.0/24"
+    ),
     "DHCP": replace(PLAIN, dhcp_server="dhcp1"),
     "wireless": replace(PLAIN, security_profile="cpe"),
     "wifi": replace(PLAIN, services=frozenset({RadiusService.WIRELESS}), wifi_interface="wifi1"),
     "walled garden": replace(PLAIN, walled_garden=True, portal_host="portal.example.net"),
+    "walled garden with pages to pay at": replace(
+        PLAIN, walled_garden=True, portal_host="portal.example.net", open_hosts=("*.stripe.com", "m.stripe.network")
+    ),
     "suspended": replace(PLAIN, suspended_redirect=True, portal_address="203.0.113.5"),
     "several gardens": replace(
         PLAIN, suspended_redirect=True, portal_address="203.0.113.5", suspended_lists=("garden", "overdue", "used-up")
@@ -107,6 +120,9 @@ def lived_in(version: Version) -> Box:
     box.run("/ip/firewall/nat/add", {"chain": "srcnat", "action": "masquerade"})
     box.fill("/ip/hotspot/profile", {"name": "hsprof1", "login-by": "cookie,http-chap"})
     box.fill("/ip/dhcp-server", {"name": "dhcp1", "interface": "ether2"})
+    box.fill("/ip/dhcp-server/network", {"address": "10.5.50.0/24", "gateway": "10.5.50.1", "dhcp-option": "tftp"})
+    box.fill("/ip/dhcp-server/option", {"name": "tftp", "code": "66", "value": "s'10.0.0.2'"})
+    box.fill("/ip/hotspot/walled-garden", {"dst-host": "*.bank.example", "action": "deny"})
     box.fill("/radius", {"service": "ppp", "address": "192.0.2.1", "secret": "old"})
     box.fill("/ppp/secret", {"name": "ana", "password": "x"})
     if box.has("/interface/wireless/security-profiles"):
@@ -193,6 +209,31 @@ def test_what_the_script_sets_up_on_routeros_7():
     group = next(row for row in box.rows("/user/group") if row["name"] == "portico")
     granted = {word for word in group["policy"].split(",") if not word.startswith("!")}
     assert granted == {"api", "read", "write", "test", "sensitive"}
+
+
+@pytest.mark.parametrize("version", [V6, V7_15], ids=str)
+def test_a_hotspot_remembers_devices_opens_what_is_needed_to_pay_and_tells_phones_where(version):
+    box = lived_in(version)
+    assert run_import(box, both(version, replace(EVERYTHING, login_page=None))[0]) is None
+    profile = next(row for row in box.rows("/ip/hotspot/profile") if row["name"] == "hsprof1")
+    assert profile["login-by"] == "cookie,http-chap,http-pap,mac,mac-cookie,trial"
+    assert profile["http-cookie-lifetime"].startswith(("7d", "1w"))
+    [users] = box.rows("/ip/hotspot/user/profile")
+    assert (users["add-mac-cookie"], users["mac-cookie-timeout"]) == ("true", "1w")
+    garden = [(row["dst-host"], row["action"]) for row in box.rows("/ip/hotspot/walled-garden")]
+    hosts = ("portal.example.net", *EVERYTHING.open_hosts)
+    assert garden == [*((host, "allow") for host in hosts), ("*.bank.example", "deny")], "ours are asked first"
+    assert [row["dst-host"] for row in box.rows("/ip/hotspot/walled-garden/ip")] == ["portal.example.net"]
+    [network] = box.rows("/ip/dhcp-server/network")
+    option = next(row for row in box.rows("/ip/dhcp-server/option") if row["name"] == network["dhcp-option"])
+    assert (option["code"], option["value"]) == ("114", "'https://portal.example.net/captive/h-1-1-x/api'")
+    reached = [row["address"] for row in box.rows("/ip/firewall/address-list") if row["list"] == "portico-suspended-ok"]
+    assert reached == ["203.0.113.5", "checkout.stripe.com"]
+    assert run_import(box, both(version, replace(PLAIN, hotspot_profile="hsprof1"))[0]) is None
+    [users] = box.rows("/ip/hotspot/user/profile")
+    assert users["add-mac-cookie"] == "false", "it forgets when the operator says so"
+    profile = next(row for row in box.rows("/ip/hotspot/profile") if row["name"] == "hsprof1")
+    assert profile["login-by"] == "http-chap,http-pap,mac"
 
 
 def test_routeros_6_gets_openvpn_as_it_knows_it():

@@ -125,6 +125,17 @@ DHCP_CONFIG = Menu(
     ),
     single=True,
 )
+DHCP_OPTION = Menu(
+    "/ip/dhcp-server/option",
+    (
+        value("name", required=True),
+        value("code", integer, required=True),
+        value("value"),
+        *told("raw-value"),
+        flag("force"),
+    ),
+    unique=((("name",), "failure: option with such name already exists"),),
+)
 DHCP_NETWORK = Menu(
     "/ip/dhcp-server/network",
     (
@@ -255,6 +266,6 @@ CLOUD = Menu(
 )
 
 MENUS = (
-    *(ADDRESS, ROUTE, POOL, POOL6, POOL_USED, ARP, DHCP_SERVER, DHCP_CONFIG, DHCP_NETWORK, LEASE, DNS, DNS_STATIC),
-    *(ROUTING_TABLE, SERVICE, NEIGHBOR, CLOUD),
+    *(ADDRESS, ROUTE, POOL, POOL6, POOL_USED, ARP, DHCP_SERVER, DHCP_CONFIG, DHCP_OPTION, DHCP_NETWORK, LEASE, DNS),
+    *(DNS_STATIC, ROUTING_TABLE, SERVICE, NEIGHBOR, CLOUD),
 )
