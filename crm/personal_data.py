@@ -57,12 +57,13 @@ _BLANK: Mapping[str, Mapping[str, Any]] = {
     "equipment": {"notes": ""},
     "equipment_move": {"note": ""},
     "promise": {"note": ""},
+    "subscriber_removal": {"reason": ""},
 }  # fmt: skip
 ERASED = frozenset((*_BLANK, "service"))
 REMOVED = frozenset(
     (
         "message_preference", "sign_in_link", "subscriber_login", "service_mac", "custom_value", "subscriber_document",
-        "shadow_event", "shadow_secret", "live_watch", "queue_drift",
+        "shadow_event", "shadow_secret", "live_watch", "queue_drift", "retention_hold",
     )
 )  # fmt: skip
 KEPT = frozenset(

@@ -1,5 +1,15 @@
 """The tables, a file for each thing."""
 
+from db.models.account import (
+    Account,
+    AccountRequest,
+    Consent,
+    Licence,
+    SampleRow,
+    SignUp,
+    WholesalePrice,
+    WholesaleStatement,
+)
 from db.models.address_pool import AddressPool, RouterPools
 from db.models.api import ApiAnswer, ApiToken
 from db.models.audit import AuditEntry
@@ -8,6 +18,7 @@ from db.models.backup import RouterBackup, RouterBackupState
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.brand import PLAN_CHANGES, Brand, PlanRequest, SelfService
 from db.models.captive import CaptiveHotspot, CaptivePurchase, CaptiveSettings
+from db.models.cgnat import CgnatPlan
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
 from db.models.custom_field import CustomField, CustomValue, SubscriberDocument
@@ -59,11 +70,13 @@ from db.models.payment import (
 from db.models.plan import RatePlan
 from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
 from db.models.report import ReportSchedule, ReportSending
+from db.models.retention import RetentionHold, RetentionRule, RetentionRun, SubscriberRemoval
 from db.models.router import Router, RouterState
 from db.models.router_login import RouterGroup, RouterLogin
 from db.models.service import SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
 from db.models.shadow import ShadowEvent
+from db.models.sign_in import Authenticator, LoginDevice, LoginSession, Passkey, RecoveryCode, SignInRule
 from db.models.site import MapSettings, Sector, Site
 from db.models.staff import ROLES, RolePermission, Staff, StaffLink
 from db.models.subscriber import Subscriber
@@ -85,6 +98,7 @@ from db.models.ticket import (
 from db.models.usage import UsageHour, UsagePeriod, UsageSpan
 from db.models.voucher import Voucher, VoucherBatch, VoucherPrint, VoucherSale, VoucherSettings
 from db.models.vpn import VpnPeer, VpnPeerState, VpnServer
+from db.models.webhook import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from db.models.work_order import (
     WORK_KINDS,
     WORK_OPEN,
@@ -118,6 +132,8 @@ __all__ = [
     "WORK_OPEN",
     "WORK_PRIORITIES",
     "WORK_STATES",
+    "Account",
+    "AccountRequest",
     "AccountingSession",
     "AddressPool",
     "Alert",
@@ -126,6 +142,7 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "AuthEvent",
+    "Authenticator",
     "BankLine",
     "BillingSettings",
     "Brand",
@@ -136,11 +153,13 @@ __all__ = [
     "CaptiveSettings",
     "CashDesk",
     "CashMovement",
+    "CgnatPlan",
     "ChangeLog",
     "Charge",
     "Checkout",
     "CircuitTest",
     "Collector",
+    "Consent",
     "Coupon",
     "CreditNote",
     "CustomField",
@@ -183,7 +202,10 @@ __all__ = [
     "LedgerEntry",
     "LedgerLine",
     "Letterhead",
+    "Licence",
     "LiveWatch",
+    "LoginDevice",
+    "LoginSession",
     "Mailbox",
     "MapSettings",
     "MassChange",
@@ -197,6 +219,7 @@ __all__ = [
     "Node",
     "Notification",
     "Operator",
+    "Passkey",
     "Payment",
     "PaymentApplication",
     "PaymentMethod",
@@ -205,10 +228,14 @@ __all__ = [
     "QueueDrift",
     "RatePlan",
     "ReceivedMail",
+    "RecoveryCode",
     "Refund",
     "RenderedDocument",
     "ReportSchedule",
     "ReportSending",
+    "RetentionHold",
+    "RetentionRule",
+    "RetentionRun",
     "RolePermission",
     "RollupPosition",
     "Router",
@@ -223,6 +250,7 @@ __all__ = [
     "RouterSample5m",
     "RouterState",
     "RouterSync",
+    "SampleRow",
     "Sector",
     "SeenDevice",
     "SelfService",
@@ -235,6 +263,8 @@ __all__ = [
     "ShadowSecret",
     "SignInCode",
     "SignInLink",
+    "SignInRule",
+    "SignUp",
     "Site",
     "Staff",
     "StaffLink",
@@ -242,6 +272,7 @@ __all__ = [
     "Subscriber",
     "SubscriberDocument",
     "SubscriberLogin",
+    "SubscriberRemoval",
     "TaxRate",
     "TenancyKey",
     "TermsRecord",
@@ -261,6 +292,11 @@ __all__ = [
     "VpnPeerState",
     "VpnServer",
     "WaitingDevice",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WholesalePrice",
+    "WholesaleStatement",
     "WorkChecklist",
     "WorkOrder",
     "WorkOrderEvent",

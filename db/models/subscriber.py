@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from db.types import Base, Created, Id, Tenanted, Updated
+from db.types import Base, Created, Id, Instant, Tenanted, Updated
 
 if TYPE_CHECKING:
+    from db.models.custom_field import CustomValue
     from db.models.service import Service
 
 
@@ -28,12 +29,14 @@ class Subscriber(Tenanted, Base):
     notes: Mapped[str] = mapped_column(server_default="")
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[Created]
+    removed_at: Mapped[Instant | None]  # see SubscriberRemoval; lists and searches leave them out
     updated_at: Mapped[Updated]
     search_text: Mapped[str] = mapped_column(  # what search_subscribers() looks in: folded, without accents
         Text, Computed("portico_subscriber_text(name, email, phone, tax_id, address)", persisted=True), deferred=True
     )
 
     services: Mapped[list["Service"]] = relationship(lazy="raise", viewonly=True, order_by="Service.id")
+    own_values: Mapped[list["CustomValue"]] = relationship(lazy="raise", viewonly=True)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
     __table_args__ = (

@@ -97,6 +97,17 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_reports_and_fields(connection, isp, subscriber)
     fill_sites(connection, isp)
     fill_api(connection, isp)
+    fill_retention(connection, isp, subscriber)
+
+
+def fill_retention(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
+    insert(connection, isp, "retention_rule", {"kind": "sessions", "days": 365})
+    insert(connection, isp, "retention_hold", {"subscriber_id": subscriber, "reason": "r", "author": "a"})
+    insert(connection, isp, "retention_run", {"kind": "sessions", "before": "2027-01-01Z", "began_at": "2027-01-01Z"})
+    gone = {"removed_at": "2027-01-01Z", "erase_at": "2027-01-31Z", "author": "a"}
+    insert(connection, isp, "subscriber_removal", {"subscriber_id": subscriber, **gone})
+    public = {"public_first": "203.0.113.1", "public_last": "203.0.113.2", "ports": 1000, "valid_from": "2027-01-01Z"}
+    insert(connection, isp, "cgnat_plan", {"name": "n", "private": "100.64.0.0/27", "author": "a", **public})
 
 
 def fill_api(connection: psycopg.Connection, isp: Isp) -> None:
