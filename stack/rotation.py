@@ -41,6 +41,7 @@ SEALED_COLUMNS = (
         for name in ("sms_url", "sms_secret", "whatsapp_token", "telegram_url")
     ),
     SealedColumn("message_settings", "link_key", "message.link", key="operator_id"),
+    SealedColumn("authenticator", "secret", "staff.authenticator", key="staff_id"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),
     SealedColumn("vpn_peer", "api_password", "router.password"),
     SealedColumn("vpn_server", "wireguard_key", "vpn.server"),

@@ -22,6 +22,7 @@ class Staff(Tenanted, Base):
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     session_version: Mapped[int] = mapped_column(server_default="1")  # raising it signs out every browser
     last_login_at: Mapped[Instant | None]
+    must_change_password: Mapped[bool] = mapped_column(server_default=text("false"))  # before anything else
     awaits_password_since: Mapped[Instant | None]  # invited or reset: nobody can sign in before a link is used
     created_at: Mapped[Created]
 

@@ -83,6 +83,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_vpn(connection, isp)
     fill_router_logins(connection, isp)
     fill_roles(connection, isp)
+    fill_sign_in(connection, isp)
     fill_monitoring(connection, isp, service)
     fill_imports(connection, isp, service)
     fill_mass_changes(connection, isp, service)
@@ -116,6 +117,19 @@ def fill_api(connection: psycopg.Connection, isp: Isp) -> None:
     token = insert(connection, isp, "api_token", {"staff_id": staff, "name": "t", **secret}, "id")
     answer = {"key": "k", "fingerprint": b"f", "status": 201, "headers": "{}", "body": "{}"}
     insert(connection, isp, "api_answer", {"token_id": token, **answer})
+
+
+def fill_sign_in(connection: psycopg.Connection, isp: Isp) -> None:
+    staff = connection.execute("SELECT min(id) FROM staff WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
+    browser = {"staff_id": staff, "user_agent": "b", "seen_at": "2027-01-01Z"}
+    device = insert(connection, isp, "login_device", {"token_hash": b"t", **browser}, "id")
+    key = b"%d" % isp.operator_id
+    insert(connection, isp, "login_session", {"device_id": device, "key_hash": key, "factor": "code", **browser})
+    insert(connection, isp, "authenticator", {"staff_id": staff, "secret": b"sealed"})
+    insert(connection, isp, "recovery_code", {"staff_id": staff, "code_hash": b"h"})
+    key = {"staff_id": staff, "credential_id": b"c", "public_key": b"p", "name": "k"}
+    insert(connection, isp, "passkey", key)
+    insert(connection, isp, "sign_in_rule", {})
 
 
 def fill_sites(connection: psycopg.Connection, isp: Isp) -> None:
