@@ -222,27 +222,25 @@ def write_applications(
 def _details(session: Session, rules: BillingRules, drafts: Sequence[Draft]) -> dict[int, dict[str, Any]]:
     """Return what each draft's invoice keeps of who it is from and for, by the draft's id()."""
     where = {"ids": list({draft.subscriber_id for draft in drafts})}
+    columns = ("name", "tax_id", "address", "email", "phone")
     subscribers = {
-        row.id: row
-        for row in session.execute(
+        number: {name: value for name, value in zip(columns, values, strict=True) if value}
+        for number, *values in session.execute(
             text("SELECT id, name, tax_id, address, email, phone FROM subscriber WHERE id = ANY(:ids)"), where
         )
     }
     where = {"ids": [draft.service_id for draft in drafts if draft.service_id is not None]}
-    services = {
-        row.id: row for row in session.execute(text("SELECT id, name FROM service WHERE id = ANY(:ids)"), where)
-    }
+    names = session.execute(text("SELECT id, name FROM service WHERE id = ANY(:ids)"), where)
+    services = {number: {"service": name} for number, name in names}
     issuer = {name: value for name, value in rules.issuer if value}
-    found = {}
-    for draft in drafts:
-        subscriber = subscribers[draft.subscriber_id]
-        kept = {name: getattr(subscriber, name) for name in ("name", "tax_id", "address", "email", "phone")}
-        found[id(draft)] = {
+    return {
+        id(draft): {
             "issuer": issuer,
-            "subscriber": {name: value for name, value in kept.items() if value},
-            **({"service": services[draft.service_id].name} if draft.service_id is not None else {}),
+            "subscriber": subscribers[draft.subscriber_id],
+            **({} if draft.service_id is None else services[draft.service_id]),
         }
-    return found
+        for draft in drafts
+    }
 
 
 def _invoice_row(
