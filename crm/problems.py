@@ -29,6 +29,9 @@ class Problem(StrEnum):
     NOT_IN_NETWORK = "not_in_network"  # detail: network
     WRONG_ORDER = "wrong_order"  # the last is before the first
     OVERLAPS = "overlaps"  # detail: pool, network
+    NO_ROOM_FOR_ALL = "no_room_for_all"  # of ports for each; detail: blocks, needed
+    TOO_MANY_RULES = "too_many_rules"  # for a router; detail: limit
+    PLANNED_ALREADY = "planned_already"  # another plan of ports holds for it at that time
     NOT_A_ROUTE = "not_a_route"
     NOT_AN_EMAIL = "not_an_email"
     NOT_A_CHANNEL = "not_a_channel"  # no URL that apprise understands, or one that acts on this machine
@@ -40,6 +43,8 @@ class Problem(StrEnum):
     UNKNOWN_PLAN = "unknown_plan"
     UNKNOWN_NAS = "unknown_nas"
     UNKNOWN_SECTOR = "unknown_sector"
+    NOT_A_NUMBER = "not_a_number"
+    NOT_A_DAY = "not_a_day"
     UNKNOWN_CHOICE = "unknown_choice"
     ATTRIBUTE = "attribute"  # detail: what crm.attributes found
     INSTALLED_ELSEWHERE = "installed_elsewhere"  # detail: subscriber
@@ -51,6 +56,7 @@ class Problem(StrEnum):
     WRONG_SPAN = "wrong_span"  # it ends before it begins, or lasts longer than anybody works
     UNKNOWN_VARIABLE_AT = "unknown_variable_at"  # of a text of several lines; detail: variable, line
     NOT_A_WEB_ADDRESS = "not_a_web_address"
+    NOT_A_PUBLIC_ADDRESS = "not_a_public_address"  # of the web: https, to a machine that anybody reaches
     NOT_JSON = "not_json"
     PLACES_MISSING = "places_missing"  # {phone} and {text} of what a gateway is sent
     NOT_A_PHONE_ID = "not_a_phone_id"  # WhatsApp's
@@ -91,6 +97,8 @@ class Problem(StrEnum):
     DESK_CLOSED = "desk_closed"
     DESK_OPEN = "desk_open"
     LIMIT_REACHED = "limit_reached"  # detail: limit
+    LICENCE_FULL = "licence_full"  # no places for so many subscribers more; detail: limit
+    NOT_A_TAX_ID = "not_a_tax_id"  # detail: name, example
     ALREADY_DONE = "already_done"
     NOT_A_PICTURE = "not_a_picture"  # neither PNG nor JPEG, or a broken one
     PICTURE_TOO_LARGE = "picture_too_large"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from crm.jobs import JobFunction
-from network import backups, circuit_test, pools, shadow
+from network import backups, cgnat_plans, circuit_test, pools, shadow
 from network.importing import jobs as importing
 from network.provisioning import jobs as provisioning
 
@@ -19,4 +19,6 @@ JOBS: Mapping[str, JobFunction] = {
     shadow.GIVE_BACK: shadow.run_give_back,
     provisioning.SYNC: provisioning.sync_router,
     backups.TAKE: backups.take_backup,
+    cgnat_plans.WRITE: cgnat_plans.write_rules,
+    cgnat_plans.TAKE_OFF: cgnat_plans.take_off_rules,
 }

@@ -40,6 +40,14 @@ TEXTS: Mapping[Problem, str] = {
     Problem.NOT_IN_NETWORK: N_("This address is not in %(network)s."),
     Problem.WRONG_ORDER: N_("The last address comes before the first."),
     Problem.OVERLAPS: N_("It overlaps with %(network)s of the pool %(pool)s."),
+    Problem.NO_ROOM_FOR_ALL: N_(
+        "The public addresses have %(blocks)s blocks of so many ports, and %(needed)s private addresses need one each."
+        " Give fewer ports to each, more public addresses, or a smaller network."
+    ),
+    Problem.TOO_MANY_RULES: N_(
+        "A router should not hold rules for more than %(limit)s subscribers. Make several plans, for several routers."
+    ),
+    Problem.PLANNED_ALREADY: N_("Another plan holds for some of these addresses at the time."),
     Problem.NOT_A_ROUTE: N_("This is not a route. Write one network a line, such as 192.168.50.0/24."),
     Problem.NOT_AN_EMAIL: N_("This is not an e-mail address, such as ana@example.com."),
     Problem.NOT_A_CHANNEL: N_("This is not the address of a channel, such as tgram://bottoken/ChatID."),
@@ -51,6 +59,8 @@ TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_PLAN: N_("This rate plan does not exist or is archived. Choose another."),
     Problem.UNKNOWN_NAS: N_("This NAS does not exist any more. Choose another."),
     Problem.UNKNOWN_SECTOR: N_("This sector does not exist any more. Choose another."),
+    Problem.NOT_A_NUMBER: N_("Enter a number."),
+    Problem.NOT_A_DAY: N_("Enter a date, such as 2027-04-30."),
     Problem.UNKNOWN_CHOICE: N_("Choose one of the list."),
     Problem.ATTRIBUTE: "%(name)s: %(flaw)s",
     Problem.INSTALLED_ELSEWHERE: N_("This device is installed at %(subscriber)s. Take it back there first."),
@@ -62,6 +72,9 @@ TEXTS: Mapping[Problem, str] = {
     Problem.WRONG_SPAN: N_("The end must come after the beginning, and not weeks later."),
     Problem.UNKNOWN_VARIABLE_AT: N_(
         "Line %(line)s: %(variable)s is none of the variables listed below. Braces stand around them only."
+    ),
+    Problem.NOT_A_PUBLIC_ADDRESS: N_(
+        "This is no address that webhooks may go to: https, and a machine in the Internet."
     ),
     Problem.NOT_A_WEB_ADDRESS: N_("This is not an address of the web, such as https://sms.example.com/send."),
     Problem.NOT_JSON: N_("This is not JSON, once {phone} and {text} are filled in."),
@@ -118,6 +131,10 @@ TEXTS: Mapping[Problem, str] = {
     Problem.UNKNOWN_COLLECTOR: N_("This collector does not exist or is not active. Choose another."),
     Problem.DESK_CLOSED: N_("Your cash desk is closed. Open it before you take cash."),
     Problem.DESK_OPEN: N_("Your cash desk is open already."),
+    Problem.LICENCE_FULL: N_(
+        "Your licence has places for %(limit)s subscribers, and they are taken. The page Licence says how to go on."
+    ),
+    Problem.NOT_A_TAX_ID: N_("This cannot be a %(name)s; one looks like %(example)s."),
     Problem.LIMIT_REACHED: N_("The limit of %(limit)s is reached."),
     Problem.ALREADY_DONE: N_("This was done already."),
 }
