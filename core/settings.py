@@ -5,6 +5,7 @@ descriptions are written for the person who runs Portico.
 """
 
 import ipaddress
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +41,13 @@ def _vpn_network(text: str) -> str:
     if not 8 <= network.prefixlen <= 28:
         raise ValueError(f"a network of /8 to /28 is needed, not /{network.prefixlen}")
     return str(network)
+
+
+def _networks(text: str) -> str:
+    try:
+        return ",".join(str(ipaddress.ip_network(each.strip())) for each in text.split(",") if each.strip())
+    except ValueError as problem:
+        raise ValueError(f"{problem}; networks such as 10.20.0.0/16, separated by commas, are needed") from None
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -107,6 +115,19 @@ class Settings(BaseSettings):
         False,
         description="Whether each accounting record is forced to the disk (fdatasync) before it is acknowledged."
         " Without it an acknowledged packet survives the death of every process, but not of the machine.",
+    )
+
+    journal_keep: float = Field(
+        15.0,
+        ge=0,
+        le=86_400,
+        description="Seconds for which accounting that is in PostgreSQL is kept in the journal as well. With a standby"
+        " more than it may ever lag behind: what a promoted standby lacks is then loaded once more from here.",
+    )
+    node_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,63}$",
+        description="Name of this node where several answer RADIUS for one database. Unset: the machine's.",
     )
 
     portal_address: Address = Field("127.0.0.1", description="Address that the portal listens on.")
@@ -188,8 +209,15 @@ class Settings(BaseSettings):
     )
     local_gateways: bool = Field(
         False,
-        description="Whether the SMS gateway and the mailbox of an operator may be at a private address, or one of this"
-        " machine. Staff could otherwise look through them at what only this machine may reach.",
+        description="Whether webhooks, the SMS gateway, channels of alerts and the mailbox of an operator may be at a"
+        " private address, or one of this machine, and webhooks without https. Staff could otherwise look through them"
+        " at what only this machine may reach.",
+    )
+
+    outbound_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="Private networks that webhooks, SMS gateways, mailboxes and channels of alerts may be in,"
+        " separated by commas, such as 10.20.0.0/16. Everything else that is not public is refused.",
     )
 
     local_routers: bool = Field(
@@ -209,6 +237,11 @@ class Settings(BaseSettings):
     )
     backup_hour: int = Field(3, ge=0, le=23, description="Hour of the day, UTC, at which the backup is made.")
     backup_days: int = Field(14, ge=1, le=3650, description="How many days a backup is kept; the newest always is.")
+    sign_up: bool = Field(
+        False,
+        description="Whether ISPs may open an account themselves, at `/sign-up`: a demo of ten subscribers. The demo"
+        " implies it. `portico platform` enters who runs the installation.",
+    )
     demo: bool = Field(True, description="Whether `make run` seeds a demo operator and runs a small lab network.")
     lab_address: Address = Field("127.0.0.1", description="Address of the demo's emulated NAS.")
     lab_coa_port: Port = Field(3799, description="UDP port on which the demo's first NAS takes CoA and Disconnect.")
@@ -219,6 +252,10 @@ class Settings(BaseSettings):
     lab_gateway_port: Port = Field(
         12111, description="TCP port of the demo's payment providers, where a person pays with a test card."
     )
+    lab_mail_port: Port = Field(
+        12125, description="TCP port at which the demo takes its own mail, where no mail server is set."
+    )
+    lab_mail_page_port: Port = Field(12180, description="TCP port of the page that shows the mail of the demo.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level logged.")
 
     @property
@@ -231,11 +268,26 @@ class Settings(BaseSettings):
         return Keyring.parse(self.secret_keys.get_secret_value())
 
     @property
+    def private_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks of `outbound_networks`."""
+        return tuple(ipaddress.ip_network(each) for each in self.outbound_networks.split(",") if each)
+
+    @property
+    def node(self) -> str:
+        """The name under which this node reports."""
+        return self.node_name or socket.gethostname()
+
+    @property
     def public_url(self) -> str:
         """What links for people outside the portal begin with, without a slash at its end."""
         host = f"[{self.portal_address}]" if ":" in self.portal_address else self.portal_address
         host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
         return self.portal_url or f"http://{host}:{self.portal_port}"
+
+    @property
+    def sign_up_open(self) -> bool:
+        """Whether ISPs may open an account themselves."""
+        return self.sign_up or self.demo
 
     @property
     def journal_dir(self) -> Path:

@@ -62,8 +62,8 @@ _BLANK: Mapping[str, Mapping[str, Any]] = {
 ERASED = frozenset((*_BLANK, "service"))
 REMOVED = frozenset(
     (
-        "message_preference", "sign_in_link", "subscriber_login", "service_mac", "custom_value", "subscriber_document",
-        "shadow_event", "shadow_secret", "live_watch", "queue_drift", "retention_hold",
+        "contact_change", "message_preference", "sign_in_link", "subscriber_login", "service_mac", "custom_value", "subscriber_document",
+        "shadow_event", "shadow_secret", "live_watch", "queue_drift", "webhook_event", "retention_hold",
     )
 )  # fmt: skip
 KEPT = frozenset(

@@ -57,6 +57,8 @@ SEALED_COLUMNS = (
     SealedColumn("voucher", "code", "voucher.code", key="service_id"),
     SealedColumn("voucher_print", "content", "voucher.print"),
     SealedColumn("gateway", "webhook_secret", "gateway.webhook"),
+    SealedColumn("webhook_endpoint", "secret", "webhook.secret"),
+    SealedColumn("webhook_endpoint", "previous_secret", "webhook.secret"),
     SealedColumn("api_token", "secret_hash", "api.token"),
 )
 

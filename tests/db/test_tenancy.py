@@ -97,6 +97,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     fill_self_service(connection, isp, subscriber, service)
     fill_reports_and_fields(connection, isp, subscriber)
     fill_sites(connection, isp)
+    fill_webhooks(connection, isp)
     fill_api(connection, isp)
     fill_retention(connection, isp, subscriber)
 
@@ -132,6 +133,14 @@ def fill_sign_in(connection: psycopg.Connection, isp: Isp) -> None:
     insert(connection, isp, "sign_in_rule", {})
 
 
+def fill_webhooks(connection: psycopg.Connection, isp: Isp) -> None:
+    # No event is wanted, so that what this test writes later tells nobody.
+    address = {"url": "https://isp.example/hook", "events": [], "secret": b"s"}
+    endpoint = insert(connection, isp, "webhook_endpoint", address, "id")
+    event = insert(connection, isp, "webhook_event", {"event": "ticket.opened", "data": "{}"}, "id")
+    insert(connection, isp, "webhook_delivery", {"event_id": event, "endpoint_id": endpoint})
+
+
 def fill_sites(connection: psycopg.Connection, isp: Isp) -> None:
     site = connection.execute(
         "INSERT INTO site (operator_id, name, latitude, longitude) VALUES (%s, 't', 1, 1) RETURNING id",
@@ -165,6 +174,8 @@ def fill_self_service(connection: psycopg.Connection, isp: Isp, subscriber: int,
     token = b"%d" % isp.operator_id
     link = {"subscriber_id": subscriber, "purpose": "first", "token_hash": token, "expires_at": "2027-01-01Z"}
     insert(connection, isp, "sign_in_link", link)
+    wanted = {"kind": "phone", "wanted": "55", "code_hash": b"h", "expires_at": "2027-01-01Z"}
+    insert(connection, isp, "contact_change", {"subscriber_id": subscriber, **wanted})
     insert(
         connection,
         isp,
