@@ -70,8 +70,9 @@ _RECORD_AT_FAULT = (
 class Loader:
     """Loads one node's journal over one connection."""
 
-    def __init__(self, directory: Path, connection: Connection, *, keep: float = KEEP) -> None:
+    def __init__(self, directory: Path, connection: Connection, *, keep: float = KEEP, node: str | None = None) -> None:
         self._directory = directory
+        self._node = node or socket.gethostname()
         self._connection = connection
         self._keep = keep
         self._journal = journal_identity(directory)
@@ -143,7 +144,7 @@ class Loader:
             rest = segment.stat().st_size - self._positions.get(segment.name, 0)
             if segment is present[-1] or not self._untouched(segment) or not self._finish(segment, rest):
                 backlog += max(0, rest)
-        self._connection.execute(_REPORT, (socket.gethostname(), backlog, Jsonb({"loader": self._failed})))
+        self._connection.execute(_REPORT, (self._node, backlog, Jsonb({"loader": self._failed})))
         if now - self._refreshed >= REFRESH_INTERVAL:
             self._refreshed = now
             if self._unusable:
@@ -338,7 +339,9 @@ def main(settings: Settings) -> None:
         try:
             with (
                 connect(settings.database_url.get_secret_value()) as connection,
-                closing(Loader(settings.journal_dir, connection)) as loader,
+                closing(
+                    Loader(settings.journal_dir, connection, keep=settings.journal_keep, node=settings.node)
+                ) as loader,
             ):
                 while not stopping and not loader.begin():
                     _sleep(1.0, stopping)

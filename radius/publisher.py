@@ -7,7 +7,6 @@ could not see is what is new. PostgreSQL's NOTIFY wakes it; a second's tick cove
 
 import heapq
 import signal
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -48,9 +47,12 @@ CHUNK = 5_000
 OLDEST = 6 * 86_400  # seconds; the change log is kept for a week
 _FOR_EVER = 1e11
 
+# The timeline is part of it: a promoted standby may lack the last transactions of the server that it replaces, and give
+# their numbers to others, which the position in the image would hide for ever.
 _INSTALLATION = """
-SELECT (SELECT system_identifier FROM pg_control_system()) || '.' || oid FROM pg_database
-WHERE datname = current_database()
+SELECT (SELECT system_identifier FROM pg_control_system()) || '.' || oid || '.'
+    || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+FROM pg_database WHERE datname = current_database()
 """
 _CHANGES = """
 SELECT kind, ids FROM change_log
@@ -85,7 +87,7 @@ class Publisher:
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self._directory = settings.image_dir
         self._connection = connection
-        self._node = socket.gethostname()
+        self._node = settings.node
         self._writer: ImageWriter | None = None
         self._due: list[tuple[float, int]] = []  # when a prepared answer ends, and whose
 
