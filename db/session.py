@@ -6,10 +6,11 @@ database role cannot read. A statement smuggled into the portal therefore cannot
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
@@ -18,10 +19,16 @@ from core.crypto import Keyring
 _OPERATOR = "portico.operator"
 
 
-def make_engine(url: str, **options: Any) -> Engine:
-    """Return an engine for a libpq URL (`postgresql://…`); psycopg 3 speaks to the server."""
-    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return create_engine(url, pool_pre_ping=True, pool_recycle=1800, **options)
+def make_engine(url: str, *, connect_args: Mapping[str, Any] | None = None, **options: Any) -> Engine:
+    """Return an engine for a libpq URL (`postgresql://…`); psycopg 3 speaks to the server.
+
+    libpq itself reads the URL, since it may name several hosts (PostgreSQL manual, "Specifying Multiple Hosts"), which
+    SQLAlchemy's own URLs write otherwise.
+    """
+    parameters = {**conninfo_to_dict(url), **(connect_args or {})}
+    return create_engine(
+        "postgresql+psycopg://", connect_args=parameters, pool_pre_ping=True, pool_recycle=1800, **options
+    )
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
@@ -63,6 +70,23 @@ class Tenancy:
         if operator_id is not None:
             bind_operator(session, signed_operator(self._key, operator_id))
         return session
+
+    @contextmanager
+    def acting_for(self, session: Session, operator_id: int) -> Iterator[None]:
+        """Make an open transaction act for another operator while the block runs, and then as before.
+
+        What the block adds must be flushed in it. When it fails, the transaction is undone.
+        """
+        before = session.scalar(text("SELECT current_setting(:name, true)"), {"name": _OPERATOR})
+        setting = text("SELECT set_config(:name, :value, true)")
+        session.execute(setting, {"name": _OPERATOR, "value": signed_operator(self._key, operator_id)})
+        try:
+            yield
+            session.flush()
+        except BaseException:
+            session.rollback()
+            raise
+        session.execute(setting, {"name": _OPERATOR, "value": before or ""})
 
 
 def bind_operator(session: Session, signed: str) -> None:
