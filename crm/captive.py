@@ -58,9 +58,15 @@ def change_captive_terms(session: Session, actor: Actor, wanted: CaptiveTerms) -
 
 
 def hosts_of(session: Session, nas_id: int) -> tuple[str, ...]:
-    """Return the names and addresses under which the login page of a NAS's hotspot is."""
+    """Return the names and addresses that staff entered for the login page of a NAS's hotspot."""
     row = session.get(CaptiveHotspot, nas_id)
     return tuple(row.hosts) if row is not None else ()
+
+
+def login_hosts(session: Session, nas_id: int) -> tuple[str, ...]:
+    """Return where the login page of a NAS's hotspot is: what was entered, and what was read from its router."""
+    row = session.get(CaptiveHotspot, nas_id)
+    return tuple(dict.fromkeys((*row.hosts, *row.found_hosts))) if row is not None else ()
 
 
 def change_hosts(session: Session, actor: Actor, nas_id: int, hosts: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.settings import read_settings
+from crm.contact_changes import forget_changes
 from crm.subscriber_logins import forget_spent, give_logins
 from db.session import make_engine, make_sessions
 
@@ -29,6 +30,7 @@ def forget_spent_codes() -> None:
     """Remove codes and links that have long been of no use."""
     with _sessions()() as session:
         forget_spent(session, utc_now())
+        forget_changes(session, utc_now())
         session.commit()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from celery import shared_task
@@ -18,7 +19,7 @@ from db.models import Operator
 from db.session import make_engine
 
 TASK_LOCK = 7479
-_BACKUPS, _SHAPER = range(2)
+_BACKUPS, _SHAPER, _HOTSPOTS = range(3)
 AT_ONCE = 8
 """Routers that are read side by side: a dead one holds up one of these for its time-out."""
 LONGEST = 240.0
@@ -74,6 +75,33 @@ def back_up_due(engine: Engine, keyring: Keyring, longest: float = LONGEST) -> d
 
 
 @shared_task
+def keep_hotspots() -> None:
+    """Read where the hotspots of routers are, and put right what the setup script put there."""
+    settings = read_settings()
+    with _alone(_HOTSPOTS) as engine:
+        if engine is not None:
+            host = urlsplit(settings.public_url).hostname or ""
+            counts = keep_all_hotspots(engine, settings.keyring, host)
+            if counts["changed"] or counts["failed"]:
+                log.info("hotspots_looked_at", **counts)
+
+
+def keep_all_hotspots(engine: Engine, keyring: Keyring, public_host: str, longest: float = LONGEST) -> dict[str, int]:
+    """Do one round and return how many routers were as they should be, changed, and out of reach."""
+    from network.hotspots import routers_to_look_at
+
+    deadline = time.monotonic() + longest
+    with Session(engine) as session:
+        due = routers_to_look_at(session, MOST)
+    counts = {"right": 0, "changed": 0, "failed": 0}
+    with ThreadPoolExecutor(AT_ONCE, "hotspots") as threads:
+        for outcome in threads.map(lambda each: _keep_hotspots(engine, keyring, *each, public_host, deadline), due):
+            if outcome:
+                counts[outcome] += 1
+    return counts
+
+
+@shared_task
 def write_shaper_files() -> None:
     """Write LibreQoS's files of every operator, where the settings say into which directory."""
     settings = read_settings()
@@ -99,6 +127,40 @@ def write_all_shaper_files(engine: Engine, directory: Path) -> dict[str, list[st
             except OSError as problem:
                 log.warning("shaper_files_not_written", operator=slug, error=problem.strerror)
     return written
+
+
+def _keep_hotspots(
+    engine: Engine, keyring: Keyring, operator_id: int, nas_id: int, public_host: str, deadline: float
+) -> str:
+    """Look after the hotspots of one router; what goes wrong with it is noted and never the others' business."""
+    from network.backups import router_access
+    from network.hotspots import keep_hotspots, note_look, wanted_by
+    from network.problems import RouterProblem
+
+    if time.monotonic() > deadline:
+        return ""
+    try:
+        with Session(engine) as session:
+            access = router_access(session, keyring, operator_id, nas_id)
+            wanted = wanted_by(session, operator_id, public_host)
+        if access is None:
+            return ""
+        found, changes, problem = None, [], ""
+        try:
+            found, changes = keep_hotspots(access, wanted)
+        except RouterProblem as trouble:
+            problem = str(trouble.cause)
+        with Session(engine) as session:
+            note_look(session, operator_id, nas_id, utc_now(), found, problem)
+            session.commit()
+        for change in changes:
+            log.info("hotspot_put_right", operator_id=operator_id, nas_id=nas_id, change=change.told)
+        return "failed" if problem else "changed" if changes else "right"
+    except SecretUnreadable:
+        log.warning("hotspots_impossible", nas_id=nas_id, why="a sealed secret does not open")
+    except Exception:  # one router must not end the round
+        log.exception("hotspots_failed", nas_id=nas_id)
+    return "failed"
 
 
 def _back_up(engine: Engine, keyring: Keyring, operator_id: int, nas_id: int, deadline: float) -> str:

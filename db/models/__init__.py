@@ -80,7 +80,7 @@ from db.models.sign_in import Authenticator, LoginDevice, LoginSession, Passkey,
 from db.models.site import MapSettings, Sector, Site
 from db.models.staff import ROLES, RolePermission, Staff, StaffLink
 from db.models.subscriber import Subscriber
-from db.models.subscriber_login import SignInCode, SignInLink, SubscriberLogin
+from db.models.subscriber_login import ContactChange, SignInCode, SignInLink, SubscriberLogin
 from db.models.ticket import (
     ENTRY_KINDS,
     TICKET_PRIORITIES,
@@ -160,6 +160,7 @@ __all__ = [
     "CircuitTest",
     "Collector",
     "Consent",
+    "ContactChange",
     "Coupon",
     "CreditNote",
     "CustomField",

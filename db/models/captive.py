@@ -24,7 +24,9 @@ class CaptiveSettings(Tenanted, Base):
 class CaptiveHotspot(Tenanted, Base):
     """The hotspot of a NAS: the names and addresses under which its login page is, so that logins go nowhere else.
 
-    `refused_host` is the last one that a phone named and that is not among them.
+    `hosts` were entered by staff, `found_hosts` read from the router at `looked_at`; `look_problem` is why it could not
+    be read then (network.problems.Cause), empty where it could. `refused_host` is the last one that a phone named and
+    that is not among them.
     """
 
     __tablename__ = "captive_hotspot"
@@ -32,6 +34,9 @@ class CaptiveHotspot(Tenanted, Base):
     nas_id: Mapped[BigInt] = mapped_column(ForeignKey("nas.id", ondelete="CASCADE"), primary_key=True)
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"), index=True)
     hosts: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
+    found_hosts: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
+    looked_at: Mapped[Instant | None]
+    look_problem: Mapped[str] = mapped_column(server_default="")
     refused_host: Mapped[str | None]
     refused_at: Mapped[Instant | None]
     created_at: Mapped[Created]

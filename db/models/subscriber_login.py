@@ -55,3 +55,25 @@ class SignInLink(Tenanted, Base):
     expires_at: Mapped[Instant]
     used_at: Mapped[Instant | None]
     created_at: Mapped[Created]
+
+
+class ContactChange(Tenanted, Base):
+    """Another e-mail address or phone that a subscriber asked for, until a code that was sent there comes back."""
+
+    __tablename__ = "contact_change"
+    __table_args__ = (
+        CheckConstraint("kind IN ('email', 'phone')", "kind"),
+        Index("ix_contact_change_operator_id", "operator_id"),
+        Index("ix_contact_change_subscriber_id", "subscriber_id", "id"),
+    )
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    subscriber_id: Mapped[BigInt] = mapped_column(ForeignKey("subscriber.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    wanted: Mapped[str]
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary)  # HMAC-SHA256 under a key of the installation
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    expires_at: Mapped[Instant]
+    used_at: Mapped[Instant | None]
+    created_at: Mapped[Created]

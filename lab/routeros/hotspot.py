@@ -5,8 +5,8 @@ device is told by the address it comes from. Who has not logged in is led to the
 is the router's `hotspot/login.html` if it has one. A login comes with a user name and a password in clear
 (`http-pap`) or answers the challenge of the page (`http-chap`); the NAS half then asks RADIUS, and what it is refused
 with stands on the next page as `$(error)`. A MAC cookie logs a device in again without a page, and goes with a logout,
-a Disconnect-Request, a limit that was reached or a login that failed. What is asked for behind a login is answered as
-if the internet were there.
+a Disconnect-Request, a limit that was reached or a login that failed. What is asked for behind a login, or is in the
+walled garden, is answered as if the internet were there.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from aaa.facts import AccessKind
@@ -146,7 +147,7 @@ class Hotspot:
         if device.session is None:
             await self._come_back(device)
         if asked.host not in (self.address, self._profile("dns-name")):
-            if device.session is not None:
+            if device.session is not None or self._open_to_all(asked.host):
                 return Page("", 204) if asked.path.endswith("204") else Page(f"the internet: {asked.host}")
             return _led(f"{self.url}/login?dst={quote(asked.url, safe='')}")
         match asked.path:
@@ -284,7 +285,7 @@ class Hotspot:
     # MAC cookies.
 
     async def _come_back(self, device: Device) -> None:
-        if device.remembered is None:
+        if device.remembered is None or "mac-cookie" not in self._profile("login-by").split(","):
             return
         subscriber, until = device.remembered
         if until < time.time() or await self._admit(device, subscriber):
@@ -303,6 +304,14 @@ class Hotspot:
             cookies.drop(row)
 
     # Menus.
+
+    def _open_to_all(self, host: str) -> bool:
+        """Tell whether a host is in the walled garden; the first rule that names it decides."""
+        for row in self._box.table("/ip/hotspot/walled-garden"):
+            if not row.is_true("disabled") and fnmatchcase(host.lower(), (row.get("dst-host") or "*").lower()):
+                return bool(row.get("action", "allow") == "allow")
+        rules = self._box.table("/ip/hotspot/walled-garden/ip")
+        return any(row.get("dst-host").lower() == host.lower() and row.get("action") == "accept" for row in rules)
 
     def _profile(self, name: str) -> str:
         server = next(iter(self._box.table("/ip/hotspot")), None)

@@ -109,6 +109,8 @@ class LiveRouter:
         if profile.hotspot_port is not None:
             self.hotspot = Hotspot(self.box, nas, nas.profile.address, profile.hotspot_port)
             nas.observers.append(self.hotspot)
+            if box is None:
+                self.box.fill("/ip/address", {"address": f"{nas.profile.address}/24", "interface": "bridge-hotspot"})
         terms = nas.terms = MenuTerms(nas.profile, self.box)
         self.sessions = SessionRows(self.box, nas, terms, self.in_loop)
         self.traffic = Traffic(self.box, nas, self.sessions, self.in_loop, seed=profile.scenario_seed)

@@ -246,7 +246,7 @@ def _card(slug: str) -> ResponseReturnValue:
     brand = brand_of(session, session.get_one(Operator, found.id))
     code = fold_code(request.args.get("code", ""))[:60]
     hotspots = session.scalars(select(CaptiveHotspot).order_by(CaptiveHotspot.nas_id).limit(20))
-    hosts = list(dict.fromkeys(one.hosts[0] for one in hotspots if one.hosts))[:5]
+    hosts = list(dict.fromkeys(each[0] for one in hotspots if (each := [*one.hosts, *one.found_hosts])))[:5]
     return render_template("captive/card.html", brand=brand, code=code, hosts=hosts)
 
 

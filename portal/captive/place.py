@@ -14,7 +14,7 @@ from billing.gateways.accounts import active_accounts
 from billing.links import LinkFor, is_genuine, link_key, read_link, signed
 from billing.rules import billing_is_on
 from crm.brands import Branding, brand_of
-from crm.captive import CaptiveTerms, captive_terms, hosts_of
+from crm.captive import CaptiveTerms, captive_terms, login_hosts
 from db.models import Nas, Operator
 from portal import context
 
@@ -98,5 +98,5 @@ def _found(session: Session, token: str, operator: Operator, nas: Nas) -> Place:
         terms.batch_ids and billing_is_on(session, operator.id) and active_accounts(session, operator.id)
     )  # fmt: skip
     return Place(
-        token, operator_of(operator), brand_of(session, operator), nas.id, hosts_of(session, nas.id), terms, sells
+        token, operator_of(operator), brand_of(session, operator), nas.id, login_hosts(session, nas.id), terms, sells
     )

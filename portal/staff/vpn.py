@@ -18,7 +18,10 @@ from sqlalchemy.orm import joinedload
 from wtforms import BooleanField, StringField
 from wtforms.validators import Regexp
 
+from billing.gateways.hosts import to_pay_at
 from core.i18n import LANGUAGES, translator
+from crm.brands import brand_of
+from crm.captive import captive_terms
 from crm.policy import garden_lists
 from crm.problems import Invalid
 from db.models import Nas, Router, RouterState, VpnPeer, VpnPeerState, VpnServer
@@ -101,6 +104,8 @@ class ScriptForm(forms.Form):
     wifi_interface = forms.text(_l("WiFi interface"))
     walled_garden = BooleanField(_l("The portal opens without a login"))
     suspended_redirect = BooleanField(_l("Suspended subscribers see the portal's notice"))
+    captive_option = BooleanField(_l("Phones are told of the captive page by DHCP (option 114)"))
+    captive_network = forms.text(_l("DHCP network of the hotspot"))
     login_page = BooleanField(_l("Fetch the hotspot's login page from the portal"))
     portal_host = StringField(_l("Name of the portal"), _OPTIONAL_HOST, filters=[forms.stripped])
     portal_address = forms.text(_l("Address of the portal"))
@@ -338,6 +343,7 @@ def _choices(form: ScriptForm, nas: Nas) -> Choices | None:
         "security_profile": form.wireless.data,
         "wifi_interface": form.wifi.data,
         "portal_host": form.walled_garden.data or form.login_page.data,
+        "captive_network": form.captive_option.data,
         "portal_address": form.suspended_redirect.data,
         "portal_port": form.suspended_redirect.data or form.login_page.data,
         "ntp_server": form.ntp.data,
@@ -347,6 +353,11 @@ def _choices(form: ScriptForm, nas: Nas) -> Choices | None:
             form[name].errors = [_("This is needed.")]
     if form.suspended_redirect.data and form.portal_address.data and not _is_ipv4(form.portal_address.data):
         form.portal_address.errors = [_("An IPv4 address is needed here, such as 10.20.0.15.")]
+    public_url = context.portal().settings.public_url
+    if form.captive_option.data and not public_url.startswith("https://"):
+        form.captive_option.errors = [_("Phones ask there by https only, and this portal is reached without it.")]
+    if form.captive_option.data and form.captive_network.data and not _is_network(form.captive_network.data):
+        form.captive_network.errors = [_("A network is needed here, such as 10.5.50.0/24.")]
     if form.portal_port.data is not None and not 1 <= form.portal_port.data <= 65535:
         form.portal_port.errors = [_("A number from %(low)s to %(high)s is needed.", low=1, high=65535)]
     if form.wifi.data and form.version.data != "7.15":
@@ -358,6 +369,9 @@ def _choices(form: ScriptForm, nas: Nas) -> Choices | None:
         services.add(RadiusService.WIRELESS)
     scheme = "https" if context.portal().settings.portal_https else "http"
     host, port = form.portal_host.data, form.portal_port.data or 80
+    terms = captive_terms(context.db(), nas.operator_id)
+    to_pay = to_pay_at(context.db(), nas.operator_id)
+    own = (urlsplit(public_url).hostname or "", brand_of(context.db(), context.operator()).host or "")
     return Choices(
         version=_VERSIONS[form.version.data],
         services=frozenset(services),
@@ -366,23 +380,31 @@ def _choices(form: ScriptForm, nas: Nas) -> Choices | None:
         dhcp_server=form.dhcp_server.data if form.dhcp.data else None,
         security_profile=form.security_profile.data if form.wireless.data else None,
         wifi_interface=form.wifi_interface.data if form.wifi.data else None,
+        remember_days=terms.remember_days,
+        offer_trial=terms.offer_trial,
+        open_hosts=tuple(dict.fromkeys(filter(None, (*own, *to_pay.patterns)))),
+        open_names=to_pay.names,
+        captive_api=f"{public_url}{_captive_path(nas, 'captive.api')}" if form.captive_option.data else None,
+        captive_network=form.captive_network.data if form.captive_option.data else None,
         portal_host=host or None,
         portal_address=form.portal_address.data,
         portal_port=port,
         suspended_lists=_garden_lists(),
         suspended_redirect=form.suspended_redirect.data,
         walled_garden=form.walled_garden.data,
-        login_page=f"{scheme}://{host}:{port}{_login_page_path(nas)}" if form.login_page.data else None,
+        login_page=f"{scheme}://{host}:{port}{_captive_path(nas, 'captive.router_page')}"
+        if form.login_page.data
+        else None,
         ntp=form.ntp_server.data if form.ntp.data else None,
         staff_login=form.staff_login.data,
     )
 
 
-def _login_page_path(nas: Nas) -> str:
-    """Return where the router fetches its login page: the one that leads phones to its captive page."""
+def _captive_path(nas: Nas, endpoint: str) -> str:
+    """Return where something of a router's captive page is: the login page to fetch, what phones ask by themselves."""
     token = hotspot_token(context.db(), nas.operator_id, nas.id)
     context.db().commit()
-    return url_for("captive.router_page", token=token)
+    return url_for(endpoint, token=token)
 
 
 def _garden_lists() -> tuple[str, ...]:
@@ -424,6 +446,11 @@ def _asked_host() -> tuple[str, int]:
     """Return the name and port by which the browser came."""
     parts = urlsplit(f"//{request.host}")
     return parts.hostname or request.host, parts.port or (443 if request.is_secure else 80)
+
+
+def _is_network(text: str) -> bool:
+    address, slash, length = text.partition("/")
+    return _is_ipv4(address) and bool(slash) and length.isascii() and length.isdigit() and int(length) <= 32
 
 
 def _is_ipv4(text: str) -> bool:
