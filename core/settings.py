@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     portal_address: Address = Field("127.0.0.1", description="Address that the portal listens on.")
     portal_port: Port = Field(8080, description="TCP port of the portal.")
     portal_threads: int = Field(8, ge=1, le=64, description="Threads of the portal's one process.")
+    api_requests_per_minute: int = Field(
+        600, ge=1, le=100_000, description="Requests that one token of the API may make in a minute."
+    )
     portal_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s/?#]+$",

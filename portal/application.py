@@ -15,6 +15,7 @@ from core.i18n import LANGUAGES
 from core.settings import BadSettings, Settings
 from db.session import Tenancy, make_engine, tenancy_key
 from portal import (
+    api,
     assets,
     auth,
     captive,
@@ -84,7 +85,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     app.url_map.converters["int"] = _RowId
     app.before_request(_refuse_nul)
     app.extensions["portico"] = context.Portal(settings, keyring, engine, Tenancy(engine, tenancy_key(keyring)))
-    CSRFProtect(app)
+    csrf = CSRFProtect(app)
     i18n.install(app)
     formats.install(app)
     labels.install(app)
@@ -99,6 +100,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     ticket_links.install(app)
     unsubscribe.install(app)
     errors.install(app)
+    api.install(app, csrf)
     app.teardown_appcontext(context.close_db)
     app.after_request(_protect)
     app.context_processor(_page_values)

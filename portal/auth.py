@@ -201,8 +201,8 @@ def _guard() -> ResponseReturnValue | None:
         return None
     if any("\0" in value for value in request.values.values()):
         abort(400)  # no keyboard makes it, and PostgreSQL cannot hold it
-    if request.blueprint == "my":
-        return None  # another audience, whom portal.subscriber.frame lets in; staff are nobody there
+    if request.blueprint in ("my", "api"):
+        return None  # other audiences, whom frames of their own let in; staff are nobody there
     # Flask-Login looks the person up at the first use of `current_user`.
     g.staff = current_user.staff if current_user.is_authenticated else None
     view = current_app.view_functions.get(request.endpoint or "")

@@ -168,7 +168,8 @@ def wrong_state_text(problem: WrongState) -> str:
     return str(_("Nothing was changed: this service is %(state)s. Look at it again before you go on.", state=state))
 
 
-def _http_error(problem: HTTPException) -> ResponseReturnValue:
+def http_error(problem: HTTPException) -> ResponseReturnValue:
+    """Return the page that says what went wrong."""
     code = problem.code or 500
     if problem.response is not None or code < 400:
         return problem.get_response()
@@ -192,7 +193,7 @@ def _unexpected(problem: Exception) -> ResponseReturnValue:
 
 
 def install(app: Flask) -> None:
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(OperationalError, _database_error)
     app.register_error_handler(InterfaceError, _database_error)

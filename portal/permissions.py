@@ -227,6 +227,7 @@ class Openness(StrEnum):
     PUBLIC = "public"
     SIGNED_IN = "signed in"
     SUBSCRIBER = "subscriber"  # for subscribers who have signed in to their own pages, and for no staff
+    TOKEN = "token"  # noqa: S105 - for programs with a token of the API, whose scopes say more; for nobody else
 
 
 Requirement = Permission | Openness

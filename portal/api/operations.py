@@ -1,0 +1,176 @@
+"""What the API can do: each operation is declared once, and routed, checked and documented from that.
+
+    @operation("POST", "/payments", Scope.PAYMENTS_WRITE, tag="Payments", summary="…", answer=PaymentShown, status=201)
+    def register(body: PaymentGiven) -> PaymentShown:
+
+A function gets the numbers of its address, `query` where it declares a model of parameters, `body` where it declares
+one of a body, both checked; it returns a model, and leaves committing to here.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flask import Response, g, request
+from pydantic import BaseModel, ValidationError
+
+from portal.api import frame, repeats
+from portal.api.problems import ApiProblem, Kind, invalid_json
+from portal.api.scopes import Scope
+from portal.permissions import Openness, public
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one address. `key`: it needs an Idempotency-Key. `shown_by`: the view whose ETag a PATCH compares.
+
+    `gives` are the kinds of problems that it may answer with, besides those that any may.
+    """
+
+    method: str
+    path: str
+    scope: Scope | None
+    tag: str
+    summary: str
+    view: Callable[..., Any]
+    answer: type[BaseModel] | None
+    status: int
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    key: bool
+    single: bool
+    shown_by: Callable[..., BaseModel] | None
+    gives: tuple[Kind, ...]
+    location: str
+    name: str = field(default="")
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(
+    method: str,
+    path: str,
+    scope: Scope | None,
+    *,
+    tag: str,
+    summary: str,
+    answer: type[BaseModel] | None = None,
+    status: int = 200,
+    key: bool = False,
+    single: bool = False,
+    shown_by: Callable[..., BaseModel] | None = None,
+    gives: tuple[Kind, ...] = (),
+    location: str = "",
+) -> Callable[[View], View]:
+    """Declare an operation. `single`: a GET of one thing, which has an ETag. `location`: where a new thing is found."""
+
+    def declare(view: View) -> View:
+        hints = inspect.get_annotations(view, eval_str=True)
+        name = view.__name__
+        made = Operation(
+            method, path, scope, tag, summary, view, answer, status, hints.get("body"), hints.get("query"), key, single,
+            shown_by, gives, location, name,
+        )  # fmt: skip
+        OPERATIONS.append(made)
+
+        def run(**numbers: int) -> Response:
+            return _run(made, numbers)
+
+        run.__dict__["requirement"] = Openness.TOKEN
+        endpoint = f"{view.__module__.rpartition('.')[2]}_{name}"
+        frame.blueprint.add_url_rule(path, endpoint, run, methods=[method], provide_automatic_options=False)
+        return view
+
+    return declare
+
+
+def open_to_all(path: str, name: str, view: Callable[[], Response]) -> None:
+    """Route what needs no token and is no operation, such as the document itself."""
+    frame.blueprint.add_url_rule(path, name, public(view), methods=["GET"], provide_automatic_options=False)
+
+
+def _run(made: Operation, numbers: dict[str, int]) -> Response:
+    frame.require(made.scope)
+    arguments: dict[str, Any] = dict(numbers)
+    if made.query is not None:
+        arguments["query"] = _parameters(made.query)
+    elif request.args:
+        raise ApiProblem(Kind.INVALID, errors=[_unknown_parameter(name) for name in request.args])
+    if made.body is not None:
+        arguments["body"] = _body(made.body, (JSON, MERGE_PATCH) if made.method == "PATCH" else (JSON,))
+    if made.method == "GET":
+        return _perform(made, arguments)
+    if made.method == "POST":
+        return repeats.once(lambda: _perform(made, arguments), needed=made.key)
+    if made.shown_by is not None:
+        _match(made.shown_by(**numbers))
+    response = _perform(made, arguments)
+    frame.db().commit()
+    return response
+
+
+def _perform(made: Operation, arguments: dict[str, Any]) -> Response:
+    result = made.view(**arguments)
+    if made.answer is None:
+        frame.db().flush()
+        return Response(status=made.status)
+    text = _written(result)
+    response = Response(text, made.status, mimetype=JSON)
+    if made.single or made.shown_by is not None:
+        response.headers["ETag"] = _etag(text)
+    if made.location:
+        response.headers["Location"] = frame.blueprint.url_prefix + made.location.format(id=result.id)  # type: ignore[operator]
+    if made.method == "GET":
+        if made.single:
+            response.make_conditional(request)
+        if g.get("api_next"):
+            response.headers["Link"] = f'<{g.api_next}>; rel="next"'
+    return response
+
+
+def _written(result: BaseModel) -> str:
+    return result.model_dump_json()
+
+
+def _etag(text: str) -> str:
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def _match(shown: BaseModel) -> None:
+    """Go on only where what is there is what the program has seen. Raises ApiProblem."""
+    if "If-Match" not in request.headers:
+        raise ApiProblem(Kind.MATCH_MISSING)
+    if not request.if_match.contains(_etag(_written(shown)).strip('"')):
+        raise ApiProblem(Kind.CHANGED)
+
+
+def _parameters(model: type[BaseModel]) -> BaseModel:
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        errors = [{"parameter": name, "rule": "repeated", "detail": "stands there twice"} for name in repeated]
+        raise ApiProblem(Kind.INVALID, errors=errors)
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as found:
+        raise invalid_json(found, parameters=True) from None
+
+
+def _unknown_parameter(name: str) -> dict[str, str]:
+    return {"parameter": name, "rule": "extra_forbidden", "detail": "unknown"}
+
+
+def _body(model: type[BaseModel], types: tuple[str, ...]) -> BaseModel:
+    if request.mimetype not in types:
+        raise ApiProblem(Kind.MEDIA_TYPE, headers={"Accept": ", ".join(types)})
+    try:
+        return model.model_validate_json(request.get_data(cache=True))
+    except ValidationError as found:
+        raise invalid_json(found) from None

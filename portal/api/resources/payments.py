@@ -1,0 +1,197 @@
+"""Payments: registering them, what they paid, and voiding them. And the ways to pay."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import select
+
+from billing.invoices import document_number
+from billing.payments import PaymentTerms, register_payment, void_payment
+from billing.rules import rules_of
+from crm.problems import FieldProblem, Invalid, Problem
+from db.models import Payment, PaymentMethod
+from portal import context
+from portal.api import frame
+from portal.api.operations import operation
+from portal.api.paging import page_of
+from portal.api.problems import Kind
+from portal.api.resources.rows import one
+from portal.api.scopes import Scope
+from portal.api.values import Day, Given, Instant, Maybe, Money, MoneyGiven, Page, PageAsked, RowId, Shown, text
+from portal.staff.billing.base import payment_state
+
+TAG = "Payments"
+State = Literal["valid", "refunded", "voided"]
+
+
+class PaidShown(Shown):
+    """What a payment paid of an invoice."""
+
+    invoice_id: int
+    number: str
+    amount: Money
+    whole: bool = Field(description="Nothing is left open of the invoice.")
+
+
+class EffectShown(Shown):
+    """What a payment did to a service."""
+
+    service_id: int
+    restored: bool
+    next_cut_off: date | None = Field(description="The last day it stays on without another payment.")
+
+
+class PaymentShown(Shown):
+    """Money of a subscriber."""
+
+    id: int
+    receipt: str
+    subscriber_id: int
+    method_id: int
+    amount: Money
+    unapplied: Money = Field(description="What no invoice has taken: the subscriber's credit.")
+    refunded: Money
+    paid_on: date
+    reference: str
+    note: str
+    state: State
+    void_reason: str
+    paid: list[PaidShown]
+    services: list[EffectShown]
+    created_at: datetime
+
+
+class PaymentGiven(Given):
+    """A payment to be registered."""
+
+    subscriber_id: RowId
+    method_id: RowId = Field(description="One of /payment-methods.")
+    amount: MoneyGiven
+    paid_on: Day | None = Field(None, description="Today, where it is left out.")
+    reference: text(100) = Field("", examples=["SPEI 4711"])  # type: ignore[valid-type]
+    note: text(500) = ""  # type: ignore[valid-type]
+
+
+class Voiding(Given):
+    reason: text(500, 1) = Field(examples=["The transfer was recalled."])  # type: ignore[valid-type]
+
+
+class PaymentsAsked(PageAsked):
+    subscriber_id: Maybe[RowId] = None
+    state: Maybe[State] = None
+    paid_from: Maybe[Day] = Field(None, description="Paid on this day or later.")
+    paid_until: Maybe[Day] = Field(None, description="Paid on this day or before.")
+    created_since: Maybe[Instant] = Field(None, description="Registered at or after.")
+
+
+class MethodShown(Shown):
+    """A way to pay. Payments of one with a gateway come from its provider and are not registered here."""
+
+    id: int
+    name: str
+    account: Literal["cash", "bank", "card"]
+    needs_reference: bool
+    gateway: str | None
+    active: bool
+
+
+class MethodsShown(Shown):
+    items: list[MethodShown]
+
+
+def _one(payment: Payment) -> PaymentShown:
+    currency, done = payment.currency, payment.effects
+    return PaymentShown(
+        id=payment.id,
+        receipt=document_number(payment.prefix, payment.number),
+        subscriber_id=payment.subscriber_id,
+        method_id=payment.method_id,
+        amount=Money.of(payment.amount, currency),
+        unapplied=Money.of(payment.unapplied, currency),
+        refunded=Money.of(payment.refunded, currency),
+        paid_on=payment.paid_on,
+        reference=payment.reference,
+        note=payment.note,
+        state=payment_state(payment),  # type: ignore[arg-type] # one of these texts
+        void_reason=payment.void_reason,
+        paid=[
+            PaidShown(**{**each, "amount": Money.of(Decimal(each["amount"]), currency)})
+            for each in done.get("paid", ())
+        ],
+        services=[EffectShown.model_validate(each) for each in done.get("services", ())],
+        created_at=payment.created_at,
+    )
+
+
+def _shown(rows: Sequence[Payment]) -> list[PaymentShown]:
+    return [_one(row) for row in rows]
+
+
+@operation("GET", "/payment-methods", Scope.PAYMENTS_READ, tag=TAG, summary="List the ways to pay",
+           answer=MethodsShown)  # fmt: skip
+def methods() -> MethodsShown:
+    rows = frame.db().scalars(select(PaymentMethod).order_by(PaymentMethod.id))
+    return MethodsShown(items=[MethodShown.model_validate(row) for row in rows])
+
+
+@operation("GET", "/payments", Scope.PAYMENTS_READ, tag=TAG, summary="List payments", answer=Page[PaymentShown])
+def index(query: PaymentsAsked) -> Page[PaymentShown]:
+    found = select(Payment)
+    if query.subscriber_id is not None:
+        found = found.where(Payment.subscriber_id == query.subscriber_id)
+    match query.state:
+        case "voided":
+            found = found.where(Payment.voided_at.is_not(None))
+        case "refunded":
+            found = found.where(Payment.voided_at.is_(None), Payment.refunded > 0)
+        case "valid":
+            found = found.where(Payment.voided_at.is_(None), Payment.refunded == 0)
+    if query.paid_from is not None:
+        found = found.where(Payment.paid_on >= query.paid_from)
+    if query.paid_until is not None:
+        found = found.where(Payment.paid_on <= query.paid_until)
+    if query.created_since is not None:
+        found = found.where(Payment.created_at >= query.created_since)
+    return page_of(frame.db(), found, Payment.id, query, _shown)
+
+
+@operation("GET", "/payments/<int:payment_id>", Scope.PAYMENTS_READ, tag=TAG, summary="Read a payment",
+           answer=PaymentShown, single=True)  # fmt: skip
+def show(payment_id: int) -> PaymentShown:
+    return _one(one(Payment, payment_id))
+
+
+@operation("POST", "/payments", Scope.PAYMENTS_WRITE, tag=TAG, summary="Register a payment", answer=PaymentShown,
+           status=201, key=True, gives=(Kind.BILLING_OFF,), location="/payments/{id}")  # fmt: skip
+def register(body: PaymentGiven) -> PaymentShown:
+    """It pays the open invoices, those due first before the others; a service that was cut for being overdue comes
+    back at once. What is left over is credit."""
+    session, now = frame.db(), context.now()
+    rules = rules_of(session, frame.token().operator_id)
+    method = session.get(PaymentMethod, body.method_id)
+    if method is not None and method.gateway is not None:
+        raise Invalid(FieldProblem("method_id", Problem.UNKNOWN_METHOD))
+    terms = PaymentTerms(
+        subscriber_id=body.subscriber_id,
+        method_id=body.method_id,
+        amount=body.amount.amount(),
+        currency=body.amount.currency,
+        paid_on=body.paid_on or rules.today(now),
+        reference=body.reference,
+        note=body.note,
+    )
+    return _one(register_payment(session, frame.actor(), rules, terms, now).payment)
+
+
+@operation("POST", "/payments/<int:payment_id>/void", Scope.PAYMENTS_VOID, tag=TAG, summary="Void a payment",
+           answer=PaymentShown, gives=(Kind.BILLING_OFF,))  # fmt: skip
+def void(payment_id: int, body: Voiding) -> PaymentShown:
+    """It was never made, or it bounced. What it had paid is open again."""
+    session, payment = frame.db(), one(Payment, payment_id)
+    rules = rules_of(session, frame.token().operator_id)
+    void_payment(session, frame.actor(), rules, payment, body.reason, context.now())
+    session.refresh(payment)
+    return _one(payment)

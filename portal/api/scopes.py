@@ -1,0 +1,89 @@
+"""Scopes: what a token may be given, in the words of the page where tokens are made.
+
+A scope stands for permissions of the portal. A token may use it while its maker has all of them, so a token never
+reaches further than the person, and shrinks with them.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.i18n import N_
+from portal.permissions import Permission
+
+
+class Scope(StrEnum):
+    """One thing that a token may do."""
+
+    OPERATOR_READ = "operator:read"
+    SUBSCRIBERS_READ = "subscribers:read"
+    SUBSCRIBERS_WRITE = "subscribers:write"
+    SERVICES_READ = "services:read"
+    SERVICES_WRITE = "services:write"
+    SERVICES_SUSPEND = "services:suspend"
+    SERVICES_TERMINATE = "services:terminate"
+    SERVICES_PASSWORD = "services:password"  # noqa: S105 - the name of a scope
+    PLANS_READ = "plans:read"
+    NETWORK_READ = "network:read"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_ACT = "sessions:act"
+    INVOICES_READ = "invoices:read"
+    PAYMENTS_READ = "payments:read"
+    PAYMENTS_WRITE = "payments:write"
+    PAYMENTS_VOID = "payments:void"
+    VOUCHERS_READ = "vouchers:read"
+    VOUCHERS_WRITE = "vouchers:write"
+    TICKETS_READ = "tickets:read"
+    TICKETS_WRITE = "tickets:write"
+    WORK_ORDERS_READ = "work_orders:read"
+    WORK_ORDERS_WRITE = "work_orders:write"
+    REPORTS_READ = "reports:read"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a scope allows, as a sentence (a message id), and the permissions that its use takes."""
+
+    words: str
+    needs: frozenset[Permission]
+
+
+def _means(words: str, *needs: Permission) -> Meaning:
+    return Meaning(words, frozenset(needs))
+
+
+SCOPES: Mapping[Scope, Meaning] = {
+    Scope.OPERATOR_READ: _means(N_("Read the company's name, currency and time zone"), Permission.SUBSCRIBERS_VIEW),
+    Scope.SUBSCRIBERS_READ: _means(N_("Read subscribers"), Permission.SUBSCRIBERS_VIEW),
+    Scope.SUBSCRIBERS_WRITE: _means(N_("Enter, edit and remove subscribers"), Permission.SUBSCRIBERS_EDIT),
+    Scope.SERVICES_READ: _means(N_("Read services and their usage"), Permission.SUBSCRIBERS_VIEW),
+    Scope.SERVICES_WRITE: _means(N_("Enter, edit and activate services, change their plan"), Permission.SERVICES_EDIT),
+    Scope.SERVICES_SUSPEND: _means(N_("Suspend, restore, pause and resume services"), Permission.SERVICES_SUSPEND),
+    Scope.SERVICES_TERMINATE: _means(N_("Terminate and reinstate services"), Permission.SERVICES_TERMINATE),
+    Scope.SERVICES_PASSWORD: _means(
+        N_("Set passwords of services, without reading them"), Permission.SERVICES_PASSWORD
+    ),
+    Scope.PLANS_READ: _means(N_("Read rate plans"), Permission.PLANS_VIEW),
+    Scope.NETWORK_READ: _means(
+        N_("Read NAS and routers, without their secrets"), Permission.NAS_VIEW, Permission.ROUTERS_VIEW
+    ),
+    Scope.SESSIONS_READ: _means(N_("Read sessions"), Permission.SESSIONS_VIEW),
+    Scope.SESSIONS_ACT: _means(N_("Disconnect sessions"), Permission.SESSIONS_ACT),
+    Scope.INVOICES_READ: _means(N_("Read invoices and balances"), Permission.BILLING_VIEW),
+    Scope.PAYMENTS_READ: _means(N_("Read payments and ways to pay"), Permission.BILLING_VIEW),
+    Scope.PAYMENTS_WRITE: _means(N_("Register payments"), Permission.PAYMENTS_EDIT),
+    Scope.PAYMENTS_VOID: _means(N_("Void payments"), Permission.PAYMENTS_UNDO),
+    Scope.VOUCHERS_READ: _means(N_("Read batches of vouchers, and what became of a code"), Permission.VOUCHERS_VIEW),
+    Scope.VOUCHERS_WRITE: _means(N_("Make batches of vouchers and cancel vouchers"), Permission.VOUCHERS_EDIT),
+    Scope.TICKETS_READ: _means(N_("Read tickets"), Permission.TICKETS_VIEW),
+    Scope.TICKETS_WRITE: _means(N_("Open, answer, solve and close tickets"), Permission.TICKETS_EDIT),
+    Scope.WORK_ORDERS_READ: _means(N_("Read work orders"), Permission.WORK_ORDERS_VIEW),
+    Scope.WORK_ORDERS_WRITE: _means(N_("Enter, plan and cancel work orders"), Permission.WORK_ORDERS_EDIT),
+    Scope.REPORTS_READ: _means(N_("Run reports"), Permission.BILLING_REPORTS),
+}
+
+
+def usable(scopes: Collection[str], permissions: Collection[Permission]) -> frozenset[Scope]:
+    """Return which scopes somebody with these permissions can use; texts that are no scope are left out."""
+    held = set(permissions)
+    return frozenset(scope for scope, meaning in SCOPES.items() if scope in scopes and meaning.needs <= held)
