@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session as OrmSession
 
+from billing.gateways.hosts import HOSTS
 from core.clock import utc_now
 from core.codes import grouped
 from core.settings import Settings
@@ -24,6 +25,9 @@ from db.audit import Actor
 from db.models import Brand
 from lab.gateways import Providers
 from lab.routeros.live import LiveRouter, RouterProfile
+from lab.routeros.script_device import run_import
+from network.scripts_hotspot import hotspot as login_methods_of
+from network.scripts_hotspot import hotspot_users, walled_garden
 from portal.captive import attempts
 from portal.captive import place as places
 from portal.captive.place import hotspot_token
@@ -200,13 +204,25 @@ def test_radius_that_does_not_answer_is_not_the_guests_fault(site, hotspot, port
     assert "your code is not lost" in phone.page
 
 
-def test_a_mac_cookie_brings_a_device_back_and_goes_with_the_logout(site, hotspot, portal):
-    router = hotspot(login_by="http-chap,mac-cookie")
+def test_a_device_is_remembered_as_long_as_the_operator_says_and_goes_with_the_logout(site, hotspot, portal):
+    router = hotspot()
+
+    def set_up(days: int) -> None:
+        parts = (login_methods_of("default", days, False, str), hotspot_users(days, str))
+        assert run_import(router.box, "\n".join(line for part in parts for line in part.lines)) is None
+
     (code,) = sell(site)
+    set_up(0)
     phone = new_phone(router, portal)
     phone.surf()
     phone.send(code=code)
     device = router.hotspot.device(phone.address)
+    site.network.call(lambda _: router.nas.log_out(device.session))
+    assert not phone.surf(), "nothing is remembered unless the operator wants it"
+    set_up(7)
+    phone.send(code=code)
+    _who, until = device.remembered
+    assert until - time.time() == pytest.approx(7 * 86_400, abs=30)
     status = phone.url
     site.network.call(lambda _: router.nas.log_out(device.session))  # out of reach for a while
     assert phone.surf(), "the router remembers it"
@@ -215,6 +231,20 @@ def test_a_mac_cookie_brings_a_device_back_and_goes_with_the_logout(site, hotspo
     phone.send()
     assert not phone.surf()
     assert not router.box.table("/ip/hotspot/cookie").find()
+    phone.send(code=code)
+    site.network.call(lambda _: router.nas.log_out(device.session))
+    set_up(0)
+    assert not phone.surf(), "what is remembered goes with the operator's decision"
+
+
+def test_the_pages_to_pay_at_open_before_a_login_and_nothing_else_does(router, portal):
+    section = walled_garden("portal.example.net", HOSTS["stripe"].patterns)
+    assert run_import(router.box, "\n".join(section.lines)) is None
+    phone = new_phone(router, portal)
+    assert "the internet: checkout.stripe.com" in phone.get("http://checkout.stripe.com/c/pay")
+    assert "the internet: portal.example.net" in phone.get("http://portal.example.net/")
+    for host in ("stripe.com.evil.example", "evil-stripe.com", "news.example"):
+        assert "the internet" not in phone.get(f"http://{host}/")
 
 
 def test_terms_are_to_be_accepted_and_a_trial_is_offered_where_both_want_it(site, system, hotspot, portal):
