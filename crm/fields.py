@@ -4,7 +4,7 @@ A value is kept as text in one spelling, whatever was typed: `1,5` and `1.50` ar
 is text: markup and formulas in it mean nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -77,7 +77,7 @@ def add_field(session: Session, actor: Actor, details: FieldDetails) -> CustomFi
         kind=details.kind,
         choices=list(choices) if details.kind == "choice" else [],
         required=details.required,
-        listed=details.listed and details.subject == "subscriber",
+        listed=details.listed and details.subject == "subscriber",  # the list is one of subscribers
         position=len(mine),
     )
     session.add(row)
@@ -85,6 +85,13 @@ def add_field(session: Session, actor: Actor, details: FieldDetails) -> CustomFi
     after = {"title": title, "subject": row.subject, "kind": row.kind, "choices": row.choices, "required": row.required}
     record(session, actor, "field.create", "custom_field", row.id, None, after)
     return row
+
+
+def change_listed(session: Session, actor: Actor, field: CustomField, *, listed: bool) -> None:
+    """Make a field of subscribers a column of their list, or no column any more."""
+    before, field.listed = field.listed, listed and field.subject == "subscriber"
+    session.flush()
+    record(session, actor, "field.change", "custom_field", field.id, {"listed": before}, {"listed": field.listed})
 
 
 def remove_field(session: Session, actor: Actor, field: CustomField) -> int:
@@ -114,7 +121,7 @@ def read_value(field: CustomField, typed: str) -> str:
             except InvalidOperation:
                 value = Decimal("NaN")
             if not value.is_finite() or abs(value) >= Decimal(10) ** 15:
-                raise Invalid(FieldProblem(name, Problem.UNKNOWN_CHOICE))
+                raise Invalid(FieldProblem(name, Problem.NOT_A_NUMBER))
             return format(value.normalize(), "f")
         case "date":
             for form in _DAYS:
@@ -122,7 +129,7 @@ def read_value(field: CustomField, typed: str) -> str:
                     return datetime.strptime(typed[:10], form).date().isoformat()  # noqa: DTZ007 - a day
                 except ValueError:
                     continue
-            raise Invalid(FieldProblem(name, Problem.UNKNOWN_CHOICE))
+            raise Invalid(FieldProblem(name, Problem.NOT_A_DAY))
         case "choice":
             for choice in field.choices:
                 if choice.casefold() == typed.casefold():
@@ -135,6 +142,20 @@ def read_value(field: CustomField, typed: str) -> str:
     return typed
 
 
+def read_values(fields: Iterable[CustomField], typed: Mapping[int, str]) -> dict[int, str]:
+    """Return what is kept of what was typed into some fields. Raises Invalid with everything that is wrong."""
+    found: dict[int, str] = {}
+    problems: list[FieldProblem] = []
+    for field in fields:
+        try:
+            found[field.id] = read_value(field, typed.get(field.id, ""))
+        except Invalid as invalid:
+            problems += invalid.problems
+    if problems:
+        raise Invalid(*problems)
+    return found
+
+
 def values_of(session: Session, subject: Subscriber | Service) -> dict[int, str]:
     """Return what stands in the fields of a subscriber or service, by the id of the field."""
     rows = select(CustomValue.field_id, CustomValue.value).where(_owner(subject) == subject.id)
@@ -145,16 +166,10 @@ def set_values(session: Session, actor: Actor, subject: Subscriber | Service, ty
     """Put what was typed into all fields of a subscriber or service. Raises Invalid with everything that is wrong."""
     kind = "subscriber" if isinstance(subject, Subscriber) else "service"
     fields = fields_of(session, actor.operator_id, kind)
-    found: dict[int, str] = {}
-    problems: list[FieldProblem] = []
-    for field in fields:
-        try:
-            found[field.id] = read_value(field, typed.get(field.id, ""))
-        except Invalid as invalid:
-            problems += invalid.problems
-    if problems:
-        raise Invalid(*problems)
+    found = read_values(fields, typed)
     before = values_of(session, subject)
+    if before == {field_id: value for field_id, value in found.items() if value}:
+        return
     session.execute(delete(CustomValue).where(_owner(subject) == subject.id))
     session.add_all(
         CustomValue(operator_id=actor.operator_id, field_id=field_id, value=value, **{f"{kind}_id": subject.id})

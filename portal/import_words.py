@@ -41,6 +41,7 @@ FINDINGS: Mapping[Finding, str] = {
     Finding.DYNAMIC: N_("A dynamic lease (%(address)s): perhaps just a visitor's telephone."),
     Finding.OTHER_SERVICE: N_("It is for %(service)s, not for PPPoE."),
     Finding.RATE_FROM_TEXT: N_("The rate was read from “%(value)s”."),
+    Finding.NO_SERVICE: N_("It names no line, only a person: a subscriber without a service."),
     Finding.FOREIGN_TEXT: N_("Its text was stored in an old character set; look whether it reads well."),
 }
 

@@ -46,6 +46,7 @@ class Finding(StrEnum):
     OTHER_SERVICE = "other_service"  # a secret for VPNs; detail: service
     RATE_FROM_TEXT = "rate_from_text"  # detail: value
     FOREIGN_TEXT = "foreign_text"  # not UTF-8 on the router
+    NO_SERVICE = "no_service"  # nothing that a line could be told by: a person without a service
 
 
 BARRIERS = frozenset(
@@ -55,8 +56,11 @@ BARRIERS = frozenset(
         Finding.SEVERAL_ADDRESSES, Finding.INTERFACE, Finding.PARENT, Finding.TOO_FEW_FIELDS,
     }
 )  # fmt: skip
-DOUBTS = frozenset({Finding.DYNAMIC, Finding.OTHER_SERVICE, Finding.UNLIMITED, Finding.BLOCKED})
+DOUBTS = frozenset({Finding.DYNAMIC, Finding.OTHER_SERVICE, Finding.UNLIMITED, Finding.BLOCKED, Finding.NO_SERVICE})
 """What leaves a candidate out unless a person takes it in."""
+
+WITHOUT_SERVICE = "none"
+"""The access method of a person who has no service, or none yet: a subscriber is made of them and nothing else."""
 
 Findings = tuple[tuple[Finding, Mapping[str, str]], ...]
 
@@ -66,7 +70,8 @@ class Candidate:
     """One client as found. `line` counts from 1: the file's line, or the place in the router's list.
 
     `rate` is None where the source gives none. `name` is what the service would be called, `subscriber` what the
-    person seems to be called. `ours` is the service that a queue we keep is for.
+    person seems to be called. `custom` is what stands under the operator's own fields, by their id, as it was typed.
+    `ours` is the service that a queue we keep is for.
     """
 
     line: int
@@ -88,6 +93,7 @@ class Candidate:
     latitude: Decimal | None = None
     longitude: Decimal | None = None
     paid_until: date | None = None
+    custom: Mapping[int, str] = field(default_factory=dict)
     findings: Findings = ()
     ours: int | None = None
 

@@ -13,7 +13,7 @@ from itertools import islice
 
 from aaa.facts import AccessMethod
 from core.rates import RateLimit, format_rate
-from network.importing.candidate import Candidate, Finding, folded, sound_of
+from network.importing.candidate import WITHOUT_SERVICE, Candidate, Finding, folded, sound_of
 
 MOST_NAMED = 3
 """Doubles of one kind that are named for a row; more would only say the same."""
@@ -39,7 +39,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A service that is stored, as far as a candidate may resemble it."""
+    """A service that is stored, as far as a candidate may resemble it.
+
+    Of a subscriber without one, `access_method` is WITHOUT_SERVICE and `service_id` 0.
+    """
 
     service_id: int
     subscriber_id: int
@@ -159,6 +162,10 @@ def propose(candidates: Sequence[Candidate], known: Iterable[Known], nas_id: int
 
 def _proposal(candidate: Candidate, stored: list[tuple[Double, Known]], within: list[Double]) -> Proposal:
     doubles = (*(double for double, _known in stored), *within)
+    if candidate.access_method == WITHOUT_SERVICE:
+        # A name is all that a person without a service is told by.
+        twice = stored or any(double.line is not None and double.line < candidate.line for double in within)
+        return Proposal(Action.IGNORE if twice or candidate.doubtful else Action.NEW, None, doubles)
     earlier = [
         double
         for double in within
@@ -197,9 +204,12 @@ class _Index:
         self._addresses: dict[str, list[Known]] = defaultdict(list)
         self._macs: dict[str, list[Known]] = defaultdict(list)
         self._sounds: dict[str, list[Known]] = defaultdict(list)
+        self._people: dict[str, list[Known]] = defaultdict(list)
         people: set[int] = set()
         for service in known:
-            self._names[service.name].append(service)
+            if service.access_method != WITHOUT_SERVICE:
+                self._names[service.name].append(service)
+            self._people[folded(service.subscriber)].append(service)
             if service.framed_ip is not None:
                 self._addresses[service.framed_ip].append(service)
             macs = {*service.macs, service.name} if service.access_method == AccessMethod.MAC else set(service.macs)
@@ -225,7 +235,10 @@ class _Index:
                     continue
                 exact.add(service.subscriber_id)
                 found.append((_stored(likeness, value or "", service), service))
-        alike = (one for one in self._sounds.get(sound_of(candidate.subscriber), ()) if one.subscriber_id not in exact)
+        sounding = self._sounds.get(sound_of(candidate.subscriber), [])
+        if candidate.access_method == WITHOUT_SERVICE and not sounding:
+            sounding = self._people.get(folded(candidate.subscriber), [])[:1]
+        alike = (one for one in sounding if one.subscriber_id not in exact)
         found += [
             (_stored(Likeness.SIMILAR, service.subscriber, service), service) for service in islice(alike, MOST_NAMED)
         ]
@@ -265,10 +278,12 @@ def _keys(candidate: Candidate) -> Iterable[tuple[Likeness, str]]:
         yield Likeness.MAC, candidate.mac
     if sound := sound_of(candidate.subscriber):
         yield Likeness.SIMILAR, sound
+    elif candidate.access_method == WITHOUT_SERVICE:
+        yield Likeness.SIMILAR, folded(candidate.subscriber)
 
 
 def _stored(likeness: Likeness, value: str, service: Known) -> Double:
-    return Double(likeness, value, service.subscriber, None, service.service_id, service.subscriber_id)
+    return Double(likeness, value, service.subscriber, None, service.service_id or None, service.subscriber_id)
 
 
 def double_of(document: Mapping[str, object]) -> Double:

@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 from aaa.facts import AccessMethod, MacBinding
 from core.crypto import Keyring
 from core.rates import Burst, RateLimit
+from crm.fields import SUBJECTS, fields_of, read_value
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.services import LONGEST_PASSWORD, PASSWORD_PURPOSE, ServiceTerms, problems_alone
 from crm.subscribers import SubscriberDetails
 from crm.subscribers import checked as checked_subscriber
-from db.models import ImportBatch, ImportRow, RatePlan, Service, ServiceMac, Subscriber
-from network.importing.candidate import BARRIERS, Candidate, Finding, one_line
+from db.models import CustomField, ImportBatch, ImportRow, RatePlan, Service, ServiceMac, Subscriber
+from network.importing.candidate import BARRIERS, WITHOUT_SERVICE, Candidate, Finding, one_line
 from network.importing.matching import Action, Known, NewPlan, PlanOffer, Plans, new_plans, propose
 
 STEP = 1000
@@ -33,7 +34,10 @@ BARRED = "barred"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A row as it would be written. `terms` and `details` are None for one that is left out or cannot be written."""
+    """A row as it would be written. `details` is None for one that is left out or cannot be written.
+
+    `terms` are of its service; of a person without one, they are None too.
+    """
 
     row: ImportRow
     action: Action
@@ -57,7 +61,7 @@ def plan_offers(session: Session, operator_id: int) -> list[PlanOffer]:
 
 
 def known_services(session: Session, operator_id: int) -> list[Known]:
-    """Return every service of the operator that is not terminated."""
+    """Return every service of the operator that is not terminated, and every subscriber who never had one."""
     macs: dict[int, list[str]] = {}
     for service_id, mac in session.execute(
         select(ServiceMac.service_id, ServiceMac.mac).where(ServiceMac.operator_id == operator_id)
@@ -72,7 +76,18 @@ def known_services(session: Session, operator_id: int) -> list[Known]:
         .where(Service.operator_id == operator_id, Service.state != "terminated")
         .order_by(Service.id)
     )  # fmt: skip
-    return [Known(**row, macs=tuple(macs.get(row["service_id"], ()))) for row in rows.mappings()]
+    without = session.execute(
+        select(Subscriber.id, Subscriber.name)
+        .where(
+            Subscriber.operator_id == operator_id,
+            ~select(Service.id).where(Service.subscriber_id == Subscriber.id).exists(),
+        )
+        .order_by(Subscriber.id)
+    )
+    return [
+        *(Known(**row, macs=tuple(macs.get(row["service_id"], ()))) for row in rows.mappings()),
+        *(Known(0, row.id, row.name, WITHOUT_SERVICE, "", None, None) for row in without),
+    ]
 
 
 def stage(session: Session, keyring: Keyring, batch: ImportBatch, found: Iterable[Candidate]) -> int:
@@ -82,7 +97,8 @@ def stage(session: Session, keyring: Keyring, batch: ImportBatch, found: Iterabl
     """
     known = known_services(session, batch.operator_id)
     kept = {service.service_id for service in known}
-    candidates = [fitting(candidate) for candidate in found if candidate.ours not in kept]
+    own = {field.id: field for subject in SUBJECTS for field in fields_of(session, batch.operator_id, subject)}
+    candidates = [fitting(candidate, own) for candidate in found if candidate.ours not in kept]
     plans = Plans(plan_offers(session, batch.operator_id))
     proposals = propose(candidates, known, batch.nas_id if batch.tie else None)
     session.execute(delete(ImportRow).where(ImportRow.batch_id == batch.id))
@@ -106,9 +122,21 @@ def stage(session: Session, keyring: Keyring, batch: ImportBatch, found: Iterabl
     return len(values)
 
 
-def fitting(candidate: Candidate) -> Candidate:
-    """Return a candidate whose details the rules for subscribers take; what they do not goes into the comment."""
+def fitting(candidate: Candidate, own: Mapping[int, CustomField] | None = None) -> Candidate:
+    """Return a candidate whose details the rules for subscribers take; what they do not goes into the comment.
+
+    `own` are the operator's own fields by their id.
+    """
     moved = []
+    custom: dict[int, str] = {}
+    for field_id, typed in candidate.custom.items():
+        field = (own or {}).get(field_id)
+        try:
+            if field is not None and (value := read_value(field, typed)):
+                custom[field_id] = value
+        except Invalid:
+            moved.append(f"{field.title}: {typed}" if field is not None else typed)
+    candidate = replace(candidate, custom=custom)
     for name in ("phone", "email", "tax_id", "address"):
         value = getattr(candidate, name)
         if value is None:
@@ -202,7 +230,7 @@ class _Taken:
     """Names and addresses that services have, and that earlier rows of the import take."""
 
     def __init__(self, known: Iterable[Known]) -> None:
-        self.services = {service.service_id: service for service in known}
+        self.services = {service.service_id: service for service in known if service.service_id}
         self.names = {service.name: service.subscriber for service in self.services.values()}
         self.targets: set[int] = set()
         self._addresses: dict[str, list[Known]] = {}
@@ -232,6 +260,8 @@ def _checked(row: ImportRow, batch: ImportBatch, taken: _Taken, plan_ids: set[in
         return Checked(row, action, None, None, ())
     if barred(row):
         return Checked(row, action, None, None, ())
+    if row.access_method == WITHOUT_SERVICE:
+        return _checked_person(row, action)
     target = taken.services.get(row.target_id or 0)
     terms = _terms(row, batch, taken, action)
     # An update without a password keeps the one that is stored; "kept" stands for it where one is asked for.
@@ -256,6 +286,23 @@ def _checked(row: ImportRow, batch: ImportBatch, taken: _Taken, plan_ids: set[in
         holder = taken.owner_of(terms.framed_ip, terms.nas_id, target.service_id if target else None)
         if holder is not None:
             problems.append(FieldProblem("framed_ip", Problem.ADDRESS_TAKEN, {"subscriber": holder.subscriber}))
+    details, found = _details(row)
+    problems += found
+    if problems or details is None:
+        return Checked(row, action, None, None, tuple(problems))
+    taken.take(details.name, terms, target.service_id if target else None)
+    return Checked(row, action, details, terms, ())
+
+
+def _checked_person(row: ImportRow, action: Action) -> Checked:
+    """Return a person without a service as they would be written. There is no service that they could update."""
+    details, problems = _details(row)
+    if action is Action.UPDATE:
+        problems.append(FieldProblem("name", Problem.REQUIRED))
+    return Checked(row, action, None if problems else details, None, tuple(problems))
+
+
+def _details(row: ImportRow) -> tuple[SubscriberDetails | None, list[FieldProblem]]:
     details = SubscriberDetails(
         name=row.subscriber_name,
         email=row.email,
@@ -267,16 +314,12 @@ def _checked(row: ImportRow, batch: ImportBatch, taken: _Taken, plan_ids: set[in
         notes=row.comment,
     )
     try:
-        details = checked_subscriber(details)
+        return checked_subscriber(details), []
     except Invalid as invalid:
-        problems += [
+        return None, [
             replace(problem, field="subscriber" if problem.field == "name" else problem.field)
             for problem in invalid.problems
         ]
-    if problems:
-        return Checked(row, action, None, None, tuple(problems))
-    taken.take(details.name, terms, target.service_id if target else None)
-    return Checked(row, action, details, terms, ())
 
 
 def _terms(row: ImportRow, batch: ImportBatch, taken: _Taken, action: Action) -> ServiceTerms:
@@ -316,6 +359,7 @@ def _columns(candidate: Candidate, keyring: Keyring) -> dict[str, Any]:
         "latitude": candidate.latitude,
         "longitude": candidate.longitude,
         "paid_until": candidate.paid_until,
+        "custom": {str(field_id): value for field_id, value in candidate.custom.items()},
         "findings": [*_findings(candidate)],
     }
 

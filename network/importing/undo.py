@@ -11,11 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import TextClause, select, text, update
+from sqlalchemy import TextClause, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from db.audit import Actor, record
-from db.models import ImportBatch, ImportRow, Service, Subscriber
+from db.models import CustomValue, ImportBatch, ImportRow, Service, Subscriber
 
 _OWN = ("service", "service_mac", "shadow_secret", "import_row")
 
@@ -113,6 +113,7 @@ def _put_back(session: Session, batch: ImportBatch) -> int:
             setattr(service, name, value)
         for name in before["subscriber"]:
             setattr(person, name, None)
+        session.execute(delete(CustomValue).where(CustomValue.id.in_(before.get("own", ()))))
         if row.previous_password is not None:
             service.password = row.previous_password
     session.flush()
@@ -127,7 +128,7 @@ _START = "SELECT count(*) AS number, (array_agg(r.name ORDER BY r.line))[1:3] AS
 
 _QUERIES: Mapping[Obstacle, TextClause] = {
     Obstacle.CHANGED: text(
-        f"{_START} JOIN service s ON s.id = r.service_id JOIN subscriber p ON p.id = r.subscriber_id"
+        f"{_START} LEFT JOIN service s ON s.id = r.service_id JOIN subscriber p ON p.id = r.subscriber_id"
         " WHERE r.batch_id = :batch AND r.state IN ('created', 'updated')"
         " AND (s.version <> r.service_version OR p.version <> r.subscriber_version)"
     ),
@@ -141,7 +142,7 @@ _QUERIES: Mapping[Obstacle, TextClause] = {
     ),
     Obstacle.MORE_SERVICES: text(
         f"{_START} WHERE r.batch_id = :batch AND r.state = 'created' AND EXISTS ("
-        "SELECT FROM service x WHERE x.subscriber_id = r.subscriber_id AND x.id <> r.service_id)"
+        "SELECT FROM service x WHERE x.subscriber_id = r.subscriber_id AND x.id IS DISTINCT FROM r.service_id)"
     ),
     Obstacle.TAKEN_OVER: text(
         f"{_START} JOIN shadow_secret x ON x.service_id = r.service_id AND x.state = 'portico'"

@@ -16,7 +16,17 @@ from aaa.facts import AccessMethod, ServiceState
 from core.i18n import N_, translator
 from crm.problems import FieldProblem, Problem
 from db.audit import Actor, record
-from db.models import ImportBatch, ImportRow, Operator, Service, ServiceMac, ShadowSecret, Subscriber
+from db.models import (
+    CustomField,
+    CustomValue,
+    ImportBatch,
+    ImportRow,
+    Operator,
+    Service,
+    ServiceMac,
+    ShadowSecret,
+    Subscriber,
+)
 from network.importing.matching import Action
 from network.importing.staging import BARRED, STEP, Checked, barred, examine
 
@@ -35,10 +45,10 @@ def write(session: Session, actor: Actor, batch: ImportBatch, now: datetime, pro
     if batch.state == "written":
         return dict(batch.counts)
     checked = examine(session, batch)
-    new = [one for one in checked if one.terms is not None and one.action in (Action.NEW, Action.ADD)]
-    changed = [one for one in checked if one.terms is not None and one.action is Action.UPDATE]
+    new = [one for one in checked if one.details is not None and one.action in (Action.NEW, Action.ADD)]
+    changed = [one for one in checked if one.details is not None and one.action is Action.UPDATE]
     ignored = [one for one in checked if one.action is Action.IGNORE]
-    refused = [one for one in checked if one.terms is None and one.action is not Action.IGNORE]
+    refused = [one for one in checked if one.details is None and one.action is not Action.IGNORE]
     outcomes = [{"id": one.row.id, "state": "ignored"} for one in ignored]
     outcomes += [{"id": one.row.id, "state": "bad"} for one in refused]
     _note(session, outcomes)
@@ -86,22 +96,26 @@ def _create(session: Session, batch: ImportBatch, step: Sequence[Checked], now: 
         insert(Subscriber).returning(Subscriber.id, sort_by_parameter_order=True),
         [{"operator_id": batch.operator_id, **_details(one)} for one in step],
     ).all()
+    lines = [(one, number) for one, number in zip(step, subscribers, strict=True) if one.terms is not None]
     suspension = translator(session.get_one(Operator, batch.operator_id).locale)(SUSPENDED_THERE)
-    made = session.execute(
-        upsert(Service)
-        .on_conflict_do_nothing(index_elements=["operator_id", "name"], index_where=text("state <> 'terminated'"))
-        .returning(Service.id, Service.name, Service.version),
-        [
-            _service(one, batch, subscriber_id, suspension, now)
-            for one, subscriber_id in zip(step, subscribers, strict=True)
-        ],
-    ).all()
+    made: Sequence[Any] = ()
+    if lines:
+        made = session.execute(
+            upsert(Service)
+            .on_conflict_do_nothing(index_elements=["operator_id", "name"], index_where=text("state <> 'terminated'"))
+            .returning(Service.id, Service.name, Service.version),
+            [_service(one, batch, subscriber_id, suspension, now) for one, subscriber_id in lines],
+        ).all()
     services = {row.name: row for row in made}
-    outcomes: list[dict[str, Any]] = []
+    outcomes: list[dict[str, Any]] = [
+        {"id": one.row.id, "state": "created", "service_id": None, "subscriber_id": number, "service_version": None,
+         "subscriber_version": 1}
+        for one, number in zip(step, subscribers, strict=True) if one.terms is None
+    ]  # fmt: skip
     macs: list[dict[str, Any]] = []
     shadows: list[dict[str, Any]] = []
     orphans: list[int] = []
-    for one, subscriber_id in zip(step, subscribers, strict=True):
+    for one, subscriber_id in lines:
         assert one.terms is not None
         service = services.get(one.terms.name)
         if service is None:  # somebody took the name while this was being written
@@ -125,10 +139,14 @@ def _create(session: Session, batch: ImportBatch, step: Sequence[Checked], now: 
         session.execute(delete(Subscriber).where(Subscriber.id.in_(orphans)))
     if macs:
         session.execute(insert(ServiceMac), macs)
+    written = {outcome["id"]: outcome for outcome in outcomes if outcome["state"] == "created"}
+    for one in step:
+        if one.row.custom and (of := written.get(one.row.id)) is not None:
+            _keep_own(session, one.row, of["subscriber_id"], of["service_id"])
     _keep_shadows(session, shadows)
     for state in ("created", "bad"):
         _note(session, [outcome for outcome in outcomes if outcome["state"] == state])
-    return len(services)
+    return len(written)
 
 
 def _details(one: Checked) -> dict[str, Any]:
@@ -178,7 +196,9 @@ def _update(session: Session, batch: ImportBatch, step: Sequence[Checked]) -> No
     for one in step:
         service = services[one.row.target_id or 0]
         person = people[service.subscriber_id]
-        pending.append((one, service, person, service.password, _overwrite(one, service, person)))
+        password = service.password
+        before = {**_overwrite(one, service, person), "own": _keep_own(session, one.row, person.id, service.id)}
+        pending.append((one, service, person, password, before))
     session.flush()
     shadows: list[dict[str, Any]] = []
     outcomes = []
@@ -227,6 +247,31 @@ def _overwrite(one: Checked, service: Service, person: Subscriber) -> dict[str, 
 
 def _plain(value: object) -> object:
     return value if value is None or isinstance(value, int) else str(value)
+
+
+def _keep_own(session: Session, row: ImportRow, subscriber_id: int, service_id: int | None) -> list[int]:
+    """Put what a row has of the operator's own fields where nothing stands yet, and return the ids of what was put."""
+    if not row.custom:
+        return []
+    fields = session.execute(
+        select(CustomField.id, CustomField.subject).where(
+            CustomField.operator_id == row.operator_id, CustomField.id.in_([int(field_id) for field_id in row.custom])
+        )
+    )
+    values = [
+        {
+            "operator_id": row.operator_id,
+            "field_id": field.id,
+            "subscriber_id": subscriber_id if field.subject == "subscriber" else None,
+            "service_id": service_id if field.subject == "service" else None,
+            "value": row.custom[str(field.id)],
+        }
+        for field in fields
+        if field.subject == "subscriber" or service_id is not None
+    ]
+    if not values:
+        return []
+    return list(session.scalars(upsert(CustomValue).on_conflict_do_nothing().returning(CustomValue.id), values))
 
 
 def _shadow(batch: ImportBatch, row: ImportRow, service_id: int) -> list[dict[str, Any]]:

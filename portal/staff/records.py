@@ -10,12 +10,22 @@ from sqlalchemy import select
 from core.i18n import N_
 from crm.documents import KINDS as DOCUMENT_KINDS
 from crm.documents import add_document, remove_document
-from crm.fields import KINDS, SUBJECTS, FieldDetails, add_field, fields_of, remove_field, set_values, values_of
+from crm.fields import (
+    KINDS,
+    SUBJECTS,
+    FieldDetails,
+    add_field,
+    change_listed,
+    fields_of,
+    remove_field,
+    set_values,
+    values_of,
+)
 from crm.jobs import start_job
 from crm.personal_data import ERASE, NotErasable, check_erasable, export_person
 from crm.problems import FieldProblem, Invalid, Problem
 from db.models import CustomField, Service, StoredFile, SubscriberDocument
-from portal import context
+from portal import context, own_fields
 from portal.errors import problem_text
 from portal.files import send_stored, take_files, uploads
 from portal.messages import done, refuse
@@ -24,6 +34,7 @@ from portal.staff.subscribers import find, live_sessions, services_of
 
 blueprint = Blueprint("records", __name__)
 take_files(blueprint, "upload")
+blueprint.record_once(lambda state: own_fields.install(state.app))  # type: ignore[arg-type] # it is the application
 
 DOCUMENT_WORDS = {
     "identity": N_("Identity card"),
@@ -166,6 +177,7 @@ def add() -> ResponseReturnValue:
         form.get("kind", ""),
         tuple(form.get("choices", "").splitlines()),
         "required" in form,
+        "listed" in form,
     )
     try:
         made = add_field(context.db(), context.actor(), details)
@@ -175,6 +187,17 @@ def add() -> ResponseReturnValue:
     title = made.title
     context.db().commit()
     done(_("The field %(title)s is added.", title=title))
+    return redirect(url_for(".fields_page"))
+
+
+@blueprint.post("/settings/fields/<int:field_id>/listed")
+@requires(Permission.SETTINGS_EDIT)
+def list_field(field_id: int) -> ResponseReturnValue:
+    """Show a field as a column of the list of subscribers, or no longer."""
+    field = context.db().get(CustomField, field_id) or abort(404)
+    change_listed(context.db(), context.actor(), field, listed=not field.listed)
+    context.db().commit()
+    done(_("Saved."))
     return redirect(url_for(".fields_page"))
 
 

@@ -22,6 +22,7 @@ from aaa.facts import Extra
 from core.clock import utc_now
 from crm.attributes import BadAttribute, format_extra, parse_extra
 from crm.equipment import installed_at
+from crm.fields import set_values
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import (
     CAUSES,
@@ -50,6 +51,7 @@ from portal.formats import local_day, rate
 from portal.forms import OPTIONAL, Form, choice, day, long_text, seen_version, text, whole_number
 from portal.labels import choices, label
 from portal.messages import done, refuse
+from portal.own_fields import own_fields, typed_into, with_own_fields
 from portal.permissions import Permission, requires
 from portal.sector_choices import sector_choices
 from portal.staff.subscribers import BY_NAME, differences
@@ -221,7 +223,8 @@ def _as_typed(terms: ServiceTerms) -> dict[str, Any]:
 def create(subscriber_id: int) -> ResponseReturnValue:
     subscriber = find_subscriber(subscriber_id)
     mac = request.args.get("mac")  # a device picked from the list of unknown ones
-    form = ServiceForm(data={"access_method": "mac", "name": mac} if mac else None)
+    own = own_fields("service")
+    form = with_own_fields(ServiceForm, own)(data={"access_method": "mac", "name": mac} if mac else None)
     if request.method == "POST" and form.validate():
         session = context.db()
         try:
@@ -236,6 +239,8 @@ def create(subscriber_id: int) -> ResponseReturnValue:
                 paid_until=form.paid_until.data,
                 now=context.now(),
             )
+            if own:
+                set_values(session, context.actor(), service, typed_into(form, own))
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)

@@ -13,6 +13,7 @@ from wtforms import HiddenField
 
 from core.clock import start_of_day
 from core.i18n import LANGUAGES
+from crm.fields import set_values, values_of
 from crm.problems import ChangedMeanwhile, Invalid
 from crm.subscribers import (
     Namesake,
@@ -40,6 +41,7 @@ from portal.forms import Form, choice, long_text, number, seen_version, text
 from portal.labels import choices
 from portal.map_ground import ground, on_ground
 from portal.messages import done, refuse
+from portal.own_fields import filled, own_fields, typed_into, with_own_columns, with_own_fields
 from portal.permissions import Permission, requires
 from portal.tables import Column, Filter, Table, matching, show
 
@@ -121,14 +123,21 @@ def find(subscriber_id: int) -> Subscriber:
 @blueprint.get("/")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def index() -> ResponseReturnValue:
+    fields = own_fields("subscriber")
     query = select(Subscriber).options(selectinload(Subscriber.services))
-    return show(context.db(), TABLE, query, "staff/subscribers/index.html")
+    if fields:
+        query = query.options(selectinload(Subscriber.own_values))
+    return show(
+        context.db(), with_own_columns(TABLE, fields), query, "staff/subscribers/index.html",
+        own=[field for field in fields if field.listed],
+    )  # fmt: skip
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @requires(Permission.SUBSCRIBERS_EDIT)
 def create() -> ResponseReturnValue:
-    form = SubscriberForm()
+    fields = own_fields("subscriber")
+    form = with_own_fields(SubscriberForm, fields)()
     alike: list[Namesake] = []
     if request.method == "POST" and form.validate():
         session = context.db()
@@ -136,7 +145,10 @@ def create() -> ResponseReturnValue:
             details = checked(form.details())
             alike = [] if request.form.get("confirmed") else namesakes(session, details)
             subscriber = None if alike else create_subscriber(session, context.actor(), details)
+            if subscriber is not None and fields:
+                set_values(session, context.actor(), subscriber, typed_into(form, fields))
         except Invalid as invalid:
+            session.rollback()
             put_on_form(form, invalid)
         else:
             if subscriber is not None:
@@ -152,12 +164,15 @@ def create() -> ResponseReturnValue:
 @requires(Permission.SUBSCRIBERS_EDIT)
 def edit(subscriber_id: int) -> ResponseReturnValue:
     subscriber = find(subscriber_id)
-    form = SubscriberForm(obj=subscriber)
+    fields = own_fields("subscriber")
+    form = with_own_fields(SubscriberForm, fields)(obj=subscriber, data=filled(values_of(context.db(), subscriber)))
     theirs = None
     if request.method == "POST" and form.validate():
         session = context.db()
         try:
             change_subscriber(session, context.actor(), subscriber, form.details(), seen_version(form.version))
+            if fields:
+                set_values(session, context.actor(), subscriber, typed_into(form, fields))
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)

@@ -18,6 +18,7 @@ from aaa.facts import AccessMethod
 from core.mac import find_mac
 from core.rates import RateLimit
 from network.importing.candidate import (
+    WITHOUT_SERVICE,
     Candidate,
     Finding,
     Findings,
@@ -35,6 +36,9 @@ COLUMNS = (
     "name", "first_name", "last_name", "login", "password", "framed_ip", "mac", "plan", "rate", "download", "upload",
     "comment", "phone", "email", "tax_id", "address", "latitude", "longitude", "position", "paid_until", "state",
 )  # fmt: skip
+
+OWN = "custom-"
+"""In front of the id of a field of the operator's own, where a column means that."""
 
 # Titles as they stand in the files of ISPs and of other programs, folded and without signs.
 _TITLES: Mapping[str, str] = {
@@ -84,7 +88,7 @@ class CsvFile:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How a file is to be read: the meaning of each column (a name of COLUMNS, or "" for none).
+    """How a file is to be read: the meaning of each column (a name of COLUMNS, OWN with an id, or "" for none).
 
     `unit` is what a rate without one is counted in (`k`, `m`, or "" for bit/s). `upload_first`: pairs are written as
     RouterOS does, upload/download.
@@ -159,13 +163,14 @@ def program_of(file: CsvFile) -> Preset | None:
     return preset_of([plain_title(title) for title in file.titles])
 
 
-def guess_columns(file: CsvFile) -> Columns:
-    """Guess what the columns mean, and how the services connect."""
+def guess_columns(file: CsvFile, own: Mapping[str, int] | None = None) -> Columns:
+    """Guess what the columns mean, and how the services connect. `own` are the operator's fields: title, and id."""
+    fields = {plain_title(title): f"{OWN}{field_id}" for title, field_id in (own or {}).items()}
     preset = program_of(file)
     known = preset.meanings if preset is not None else {}
     meanings: list[str] = []
     for title in map(plain_title, file.titles):
-        meaning = known.get(title, _MEANING.get(title, ""))
+        meaning = known.get(title, fields.get(title) or _MEANING.get(title, ""))
         meanings.append(meaning if meaning not in meanings else "")
     method = AccessMethod.PPPOE
     if preset is not None and preset.access_method is not None:
@@ -175,6 +180,8 @@ def guess_columns(file: CsvFile) -> Columns:
             method = AccessMethod.MAC
         elif "framed_ip" in meanings:
             method = AccessMethod.QUEUE
+        elif "login" not in meanings and any(meaning in meanings for meaning in ("name", "first_name")):
+            return Columns(WITHOUT_SERVICE, tuple(meanings))
     rates = [
         row[at]
         for _line, row in file.rows[:50]
@@ -240,6 +247,9 @@ def from_cells(line: int, cells: Mapping[str, str], columns: Columns, findings: 
     paid_until, found = day_in(cells.get("paid_until", ""))
     findings += found
     login, password = cells.get("login", ""), cells.get("password") or None
+    named = bool(cells.get("name") or cells.get("first_name") or cells.get("last_name"))
+    if method != WITHOUT_SERVICE and named and not (login or password or framed_ip or mac or cells.get("framed_ip")):
+        method, findings = WITHOUT_SERVICE, ((Finding.NO_SERVICE, {}),)
     told = told_by(cells.get("comment", ""))
     person = one_line(cells.get("name") or f"{cells.get('first_name', '')} {cells.get('last_name', '')}")
     if method in (AccessMethod.PPPOE, AccessMethod.HOTSPOT):
@@ -250,6 +260,8 @@ def from_cells(line: int, cells: Mapping[str, str], columns: Columns, findings: 
             findings += ((Finding.NO_PASSWORD, {}),)
     elif method == AccessMethod.MAC:
         name, password = mac or "", None
+    elif method == WITHOUT_SERVICE:
+        name, password, framed_ip, mac, rate = "", None, None, None, None
     else:
         name, password = one_line(login) or framed_ip or "", None
     latitude, longitude = _position(cells)
@@ -273,6 +285,7 @@ def from_cells(line: int, cells: Mapping[str, str], columns: Columns, findings: 
         latitude=latitude if latitude is not None else told.latitude,
         longitude=longitude if latitude is not None else told.longitude,
         paid_until=paid_until,
+        custom={int(key[len(OWN) :]): value for key, value in cells.items() if key.startswith(OWN) and value},
         findings=findings + (((Finding.DISABLED, {}),) if folded(cells.get("state", "")) in _OFF else ()),
     )
 

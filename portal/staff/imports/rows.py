@@ -11,9 +11,11 @@ from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 from sqlalchemy import ColumnElement, Select, false, func, or_, select, update
 
+from crm.fields import SUBJECTS
 from crm.plans import PlanTerms, create_plan
 from crm.problems import Invalid
 from db.models import ImportBatch, ImportRow, RatePlan, Service, Subscriber
+from network.importing.candidate import WITHOUT_SERVICE
 from network.importing.matching import Action
 from network.importing.sources import csv_file
 from network.importing.staging import examine, give_plan, proposed_plans
@@ -25,6 +27,7 @@ from portal.forms import Form, choice, day, text
 from portal.import_words import problems_of
 from portal.labels import choices, field_text, label
 from portal.messages import done, refuse
+from portal.own_fields import own_fields
 from portal.permissions import Permission, requires
 from portal.staff.imports.base import BAD, DOUBLE, blueprint, count_rows, find_batch, plans_on_sale, tally_of
 from portal.tables import Column, Filter, Table, show
@@ -48,7 +51,7 @@ def _looking(value: str) -> ColumnElement[bool]:
     conditions: dict[str, ColumnElement[bool]] = {
         "bad": BAD,
         "double": DOUBLE,
-        "planless": ImportRow.plan_id.is_(None),
+        "planless": ImportRow.plan_id.is_(None) & (ImportRow.access_method != WITHOUT_SERVICE),
         "disabled": ImportRow.disabled.is_(True),
         "changed": ImportRow.decided.is_(True),
     }
@@ -109,10 +112,11 @@ LIST = ("look", "action", "q", "sort", "page")
 def found(batch_id: int) -> ResponseReturnValue:
     batch = find_batch(batch_id, "found")
     session = context.db()
-    planless = count_rows(batch, ImportRow.plan_id.is_(None), ImportRow.action != "ignore")
-    unlimited = count_rows(
-        batch, ImportRow.plan_id.is_(None), ImportRow.download.is_(None), ImportRow.action != "ignore"
-    )
+    waiting = (
+        ImportRow.plan_id.is_(None), ImportRow.action != "ignore", ImportRow.access_method != WITHOUT_SERVICE
+    )  # fmt: skip
+    planless = count_rows(batch, *waiting)
+    unlimited = count_rows(batch, *waiting, ImportRow.download.is_(None))
     return show(
         session, ROWS, rows_of(batch), "staff/imports/found.html", batch=batch, tally=tally_of(batch),
         planless=planless, unlimited=unlimited, proposals=proposed_plans(session, batch) if planless else [],
@@ -219,7 +223,9 @@ def row_page(batch_id: int, row_id: int) -> ResponseReturnValue:
     batch = find_batch(batch_id)
     row = _row(batch, row_id)
     form = _row_form(row, RowForm(obj=row))
-    return render_template("staff/imports/row.html", batch=batch, row=row, form=form, changes=changes_of(row))
+    return render_template(
+        "staff/imports/row.html", batch=batch, row=row, form=form, changes=changes_of(row), own=_own_of(row)
+    )
 
 
 @blueprint.post("/<int:batch_id>/rows/<int:row_id>")
@@ -228,26 +234,39 @@ def save_row(batch_id: int, row_id: int) -> ResponseReturnValue:
     batch = find_batch(batch_id, "found")
     row = _row(batch, row_id)
     form = _row_form(row, RowForm())
-    address = form.framed_ip.data
+    address = form.framed_ip.data if form.framed_ip is not None else None
     if form.validate_on_submit() and (address is None or _is_ipv4(address)):
-        row.subscriber_name, row.name = form.subscriber_name.data or "", form.name.data or ""
-        row.framed_ip, row.plan_id, row.phone = address, form.plan_id.data, form.phone.data
-        row.paid_until, row.action, row.decided = form.paid_until.data, form.action.data, True
+        row.subscriber_name, row.phone = form.subscriber_name.data or "", form.phone.data
+        row.action, row.decided = form.action.data, True
+        if row.access_method != WITHOUT_SERVICE:
+            row.name, row.framed_ip = form.name.data or "", address
+            row.plan_id, row.paid_until = form.plan_id.data, form.paid_until.data
         context.db().flush()
         examine(context.db(), batch)
         context.db().commit()
         done(_("Your decisions are kept."))
         return redirect(url_for("imports.decisions", batch_id=batch.id))
-    if address is not None and not _is_ipv4(address):
+    if form.framed_ip is not None and address is not None and not _is_ipv4(address):
         form.framed_ip.errors = [_("This is not an IP address, such as 10.20.0.15.")]
-    return render_template("staff/imports/row.html", batch=batch, row=row, form=form, changes=changes_of(row)), 422
+    return render_template(
+        "staff/imports/row.html", batch=batch, row=row, form=form, changes=changes_of(row), own=_own_of(row)
+    ), 422
 
 
 def _row_form(row: ImportRow, form: RowForm) -> RowForm:
     plans = plans_on_sale(context.db())
     form.plan_id.choices = [Option("", _("none yet")), *(Option(plan.id, plan.name) for plan in plans)]
     form.action.choices = [Option(value, title) for value, title in choices("import_action")]
+    if row.access_method == WITHOUT_SERVICE:
+        for of_service in ("name", "framed_ip", "plan_id", "paid_until"):
+            del form[of_service]
     return form
+
+
+def _own_of(row: ImportRow) -> list[tuple[str, str]]:
+    """Return what a row has for the operator's own fields, each with its title."""
+    fields = [field for subject in SUBJECTS for field in own_fields(subject)]
+    return [(field.title, row.custom[str(field.id)]) for field in fields if str(field.id) in row.custom]
 
 
 def _is_ipv4(address: str) -> bool:

@@ -7,9 +7,11 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import delete, func, select, update
 from wtforms import BooleanField
 
+from crm.fields import SUBJECTS
 from crm.jobs import OPEN, start_job
 from db.audit import record
-from db.models import ImportBatch, ImportRow, Job, Nas, Router, RouterState
+from db.models import CustomField, ImportBatch, ImportRow, Job, Nas, Router, RouterState
+from network.importing.candidate import WITHOUT_SERVICE
 from network.importing.files import recognise
 from network.importing.jobs import READ, UNDO
 from network.importing.sources import csv_file
@@ -21,6 +23,7 @@ from portal.forms import Form, choice
 from portal.import_words import source_text
 from portal.labels import label
 from portal.messages import done, refuse
+from portal.own_fields import own_fields
 from portal.permissions import Permission, requires
 from portal.staff.imports.base import blueprint, count_rows, find_batch, plans_on_sale
 from portal.tables import Column, Table, show
@@ -107,7 +110,8 @@ def from_file() -> ResponseReturnValue:
     batch = _new_batch(upload.source, upload.title, "columns", form.nas_id.data, form.tie.data)
     if upload.candidates is None:
         batch.content = context.keyring().seal(FILE_PURPOSE, upload.text)
-        batch.options = csv_file.guess_columns(csv_file.take_apart(upload.text)).document()
+        own = {field.title: field.id for field in _own_fields().values()}
+        batch.options = csv_file.guess_columns(csv_file.take_apart(upload.text), own).document()
     else:
         stage(context.db(), context.keyring(), batch, upload.candidates)
     context.db().commit()
@@ -252,17 +256,19 @@ def columns(batch_id: int) -> ResponseReturnValue:
     )
     named = [meaning for meaning in meanings if meaning]
     valid = (
-        chosen.access_method in ("pppoe", "mac", "hotspot", "queue")
+        chosen.access_method in ("pppoe", "mac", "hotspot", "queue", WITHOUT_SERVICE)
         and chosen.unit in ("", "k", "m")
-        and set(named) <= set(csv_file.COLUMNS)
+        and set(named) <= {*csv_file.COLUMNS, *_own_fields()}
     )
     if not valid:
         abort(400)
     batch.options = chosen.document()
     if len(named) != len(set(named)):
         return _show_columns(batch, _("Each meaning can be given to one column only.")), 422
-    needed = {"pppoe": "login", "hotspot": "login", "mac": "mac", "queue": "framed_ip"}[chosen.access_method]
-    if needed not in named:
+    needed = {"pppoe": "login", "hotspot": "login", "mac": "mac", "queue": "framed_ip"}.get(
+        chosen.access_method, "name"
+    )
+    if needed not in named and not (needed == "name" and {"first_name", "last_name"} & set(named)):
         missing = _("Say which column holds this: %(field)s.", field=_column_text(needed))
         return _show_columns(batch, missing), 422
     stage(context.db(), context.keyring(), batch, csv_file.candidates(file, chosen))
@@ -277,6 +283,7 @@ def _show_columns(batch: ImportBatch, problem: str = "") -> str:
         "staff/imports/columns.html", batch=batch, file=file, columns=csv_file.Columns.of(batch.options),
         preview=file.rows[:PREVIEW], problem=problem, most=csv_file.MOST_ROWS,
         meanings=[(column, _column_text(column)) for column in csv_file.COLUMNS],
+        own=[(key, field.title) for key, field in _own_fields().items()], without_service=WITHOUT_SERVICE,
         program=preset.program if preset is not None else "",
     )  # fmt: skip
 
@@ -284,6 +291,11 @@ def _show_columns(batch: ImportBatch, problem: str = "") -> str:
 def _file(batch: ImportBatch) -> csv_file.CsvFile:
     assert batch.content is not None
     return csv_file.take_apart(context.keyring().open(FILE_PURPOSE, batch.content))
+
+
+def _own_fields() -> dict[str, CustomField]:
+    """Return the operator's own fields, each by the meaning of a column that holds it."""
+    return {f"{csv_file.OWN}{field.id}": field for subject in SUBJECTS for field in own_fields(subject)}
 
 
 def _column_text(column: str) -> str:

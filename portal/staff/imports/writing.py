@@ -51,7 +51,7 @@ def write(batch_id: int) -> ResponseReturnValue:
     batch = find_batch(batch_id, "found")
     form = SummaryForm()
     checked = examine(context.db(), batch)
-    if not form.validate_on_submit() or not any(one.terms is not None for one in checked):
+    if not form.validate_on_submit() or not any(one.details is not None for one in checked):
         if not form.errors:
             form.form_errors.append(_("There is no row that could be written."))
         return _show_summary(batch, checked, form), 422
@@ -102,18 +102,23 @@ def bad_rows(batch_id: int) -> ResponseReturnValue:
 
 def _show_summary(batch: ImportBatch, checked: Sequence[Checked], form: SummaryForm) -> str:
     session = context.db()
-    writable = [one for one in checked if one.terms is not None]
+    writable = [one for one in checked if one.details is not None]
     per_plan: dict[int | None, int] = {}
     for one in writable:
+        if one.terms is None:
+            continue
         per_plan[one.row.plan_id] = per_plan.get(one.row.plan_id, 0) + 1
     names = {plan.id: plan.name for plan in session.scalars(select(RatePlan))}
     updates = [one.row for one in writable if one.action is Action.UPDATE]
     return render_template(
         "staff/imports/summary.html", batch=batch, form=form,
-        created=sum(one.action in (Action.NEW, Action.ADD) for one in writable), updated=len(updates),
+        created=sum(one.action is not Action.UPDATE and one.terms is not None for one in writable),
+        people=sum(one.terms is None for one in writable), updated=len(updates),
         ignored=sum(one.action is Action.IGNORE for one in checked),
-        bad=[one for one in checked if one.terms is None and one.action is not Action.IGNORE],
-        suspended=sum(one.row.disabled and one.action is not Action.UPDATE for one in writable),
+        bad=[one for one in checked if one.details is None and one.action is not Action.IGNORE],
+        suspended=sum(
+            one.row.disabled and one.terms is not None and one.action is not Action.UPDATE for one in writable
+        ),
         plans=sorted((names.get(plan_id or 0, _("as before")), count) for plan_id, count in per_plan.items()),
         changes=[(row, changes_of(row)) for row in updates[:DIFFERENCES]],
         preflight=_preflight(session, batch),

@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 from wtforms import HiddenField, PasswordField
 
+from crm.fields import set_values
 from crm.problems import Invalid
 from crm.work_orders import settings_of
 from crm.workflow import SOLD_METHODS, Sale, sell
@@ -19,6 +20,7 @@ from portal.formats import money, rate
 from portal.forms import choice, long_text, text
 from portal.labels import choices, label
 from portal.messages import done
+from portal.own_fields import own_fields, typed_into, with_own_fields
 from portal.permissions import Permission, requires
 from portal.staff.subscribers import find as find_subscriber
 from portal.staff.work_orders.base import WindowForm
@@ -94,7 +96,8 @@ def sell_page(subscriber_id: int) -> ResponseReturnValue:
     subscriber = find_subscriber(subscriber_id)
     session = context.db()
     workflow = settings_of(session, context.operator().id)
-    form = SaleForm(
+    fields = own_fields("service")
+    form = with_own_fields(SaleForm, fields)(
         data={
             "plan_id": request.args.get("plan", type=int),
             "lead_id": request.args.get("lead", ""),
@@ -105,6 +108,8 @@ def sell_page(subscriber_id: int) -> ResponseReturnValue:
     if request.method == "POST" and form.validate():
         try:
             sold = sell(session, context.actor(), context.keyring(), subscriber, form.sale(), context.now())
+            if fields:
+                set_values(session, context.actor(), sold.service, typed_into(form, fields))
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)
