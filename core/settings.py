@@ -153,6 +153,13 @@ class Settings(BaseSettings):
         description="How many reverse proxies stand before the portal (X-Forwarded-For is believed).",
     )
 
+    portal_idle_hours: int = Field(
+        12, ge=1, le=168, description="Hours without a request after which staff have to sign in again."
+    )
+    portal_session_days: int = Field(
+        14, ge=1, le=90, description="Days after which staff have to sign in again, however busy they were."
+    )
+
     libreqos_dir: Path | None = Field(
         None,
         description="Directory that LibreQoS's `network.json` and `ShapedDevices.csv` are written into each minute, in"

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.i18n import LANGUAGES
+from crm.licences import require_room
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import Service, SignInLink, Subscriber
@@ -50,8 +51,9 @@ def details_of(subscriber: Subscriber) -> SubscriberDetails:
 
 
 def create_subscriber(session: Session, actor: Actor, details: SubscriberDetails) -> Subscriber:
-    """Enter a subscriber. Raises Invalid."""
+    """Enter a subscriber. Raises Invalid, also where the licence has no place left."""
     details = checked(details)
+    require_room(session, actor.operator_id)
     subscriber = Subscriber(operator_id=actor.operator_id, **asdict(details))
     session.add(subscriber)
     session.flush()

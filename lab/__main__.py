@@ -16,6 +16,7 @@ from aaa.facts import AccessKind
 from core.settings import BadSettings, read_settings
 from lab.control import BadOrder, control_socket, perform
 from lab.gateways import Account, Providers
+from lab.mail import Mailbox
 from lab.nas import Nas, NasProfile, Refused, Server
 from lab.network import Network
 from lab.scenario import BadScenario, Scenario, read_scenario
@@ -74,6 +75,11 @@ def demo(scenario: Path | None = None, seconds: float | None = None) -> None:
             except OSError as problem:
                 raise click.ClickException(f"PORTICO_LAB_GATEWAY_PORT: {problem}") from None
             click.echo(f"lab: payment providers are at port {settings.lab_gateway_port}", err=True)
+        try:
+            box = Mailbox(settings.lab_address, settings.lab_mail_port, settings.lab_mail_page_port)
+            click.echo(f"lab: the demo's mail is at {stack.enter_context(box).url}", err=True)
+        except OSError as problem:  # another demo of this machine has the ports; mail waits then
+            click.echo(f"lab: no mail is taken (PORTICO_LAB_MAIL_PORT, …PAGE_PORT): {problem}", err=True)
         _run(_read(path, server), seconds, control if control.parent.is_dir() else None)
 
 

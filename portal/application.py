@@ -21,6 +21,7 @@ from portal import (
     captive,
     context,
     errors,
+    forgotten,
     formats,
     i18n,
     labels,
@@ -28,9 +29,11 @@ from portal import (
     permissions,
     radius_words,
     router_words,
+    signup,
     staff,
     subscriber,
     ticket_links,
+    two_factor,
     unsubscribe,
 )
 from portal.content_policy import CONTENT_SECURITY_POLICY
@@ -51,11 +54,12 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     app.testing = testing
     app.config.update(
         SECRET_KEY=keyring.derive("portal.cookies"),
-        SESSION_COOKIE_NAME="portico_session",
+        # The prefix keeps a neighbouring host of the same domain from writing it.
+        SESSION_COOKIE_NAME="__Host-portico_session" if settings.portal_https else "portico_session",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.portal_https,
-        PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.portal_idle_hours),
         MAX_CONTENT_LENGTH=2 * 1024 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),  # addresses of assets carry their content's hash
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session, so that a form left open is not lost
@@ -94,7 +98,10 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     assets.install(app)
     subscriber.install(app)  # before auth: its host names lead past the sign-in of staff
     auth.install(app)
+    app.register_blueprint(two_factor.blueprint)
+    app.register_blueprint(forgotten.blueprint)
     staff.install(app)
+    signup.install(app)
     pay.install(app)
     captive.install(app)
     ticket_links.install(app)

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.settings import BadSettings, Settings
+from crm.accounts import make_platform
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.staff import OperatorDetails, create_operator, create_staff
 from db.audit import Actor
@@ -31,6 +32,16 @@ def add_staff(settings: Settings, operator: str, email: str, name: str, roles: l
             raise Invalid(FieldProblem("operator", Problem.UNKNOWN_CHOICE))
         actor = Actor(operator_id, "portico user create")
         person = create_staff(session, actor, email, name, roles, password, hasher.hash(password))
+        session.commit()
+        return person.id
+
+
+def add_platform_staff(settings: Settings, company: str, email: str, name: str, password: str) -> int:
+    """Enter somebody who runs the installation, and return their id. Raises Invalid."""
+    with _session(settings) as session:
+        operator = make_platform(session, "portico platform create", company)
+        actor = Actor(operator.id, "portico platform create")
+        person = create_staff(session, actor, email, name, ["manager"], password, hasher.hash(password))
         session.commit()
         return person.id
 

@@ -67,6 +67,14 @@ def close_db(_problem: BaseException | None = None) -> None:
         session.close()
 
 
+def leave_operator() -> None:
+    """Forget whom this request acts for, so that it may sign somebody of another operator in."""
+    close_db()
+    g.staff = None
+    for name in ("operator", "permissions", "db_operator_id"):
+        g.pop(name, None)
+
+
 def signed_in_staff() -> Staff | None:
     """Return who is signed in, or None. `portal.auth` says who it is before each view."""
     person: Staff | None = g.get("staff")
@@ -87,6 +95,11 @@ def operator() -> Operator:
         g.operator = db().get_one(Operator, staff().operator_id)
     found: Operator = g.operator
     return found
+
+
+def db_operator(operator_id: int) -> Operator:
+    """Return the operator that this request acts for, whether or not anybody is signed in."""
+    return open_for(operator_id).get_one(Operator, operator_id)
 
 
 def zone() -> ZoneInfo:

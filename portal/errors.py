@@ -90,11 +90,19 @@ TEXTS: Mapping[Problem, str] = {
         "This is the only manager who can sign in. Make somebody else a manager first, who has signed in once."
     ),
     Problem.NOT_THE_SAME: N_("The two are not the same. Type the new password twice."),
+    Problem.NOT_ONESELF: N_("You do this for others; your own is under your account."),
     Problem.NOT_A_CODE: N_("Three to 32 letters, digits and dashes are needed, such as SUMMER-27."),
     Problem.ONE_OF_BOTH: N_("Enter a percentage or an amount, one of the two."),
     Problem.NOT_A_COLOUR: N_("This is not a colour, such as #0f6e84."),
     Problem.NOT_A_HOST: N_("This is not a host name, such as my.valle.example."),
     Problem.WRONG_CODE: N_("This code is wrong or no longer good. Check the digits, or ask for a new one."),
+    Problem.WRONG_APP_CODE: N_(
+        "This is not the app's present code. Wait for the next; if none works, set the phone's clock by the network."
+    ),
+    Problem.NO_SECOND_FACTOR: N_("Set up an app or a passkey first."),
+    Problem.FACTOR_NEEDED: N_("Your role needs a second factor. Set up another one before you remove this."),
+    Problem.PASSKEY_REFUSED: N_("That did not work. Try again, and confirm within a minute."),
+    Problem.SAME_PASSWORD: N_("This is the password that you have. Choose another."),
     Problem.LINK_SPENT: N_("This link was used already or is too old. Ask for a new one."),
     Problem.NOT_OFFERED: N_("Your provider does not offer this here. Get in touch instead."),
     Problem.NOT_A_KEY: N_("This is not a WireGuard key. It has 44 characters and ends with =."),

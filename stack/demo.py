@@ -37,6 +37,7 @@ from db.session import make_engine
 from network.access import PASSWORD_PURPOSE
 from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
+from stack.demo_accounts import open_platform
 from stack.demo_billing import bill_demo
 from stack.demo_captive import fetches, hotspot_port, open_hotspot
 from stack.demo_desk import answer_demo
@@ -66,6 +67,7 @@ class Demo:
     voucher: str = ""
     subscriber: str = ""
     hotspot: str = ""
+    platform: str = ""
 
     def lines(self) -> dict[str, str]:
         """Return what is printed when everything is up: a title and a text for each line."""
@@ -76,6 +78,7 @@ class Demo:
             "Try it": self.try_it,
             "A voucher": self.voucher,
             "A hotspot": self.hotspot,
+            "Platform": self.platform,
             "To add": self.new_router,
         }
 
@@ -262,6 +265,7 @@ def seed(settings: Settings) -> Demo:
             tell_demo(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
             pages = open_pages(session, operator.id, settings, new_password())
+            platform = open_platform(session, operator.id, settings, new_password())
             hotspot = open_hotspot(session, operator.id, settings, keyring, PLAZA)
             session.commit()
             _write_lab(session, operator.id, settings, keyring)
@@ -270,7 +274,7 @@ def seed(settings: Settings) -> Demo:
             new_router = f"{VIEJA}  {at}  {VIEJA_USER}  {_vieja_password(settings)}"
             voucher = _try_voucher(session, operator.id, settings, keyring)
             try_it = _try_it(session, operator.id, settings, keyring)
-            return Demo(logins, try_it, new_router, voucher, pages, hotspot)
+            return Demo(logins, try_it, new_router, voucher, pages, hotspot, platform)
     finally:
         engine.dispose()
 

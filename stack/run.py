@@ -92,7 +92,7 @@ async def _start_all(settings: Settings, supervisor: Supervisor) -> dict[str, st
         await supervisor.start(redis_piece(settings))
     say("portico", "bringing the schema up to date")
     await _command(settings, "migrate")
-    settings = complete(settings)
+    settings = with_demo_mail(complete(settings))
     demo = {}
     if settings.demo and is_there("stack.demo"):
         say("portico", "looking after the demo operator")
@@ -113,6 +113,14 @@ async def _start_all(settings: Settings, supervisor: Supervisor) -> dict[str, st
         except PieceFailed as problem:
             say("portico", f"{problem}; the others go on, and it is tried again")
     return demo
+
+
+def with_demo_mail(settings: Settings) -> Settings:
+    """Return the settings with the demo's own mail server (`lab.mail`), where there is a demo and no other one."""
+    if not settings.demo or settings.smtp_host is not None:
+        return settings
+    values = {"smtp_host": settings.lab_address, "smtp_port": settings.lab_mail_port, "smtp_security": "none"}
+    return settings.model_copy(update=values)
 
 
 async def _command(settings: Settings, name: str) -> str:
@@ -246,5 +254,9 @@ def greet(settings: Settings, demo: dict[str, str], seconds: float) -> None:
         f"  RADIUS    {settings.radius_address}, UDP {settings.auth_port} (auth) and {settings.acct_port} (acct)",
         f"  Data      {settings.data_dir}",
     ]
+    if settings.demo:
+        lines.append(f"  Sign up   http://{host}:{settings.portal_port}/sign-up")
+    if with_demo_mail(settings) is not settings:
+        lines.append(f"  Mail      http://{settings.lab_address}:{settings.lab_mail_page_port}/")
     lines += [f"  {title:<9} {text}" for title, text in demo.items()]
     print("\n".join([*lines, ""]), flush=True)

@@ -82,6 +82,8 @@ def fresh_settings(directory: Path) -> Settings:
             lab_coa_port=free_port(),
             lab_api_port=free_port(socket.SOCK_STREAM),
             lab_gateway_port=free_port(socket.SOCK_STREAM),
+            lab_mail_port=free_port(socket.SOCK_STREAM),
+            lab_mail_page_port=free_port(socket.SOCK_STREAM),
             demo=False,
             local_routers=True,  # emulated ones
             vpn="off",

@@ -32,6 +32,7 @@ AREAS = (
     "vpn",
     "circuit",
     "pools",
+    "cgnat",
     "explain",
     "tickets.desk",
     "tickets.settings",
@@ -73,9 +74,13 @@ AREAS = (
     "audit",
     "router_logins",
     "account",
+    "account_sessions",
+    "factors",
     "people",
+    "security",
     "roles",
     "welcome",
+    "first_steps",
 )
 
 

@@ -70,6 +70,24 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
         "service_grant": {"service_id": service, "outcome": "accept"},
         "audit_entry": {"actor": "test", "action": "test", "entity": "test"},
     }  # fmt: skip
+    rows |= {
+        "account": {"country": "MX"},
+        "licence": {"name": "Demo", "period": "demo", "made_by": "test"},
+        "sign_up": {
+            "name": "A", "email": "a@b.example", "language": "en", "token_hash": bytes([isp.operator_id]),
+            "expires_at": "2027-01-01Z",
+        },
+        "consent": {"asker_operator_id": isp.operator_id, "hours": 1},
+        "account_request": {"name": "A", "email": "a@b.example", "words": "?"},
+        "wholesale_price": {
+            "reseller_id": isp.operator_id, "plan_id": isp.plan_id, "reseller_plan_id": isp.plan_id, "name": "P",
+            "price": 1,
+        },
+        "wholesale_statement": {
+            "reseller_id": isp.operator_id, "month": "2027-01-01", "lines": "[]", "total": 1, "currency": "USD",
+        },
+        "sample_row": {"entity": "subscriber", "entity_id": subscriber},
+    }  # fmt: skip
     for table, values in rows.items():
         insert(connection, isp, table, values)
     order = connection.execute(
@@ -620,7 +638,9 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "captive_client", "installation_health", "installation_metrics", "next_vpn_address", "portico_operator",
+            "captive_client", "installation_health", "installation_metrics", "licence_standing", "next_vpn_address",
+            "open_account", "platform_contact", "platform_operators", "portico_operator", "portico_platform",
+            "reseller_usage", "wholesale_counts",
             "search_invoices", "search_payments", "search_people", "search_services",
             "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
         }  # fmt: skip

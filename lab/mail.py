@@ -1,0 +1,161 @@
+"""The demo's mail: a server that takes whatever Portico sends, and a page on which a person reads it.
+
+No mail leaves the machine. What came is kept in memory, the newest 200, and is gone when the demo stops. aiosmtpd
+speaks SMTP; links in a mail can be clicked, as in any mail program.
+"""
+
+import html
+import re
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from core.clock import utc_now
+
+KEPT = 200
+_LINK = re.compile(r"https?://[^\s<>\"']+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail as it came."""
+
+    number: int
+    at: datetime
+    recipients: tuple[str, ...]
+    subject: str
+    text: str
+
+
+class Mailbox:
+    """A mail server and its page, at two ports of one address. A context manager; port 0 takes a free one.
+
+    A fault that a test sets: `refuses` answers every recipient with that line, such as `451 later`.
+    """
+
+    def __init__(self, address: str = "127.0.0.1", port: int = 0, page_port: int = 0) -> None:
+        self.mails: deque[Mail] = deque(maxlen=KEPT)
+        self.refuses: str | None = None
+        self._count = 0
+        self._guard = threading.Lock()
+        mailbox = self
+
+        class Page(_Page):
+            lab = mailbox
+
+        self._controller = _Controller(self, hostname=address, port=port, data_size_limit=30_000_000)
+        self._server = ThreadingHTTPServer((address, page_port), Page)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="mail page", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where mail is taken; known once it is open."""
+        return self._controller.bound_port
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}/"
+
+    def __enter__(self) -> "Mailbox":
+        try:
+            self._controller.start()
+        except BaseException:
+            self._server.server_close()
+            raise
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+        self._controller.stop()
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.refuses is not None:
+            return self.refuses
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+        content = envelope.content
+        raw = content if isinstance(content, bytes) else str(content).encode()
+        found = cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
+        part = found.get_body(("plain", "html"))
+        text = str(part.get_content()) if part is not None else ""
+        with self._guard:
+            self._count += 1
+            subject = str(found.get("Subject", ""))
+            self.mails.appendleft(Mail(self._count, utc_now(), tuple(envelope.rcpt_tos), subject, text))
+        return "250 OK"
+
+
+class _Controller(Controller):
+    """aiosmtpd's controller, which knows its port only where it was told one."""
+
+    bound_port = 0
+
+    def _trigger_server(self) -> None:
+        assert self.server is not None
+        self.bound_port = cast("Any", self.server).sockets[0].getsockname()[1]
+        self.port = self.bound_port
+        super()._trigger_server()
+
+
+class _Page(BaseHTTPRequestHandler):
+    lab: Mailbox
+
+    def do_GET(self) -> None:
+        content = _page(list(self.lab.mails)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+
+_STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:50rem;margin:1rem auto;padding:0 1rem}"
+    "article{border:1px solid #ccd;border-radius:6px;padding:.75rem 1rem;margin:1rem 0}"
+    "h2{font-size:1.1rem;margin:0}small{color:#556}pre{white-space:pre-wrap;overflow-wrap:anywhere;font:inherit}"
+)
+
+
+def _page(mails: list[Mail]) -> str:
+    shown = "".join(
+        f"<article><h2>{html.escape(mail.subject)}</h2>"
+        f"<small>{html.escape(', '.join(mail.recipients))} · {mail.at:%H:%M:%S} UTC</small>"
+        f"<pre>{_with_links(mail.text)}</pre></article>"
+        for mail in mails
+    )
+    nothing = "<p>No mail yet. Reload the page when something was sent.</p>"
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>Mail of the demo</title><style>{_STYLE}</style><h1>Mail of the demo</h1>{shown or nothing}</html>"
+    )
+
+
+def _with_links(text: str) -> str:
+    """Return a text as HTML in which its addresses are links."""
+    parts, last = [], 0
+    for found in _LINK.finditer(text):
+        address = html.escape(found[0])
+        parts += [html.escape(text[last : found.start()]), f'<a href="{address}">{address}</a>']
+        last = found.end()
+    return "".join([*parts, html.escape(text[last:])])

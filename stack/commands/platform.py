@@ -1,0 +1,32 @@
+"""`portico platform`: who runs the installation for other ISPs."""
+
+import sys
+
+import click
+
+from stack.installation import installed_settings
+
+
+@click.group()
+def command() -> None:
+    """Enter who runs this installation for others: they see operators, licences and sign-ups under /platform/."""
+
+
+@command.command()
+@click.argument("email")
+@click.argument("name")
+@click.option("--company", default="Portico", show_default=True, help="What the platform is called.")
+def create(email: str, name: str, company: str) -> None:
+    """Enter somebody of the platform. The password is asked for, or read from standard input."""
+    from crm.problems import Invalid
+    from portal.cli import add_platform_staff, problem_lines
+
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    try:
+        add_platform_staff(installed_settings(), company, email, name, password)
+    except Invalid as invalid:
+        raise click.ClickException("; ".join(problem_lines(invalid))) from None
+    click.echo(f"{email} may sign in and sees every operator under /platform/.")
