@@ -48,6 +48,13 @@ _INCIDENT = {
     "expected": N_("when it should be over"),
 }
 
+_SIGN_IN = {
+    "browser": N_("the browser, as it calls itself"),
+    "address": N_("its address"),
+    "when": N_("when it was"),
+    "sessions": N_("where all browsers are listed"),
+}
+
 EVENTS: dict[str, Event] = {
     "incident": Event(
         N_("Outage: told to those concerned"),
@@ -106,6 +113,70 @@ EVENTS: dict[str, Event] = {
         },
         audience="staff",
     ),
+    "webhook_off": Event(
+        N_("Webhook switched off: told to the managers"),
+        N_("The webhook to {address} is switched off"),
+        N_(
+            "Hello {name},\n\nthe webhook to {address} is told nothing any more: it has taken nothing since {since},"
+            " or said that it is gone.\n\nUnder Settings, Webhooks, you see what it answered, switch it on again,"
+            " and send again what it missed."
+        ),
+        N_("The webhook to {address} is switched off; it has taken nothing since {since}."),
+        {"address": N_("the machine that was told"), "since": N_("since when nothing was taken")},
+        audience="staff",
+    ),
+    "sign_in_device": Event(
+        N_("Signed in from a new browser: told to who it was"),
+        N_("A new browser has signed in to your account"),
+        N_(
+            "Hello {name},\n\nsomebody has signed in to your account at the portal of {operator}, from a browser that"
+            " was not known before:\n\n{browser}\n{address}\n{when}\n\nIf it was you, there is nothing to do. If not,"
+            " change your password at once and sign out that browser: {sessions}"
+        ),
+        N_("{operator}: a new browser has signed in to your account ({browser}, {address}, {when})."
+           " Not you? Change your password: {sessions}"),
+        _SIGN_IN,
+        audience="staff",
+        urgent=True,
+    ),
+    "sign_in_place": Event(
+        N_("Signed in from a new place: told to who it was"),
+        N_("Your account was signed in to from a new place"),
+        N_(
+            "Hello {name},\n\nsomebody has signed in to your account at the portal of {operator}, from a network that"
+            " you have not used before:\n\n{browser}\n{address}\n{when}\n\nIf it was you, there is nothing to do. If not,"
+            " change your password at once and sign out that browser: {sessions}"
+        ),
+        N_("{operator}: your account was signed in to from a new place ({browser}, {address}, {when})."
+           " Not you? Change your password: {sessions}"),
+        _SIGN_IN,
+        audience="staff",
+        urgent=True,
+    ),
+    "sign_in_recovery": Event(
+        N_("Signed in with a recovery code: told to who it was"),
+        N_("A recovery code of yours was used"),
+        N_(
+            "Hello {name},\n\nsomebody has signed in to your account at the portal of {operator} with one of your"
+            " recovery codes. {left} are left.\n\nIf it was not you, change your password at once and make new codes."
+        ),
+        N_("{operator}: a recovery code of yours was used; {left} are left. Not you? Change your password."),
+        {"left": N_("how many codes are left")},
+        audience="staff",
+        urgent=True,
+    ),
+    "sign_in_reset": Event(
+        N_("Second factor taken away: told to whose it was"),
+        N_("Your second factor was removed"),
+        N_(
+            "Hello {name},\n\n{who} has removed the second factor of your account at the portal of {operator}. You sign"
+            " in with your password alone until you set up another.\n\nIf you did not ask for this, tell your manager."
+        ),
+        N_("{operator}: {who} has removed your second factor. Did you not ask for it? Tell your manager."),
+        {"who": N_("who did it")},
+        audience="staff",
+        urgent=True,
+    ),
     "plan_granted": Event(
         N_("Another plan granted: told to who asked for it"),
         N_("You have the plan {plan} now"),
@@ -122,6 +193,22 @@ EVENTS: dict[str, Event] = {
         ),
         N_("{operator}: we cannot give you the plan {plan} at the moment; nothing has changed."),
         {"plan": N_("name of the plan")},
+    ),
+    "wallet_low": Event(
+        N_("Prepaid: the service is about to end"),
+        N_("Your service ends on {last_day}"),
+        N_(
+            "Hello {name},\n\nyour prepaid service is paid up to and including {last_day}. The next period costs"
+            " {price}, and you have {wallet} with us. As soon as you top it up, the service goes on by itself.\n\n"
+            "{operator}\n{phone}"
+        ),
+        N_("{operator}: your service is paid up to {last_day}. The next period costs {price}; you have {wallet} with"
+           " us."),
+        {
+            "last_day": N_("the last day on which the service is on"),
+            "price": N_("what the next period costs"),
+            "wallet": N_("what the subscriber has with you"),
+        },
     ),
 }  # fmt: skip
 

@@ -142,7 +142,7 @@ def emit(session: Session, operator_id: int, event: str, data: Mapping[str, Any]
     session.execute(
         text(
             "INSERT INTO webhook_event (operator_id, event, data, subscriber_id)"
-            " SELECT :operator, :event, :data, :subscriber WHERE EXISTS (SELECT FROM webhook_endpoint"
+            " SELECT :operator, CAST(:event AS text), :data, CAST(:subscriber AS bigint) WHERE EXISTS (SELECT FROM webhook_endpoint"
             " WHERE operator_id = :operator AND active AND events && ARRAY[CAST(:event AS text), '*'])"
         ).bindparams(bindparam("data", type_=JSONB)),
         {"operator": operator_id, "event": event, "data": dict(data), "subscriber": subscriber_id},
@@ -282,11 +282,8 @@ def send_test(session: Session, actor: Actor, endpoint: WebhookEndpoint) -> Webh
     event = WebhookEvent(operator_id=actor.operator_id, event=TEST, data={"endpoint_id": endpoint.id})
     session.add(event)
     session.flush()
-    delivery = session.scalar(select(WebhookDelivery).where(WebhookDelivery.event_id == event.id,
-                                                            WebhookDelivery.endpoint_id == endpoint.id))  # fmt: skip
-    if delivery is None:  # one that wants everything has it already
-        delivery = WebhookDelivery(operator_id=actor.operator_id, event_id=event.id, endpoint_id=endpoint.id)
-        session.add(delivery)
+    delivery = WebhookDelivery(operator_id=actor.operator_id, event_id=event.id, endpoint_id=endpoint.id)
+    session.add(delivery)
     session.execute(text("NOTIFY portico_webhook"))
     session.flush()
     record(session, actor, "webhook.test", "webhook", endpoint.id, None, {"host": host_of(endpoint)})

@@ -29,6 +29,7 @@ app = celery.Celery(
         "radius.tasks",
         "worker.reports.sending",
         "worker.shadowing",
+        "worker.webhooks",
     ],
     set_as_current=True,
 )
@@ -118,6 +119,27 @@ class Provisioning(bootsteps.StartStopStep):
         self.stop(parent)
 
 
+class Telling(bootsteps.StartStopStep):
+    """Sends webhooks, on threads, while the worker runs."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._sender: Any = None
+
+    def start(self, parent: Any) -> None:
+        from worker.webhooks import WebhookSender
+
+        self._sender = WebhookSender(settings)
+        self._sender.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._sender is not None:
+            self._sender.stop()
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+
 class Beating(bootsteps.StartStopStep):
     """Runs the beat on a thread; Celery's own `--beat` forks a second process, which outlives a killed worker.
 
@@ -143,5 +165,6 @@ class Beating(bootsteps.StartStopStep):
 app.steps["worker"].add(Enforcing)
 app.steps["worker"].add(Doing)
 app.steps["worker"].add(Provisioning)
+app.steps["worker"].add(Telling)
 app.steps["worker"].add(Beating)
 __all__ = ["Settings", "app"]

@@ -34,6 +34,7 @@ BEGIN
     SELECT made.operator_id, made.id, endpoint.id
     FROM made JOIN webhook_endpoint endpoint ON endpoint.operator_id = made.operator_id
         AND endpoint.active AND endpoint.events && ARRAY[made.event::text, '*']
+    WHERE made.event <> 'webhook.test' -- which goes to the endpoint that is tested, and no other
     ORDER BY made.id, endpoint.id;
     PERFORM pg_notify('portico_webhook', '');
     RETURN NULL;
