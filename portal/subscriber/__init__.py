@@ -6,9 +6,9 @@ from flask.typing import ResponseReturnValue
 from crm.brands import allowed_by
 from db.models import Operator
 from portal import context
-from portal.subscriber import account, frame, home, money, services, shell, sign_in, tickets
+from portal.subscriber import account, contact, frame, home, money, services, shell, sign_in, tickets
 
-__all__ = ["account", "frame", "home", "money", "services", "shell", "sign_in", "tickets"]
+__all__ = ["account", "contact", "frame", "home", "money", "services", "shell", "sign_in", "tickets"]
 
 
 def install(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""Contact data, the language, the password."""
+"""The language and the password. Contact data: see `contact`."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from crm.subscribers import change_subscriber, details_of
 from portal import context
 from portal.auth import FAILED, check_password, hasher, limiter
 from portal.errors import put_on_form
-from portal.forms import Form, choice, seen_version, text
+from portal.forms import Form, choice, seen_version
 from portal.i18n import A_YEAR, LANGUAGE_COOKIE
 from portal.messages import done
 from portal.permissions import for_subscribers
@@ -24,7 +24,6 @@ from portal.subscriber.frame import actor, blueprint, db, me, operator
 
 
 class ContactForm(Form):
-    phone = text(_l("Phone"))
     language = choice(_l("Language"))
     version = HiddenField()
 
@@ -51,7 +50,7 @@ def account() -> ResponseReturnValue:
 
 def _contact_form() -> ContactForm:
     found = me()
-    form = ContactForm(data={"phone": found.phone, "language": found.language or "", "version": str(found.version)})
+    form = ContactForm(data={"language": found.language or "", "version": str(found.version)})
     form.language.choices = [("", _("As the company writes")), *LANGUAGES.items()]
     return form
 
@@ -67,7 +66,7 @@ def _page(contact: ContactForm, password: OwnPasswordForm) -> str:
 def change_contact() -> ResponseReturnValue:
     form, bound = _contact_form(), db()
     if form.validate():
-        wanted = replace(details_of(me()), phone=form.phone.data, language=form.language.data or None)
+        wanted = replace(details_of(me()), language=form.language.data or None)
         try:
             change_subscriber(bound, actor(), me(), wanted, seen_version(form.version))
         except Invalid as invalid:
