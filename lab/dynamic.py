@@ -143,8 +143,7 @@ class DynamicListener:
         return reply(ack, request, b"", secret)
 
     def _find(self, wanted: Attributes) -> Session:
-        row = self._nas.terms.radius(AccessKind.PPP)
-        own = {None, self._nas.profile.address, row and row.source}
+        own = {None, self._nas.profile.address, *(row.source for row in self._nas.terms.radius(AccessKind.PPP))}
         if (
             wanted.text(rad.NAS_IDENTIFIER) not in (None, self._nas.terms.identifier)
             or wanted.address(rad.NAS_IP_ADDRESS) not in own

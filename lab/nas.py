@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
@@ -59,6 +59,7 @@ class NasProfile:
     address: str
     secret: str = field(repr=False)
     server: Server = Server()
+    other_servers: tuple[Server, ...] = ()  # asked in this order when the one before is silent
     coa_port: int = 3799
     version: tuple[int, int] = (7, 16)
     timeout: float = 1.0
@@ -122,7 +123,10 @@ class Terms:
     def __init__(self, profile: NasProfile) -> None:
         self.profile = profile
         self.local_secrets = dict(profile.local_secrets)
-        self._row = RadiusRow(profile.server, profile.secret, profile.timeout, profile.address)
+        self._rows = tuple(
+            RadiusRow(server, profile.secret, profile.timeout, profile.address)
+            for server in (profile.server, *profile.other_servers)
+        )
 
     @property
     def identifier(self) -> str:
@@ -135,9 +139,9 @@ class Terms:
             return Local(self.local_secrets[name])
         return None
 
-    def radius(self, kind: AccessKind) -> RadiusRow | None:
-        """Return the server that is asked for a service, None where none is."""
-        return self._row
+    def radius(self, kind: AccessKind) -> Sequence[RadiusRow]:
+        """Return the servers that are asked for a service, from the top until one answers; none where none is asked."""
+        return self._rows
 
     def accounts(self, kind: AccessKind) -> bool:
         """Whether accounting is sent for a service."""
@@ -153,7 +157,7 @@ class Terms:
 
     def incoming_secret(self, source: str) -> bytes | None:
         """Return the secret for CoA from an address, None where that address is not listened to."""
-        if self.profile.coa_from_server_only and source != self.profile.server.address:
+        if self.profile.coa_from_server_only and all(source != row.server.address for row in self._rows):
             return None
         return self.profile.secret.encode()
 
@@ -259,8 +263,8 @@ class Nas:
             if own.password is not None and not has_password(subscriber, own.password):
                 return Refused(Refusal.LOCAL_PASSWORD)
             return self._open(session_id, subscriber, name, own.grant, b"", local=True)
-        row = self.terms.radius(subscriber.kind)
-        if row is None:
+        rows = self.terms.radius(subscriber.kind)
+        if not rows:
             return Refused(Refusal.NOT_ASKED)
         offered = None
         if subscriber.kind in {AccessKind.DHCP, AccessKind.HOTSPOT}:  # these have their address before they ask
@@ -268,7 +272,7 @@ class Nas:
             if offered is None:
                 return Refused(Refusal.NO_ADDRESS)
         echoed = identity(self.terms.identifier, subscriber, session_id, name, offered)
-        outcome = await self._authenticate(subscriber, name, echoed, row)
+        outcome = await self._authenticate(subscriber, name, echoed, rows)
         if isinstance(outcome, Refused):
             self._give_back(offered)
             return outcome
@@ -369,7 +373,18 @@ class Nas:
 
     # Access-Request.
 
-    async def _authenticate(self, subscriber: Subscriber, name: str, echoed: bytes, row: RadiusRow) -> Grant | Refused:
+    async def _authenticate(
+        self, subscriber: Subscriber, name: str, echoed: bytes, rows: Sequence[RadiusRow]
+    ) -> Grant | Refused:
+        """Ask the servers from the top; a reject is an answer, silence is not."""
+        outcome: Grant | Refused = Refused(Refusal.NO_ANSWER)
+        for row in rows:
+            outcome = await self._ask(subscriber, name, echoed, row)
+            if not isinstance(outcome, Refused) or outcome.cause is not Refusal.NO_ANSWER:
+                break
+        return outcome
+
+    async def _ask(self, subscriber: Subscriber, name: str, echoed: bytes, row: RadiusRow) -> Grant | Refused:
         authenticator = os.urandom(16)
         self.chap_identifier = (self.chap_identifier + 1) % 256
         secret, signed = row.secret.encode(), self.profile.signs
@@ -399,10 +414,9 @@ class Nas:
     # Accounting-Request.
 
     def _account(self, session: Session, status: StatusType, cause: TerminateCause | None = None) -> None:
-        row = self.terms.radius(session.kind)
-        if session.local or not self.powered or row is None or not self.terms.accounts(session.kind):
+        rows = self.terms.radius(session.kind)
+        if session.local or not self.powered or not rows or not self.terms.accounts(session.kind):
             return
-        secret = row.secret.encode()
         attributes = accounting_attributes(
             session,
             status,
@@ -413,18 +427,25 @@ class Nas:
             swapped=self.faults.swapped_octets,
         )
         attributes += text(rad.NAS_IDENTIFIER, self.terms.identifier) + number(rad.ACCT_DELAY_TIME, 0)
-        attributes += address(rad.NAS_IP_ADDRESS, row.source)
         self.counters.accounting_sent += 1
-        answered = self._client(row, row.server.acct_port).ask(
-            lambda identifier: sealed_request(Code.ACCOUNTING_REQUEST, identifier, attributes, secret), late=True
-        )
-        answered.add_done_callback(self._accounted)
+        self._send_accounting(attributes, rows)
 
-    def _accounted(self, answered: "asyncio.Future[Answer | None]") -> None:
-        if answered.result() is None:
-            self.counters.accounting_forgotten += 1
-        else:
-            self.counters.accounting_acknowledged += 1
+    def _send_accounting(self, attributes: bytes, rows: Sequence[RadiusRow]) -> None:
+        """Send to the first of the servers, and to the next when it is silent."""
+        row, *others = rows
+        secret, whole = row.secret.encode(), attributes + address(rad.NAS_IP_ADDRESS, row.source)
+
+        def answered(answer: "asyncio.Future[Answer | None]") -> None:
+            if answer.result() is not None:
+                self.counters.accounting_acknowledged += 1
+            elif others and self.powered:
+                self._send_accounting(attributes, others)
+            else:
+                self.counters.accounting_forgotten += 1
+
+        self._client(row, row.server.acct_port).ask(
+            lambda identifier: sealed_request(Code.ACCOUNTING_REQUEST, identifier, whole, secret), late=True
+        ).add_done_callback(answered)
 
     # The life of a session.
 
@@ -502,11 +523,11 @@ class Nas:
 
     async def _renew(self, session: Session) -> None:
         """Ask again for a DHCP lease. Silence leaves the lease as it is, until it is asked for again."""
-        row = self.terms.radius(session.kind)
-        if row is None:
+        rows = self.terms.radius(session.kind)
+        if not rows:
             self._watch_end(session)
             return
-        outcome = await self._authenticate(session.subscriber, session.user_name, session.echoed, row)
+        outcome = await self._authenticate(session.subscriber, session.user_name, session.echoed, rows)
         if self.sessions.get(session.id) is not session:
             return
         if isinstance(outcome, Refused):

@@ -6,6 +6,7 @@ profile says whether RADIUS is asked at all, and the first enabled `/radius` row
 row is never tried, so a stale one in front keeps everybody out, as it does in the field.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aaa.facts import AccessKind
@@ -146,21 +147,22 @@ class MenuTerms(Terms):
 
     # RADIUS.
 
-    def radius(self, kind: AccessKind) -> RadiusRow | None:
-        """Return the first row of `/radius` for a service; None where the service does not ask."""
+    def radius(self, kind: AccessKind) -> Sequence[RadiusRow]:
+        """Return the first row of `/radius` for a service; none where the service does not ask."""
         if not self._asks(kind):
-            return None
+            return ()
         for row in self._box.table("/radius"):
             if row.is_true("disabled") or _SERVICES[kind] not in row.get("service").split(","):
                 continue
             source = row.get("src-address")
-            return RadiusRow(
+            first = RadiusRow(
                 Server(row["address"], int(row["authentication-port"]), int(row["accounting-port"])),
                 row.get("secret"),
                 seconds_of(row["timeout"]),
                 self.profile.address if source in _UNSET else source,
             )
-        return None
+            return (first,)
+        return ()
 
     def _asks(self, kind: AccessKind) -> bool:
         match kind:
