@@ -87,6 +87,7 @@ class Permission(StrEnum):
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
     STAFF_EDIT = "staff.edit"  # invite staff, give roles, switch off
     ROLES_EDIT = "roles.edit"  # narrow and widen roles
+    API_TOKENS = "api.tokens"  # make and revoke tokens of the API, within one's own permissions
 
 
 _EVERYBODY = {
@@ -202,7 +203,6 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
             Permission.AUTH_EVENTS_VIEW,
             Permission.DEVICES_VIEW,
             Permission.ORDERS_VIEW,
-            Permission.ADDRESSES_LOOKUP,
             Permission.SERVICES_ENABLE,
             Permission.WORK_ORDERS_VIEW,
             Permission.WORK_ORDERS_EDIT,

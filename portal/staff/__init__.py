@@ -11,6 +11,7 @@ AREAS = (
     "subscribers",
     "records",
     "services",
+    "leaving",
     "mass_change",
     "boosts",
     "top_ups",
@@ -79,6 +80,7 @@ AREAS = (
     "people",
     "security",
     "roles",
+    "api_tokens",
     "welcome",
     "first_steps",
 )

@@ -29,6 +29,7 @@ ENTITIES = {
     "session": N_("Sessions"),
     "order": N_("Orders to routers"),
     "address": N_("Address lookups"),
+    "cgnat_plan": N_("Port plans"),
     "staff": N_("Staff"),
     "role": N_("Roles"),
     "operator": N_("Operator"),

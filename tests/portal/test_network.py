@@ -331,13 +331,13 @@ def look_up(browser, address, at):
 
 @pytest.mark.parametrize("asked", ["10.64.0.9", "2001:db8:70:1ff::5", "2001:db8:70:100::/56", "2001:db8:70:180::/60"])
 def test_who_had_an_address_at_a_time_in_the_operators_zone(sign_in, live, asked):
-    page = look_up(sign_in("technical"), asked, utc_now() - timedelta(minutes=30)).text
+    page = look_up(sign_in("manager"), asked, utc_now() - timedelta(minutes=30)).text
     assert "Who had" in page
     assert "Ana Núñez" in page
 
 
 def test_nobody_had_it_before_the_session_began_and_the_first_after_is_shown(sign_in, live):
-    page = look_up(sign_in("technical"), "10.64.0.9", utc_now() - timedelta(hours=3)).text
+    page = look_up(sign_in("manager"), "10.64.0.9", utc_now() - timedelta(hours=3)).text
     assert "Nobody had" in page
     assert "The first after" in page
     assert "Ana Núñez" in page
@@ -345,23 +345,26 @@ def test_nobody_had_it_before_the_session_began_and_the_first_after_is_shown(sig
 
 @pytest.mark.parametrize("asked", ["10.64.0.10", "2001:db8:70:200::1", "2001:db8::/32"])
 def test_an_address_that_nobody_had_finds_nobody(sign_in, live, asked):
-    page = look_up(sign_in("technical"), asked, utc_now()).text
+    page = look_up(sign_in("manager"), asked, utc_now()).text
     assert "Nobody had" in page
     assert "Ana Núñez" not in page
 
 
 def test_a_lookup_is_written_down_and_not_for_everybody(sign_in, isp, system, live):
-    look_up(sign_in("technical"), "10.64.0.9", utc_now())
+    look_up(sign_in("manager"), "10.64.0.9", utc_now())
     (entry,) = [entry for entry in rows_of(system, AuditEntry, isp) if entry.action == "address.lookup"]
     assert (entry.after["asked"], entry.after["reason"]) == ("10.64.0.9", "file 7")
-    assert sign_in("support").get("/addresses/").status_code == 403
+    assert sign_in("technical").get("/addresses/").status_code == 403
+    assert entry.after["found"] == [
+        {"subscriber": entry.after["found"][0]["subscriber"], "session": live, "certainty": "certain"}
+    ]
 
 
 @pytest.mark.parametrize(
     ("address", "at"), [("everywhere", "2026-01-01T00:00"), ("10.0.0.0/8", "2026-01-01T00:00"), ("10.0.0.1", "noon")]
 )
 def test_a_lookup_that_cannot_be_read_says_so_and_asks_nothing(sign_in, isp, system, address, at):
-    answer = post(sign_in("technical"), "/addresses/", address=address, at=at)
+    answer = post(sign_in("manager"), "/addresses/", address=address, at=at, reason="file 7")
     assert answer.status_code == 422
     assert actions(system, isp) == []
 
