@@ -86,6 +86,7 @@ AREAS: Mapping[str, Mapping[Permission, str]] = {
         Permission.AUDIT_VIEW: N_("See the audit log"),
         Permission.STAFF_EDIT: N_("Invite staff, give roles, switch people off"),
         Permission.ROLES_EDIT: N_("Narrow and widen roles"),
+        Permission.API_TOKENS: N_("Make and revoke tokens of the API, for what one may do oneself"),
     },
 }
 
