@@ -35,6 +35,10 @@ class CutOffRule:
     subdivision: str | None = None
     days_off: frozenset[date] = frozenset()
 
+    def for_prepaid(self) -> "CutOffRule":
+        """Return when a prepaid service ends: at midnight after its last day, whatever day that is."""
+        return CutOffRule(self.zone)
+
     def last_day_on(self, paid_until: date, spared_until: date | None = None) -> date:
         """Return the last day that counts as paid; `spared_until` is a day promised or given."""
         last = paid_until + timedelta(days=self.grace_days)

@@ -30,11 +30,12 @@ class Due:
 class ServiceDues:
     """`oldest_open` is the due day of the oldest unpaid invoice; `upcoming` what falls due later, without end.
 
-    A service that is billed no more has no upcoming dues.
+    A service that is billed no more has no upcoming dues. One that is paid `whole` takes no part of what it costs.
     """
 
     oldest_open: date | None
     upcoming: Iterator[Due] | None
+    whole: bool = False
 
 
 def covered_until(services: Mapping[int, ServiceDues], credit: Decimal) -> dict[int, date | None]:
@@ -58,7 +59,8 @@ def covered_until(services: Mapping[int, ServiceDues], credit: Decimal) -> dict[
         on, service_id, amount = heappop(waiting)
         seen[service_id] += 1
         if amount > credit:
-            until[service_id], credit = on, Decimal(0)  # what is left goes into this one
+            until[service_id] = on
+            credit = credit if services[service_id].whole else Decimal(0)  # what is left goes into this one
         elif seen[service_id] >= MOST_PERIODS:
             until[service_id] = on if amount else None
         else:

@@ -25,7 +25,7 @@ from db.audit import Actor
 from db.models import Service
 
 _SERVICES = """
-SELECT b.service_id, b.subscriber_id, b.stopped_on, s.paid_until, s.state, s.suspension_cause,
+SELECT b.service_id, b.subscriber_id, b.stopped_on, s.paid_until, s.state, s.suspension_cause, s.prepaid,
        greatest(s.promised_until, s.held_until) AS spared_until,
        (SELECT min(due_on) FROM invoice i WHERE i.service_id = b.service_id AND i.paid + i.credited < i.total) AS open
 FROM service_billing b JOIN service s ON s.id = b.service_id
@@ -65,14 +65,16 @@ def settle_dates(
     grouped: dict[int, dict[int, ServiceDues]] = defaultdict(dict)
     for row in found:
         known = facts.get(row.service_id)
-        grouped[row.subscriber_id][row.service_id] = ServiceDues(row.open, _dues(known) if known else None)
+        dues_of = ServiceDues(row.open, _dues(known) if known else None, row.prepaid)
+        grouped[row.subscriber_id][row.service_id] = dues_of
     until: dict[int, date | None] = {}
     for subscriber_id, dues in grouped.items():
         until |= covered_until(dues, credit.get(subscriber_id, Decimal(0)))
     changes = []
     for row in found:
         after = until[row.service_id]
-        latest = None if after is None else max(after + timedelta(days=rules.grace_days), row.spared_until or after)
+        grace = timedelta(days=0 if row.prepaid else rules.grace_days)
+        latest = None if after is None else max(after + grace, row.spared_until or after)
         overdue = row.state == "suspended" and row.suspension_cause == "overdue"
         back = overdue and (latest is None or latest >= today)
         if back or after != row.paid_until:
@@ -82,6 +84,8 @@ def settle_dates(
 
 
 def _dues(facts: ServiceFacts) -> Iterator[Due]:
+    if facts.prepaid:  # the last day without the money is the one before the period
+        return (Due(each.due_on - timedelta(days=1), each.total) for each in upcoming(facts))
     return (Due(each.due_on, each.total) for each in upcoming(facts))
 
 
@@ -115,13 +119,13 @@ def _store(session: Session, actor: Actor, changes: Sequence[DateChange]) -> Non
                 "address": actor.address,
             },
         )
-        _forget(session, {each.service_id for each in moved})
+        forget(session, {each.service_id for each in moved})
     for change in changes:
         if change.restored:
             restore(session, actor, session.get_one(Service, change.service_id))
 
 
-def _forget(session: Session, services: set[int]) -> None:
+def forget(session: Session, services: set[int]) -> None:
     """Have objects of the session read again what was written beside them."""
     for item in list(session.identity_map.values()):
         if isinstance(item, Service) and item.id in services:

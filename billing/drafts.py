@@ -78,6 +78,7 @@ class ServiceFacts:
     waiting: tuple[WaitingCharge, ...] = ()
     recurring: tuple[RecurringCharge, ...] = ()
     reductions: tuple[Reduction, ...] = ()
+    prepaid: bool = False
 
 
 @dataclass(frozen=True, slots=True)

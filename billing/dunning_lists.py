@@ -24,29 +24,31 @@ from db.models import DunningSettings, Operator, Service
 
 LONGEST_HOLD = timedelta(days=366)
 
+_GRACE = "CASE WHEN s.prepaid THEN :sooner ELSE :grace END"
+_LAST_DAY = f"greatest(s.paid_until + {_GRACE}, s.promised_until, s.held_until)"
 _OWING = """
 SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, b.phone, p.name AS plan, s.state,
-       s.paid_until, s.suspension_cause AS cause, greatest(s.promised_until, s.held_until) AS spared_until,
+       s.paid_until, s.suspension_cause AS cause, greatest(s.promised_until, s.held_until) AS spared_until, s.prepaid,
        (SELECT coalesce(sum(i.open), 0) FROM invoice i
         WHERE i.service_id = s.id AND i.paid + i.credited < i.total) AS owed
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN rate_plan p ON p.id = s.plan_id
 """
 _CUTS = f"""{_OWING}
 WHERE s.operator_id = :operator_id AND s.management = 'automatic' AND s.state = 'active'
-  AND greatest(s.paid_until + :grace, s.promised_until, s.held_until) >= :first
-  AND greatest(s.paid_until + :grace, s.promised_until, s.held_until) < :last
+  AND {_LAST_DAY} >= :first
+  AND {_LAST_DAY} < :last
 ORDER BY owed DESC, s.id LIMIT :most
 """
 _BY_HAND = f"""{_OWING}
 WHERE s.operator_id = :operator_id AND s.management = 'manual' AND s.paid_until IS NOT NULL
-  AND (s.state = 'active' AND greatest(s.paid_until + :grace, s.promised_until, s.held_until) < :first
+  AND (s.state = 'active' AND {_LAST_DAY} < :first
        OR s.state = 'suspended' AND s.suspension_cause = 'overdue'
-          AND greatest(s.paid_until + :grace, s.promised_until, s.held_until) >= :first)
+          AND {_LAST_DAY} >= :first)
 ORDER BY s.state DESC, owed DESC, s.id LIMIT :most
 """
 _SPARED = f"""{_OWING}
 WHERE s.operator_id = :operator_id AND s.management = 'automatic' AND s.state = 'active'
-  AND s.paid_until + :grace < :first AND greatest(s.promised_until, s.held_until) >= :first
+  AND s.paid_until + {_GRACE} < :first AND greatest(s.promised_until, s.held_until) >= :first
 ORDER BY spared_until, s.id LIMIT :most
 """
 
@@ -65,6 +67,7 @@ class Owing:
     paid_until: date
     cause: str | None
     spared_until: date | None
+    prepaid: bool
     owed: Decimal
     cut_at: datetime
 
@@ -72,29 +75,50 @@ class Owing:
 def cuts(session: Session, operator: Operator, now: datetime, until: datetime, most: int = 1000) -> list[Owing]:
     """Return the services that are cut between now and an instant unless they pay."""
     rule = cut_off_rule(operator)
-    return _owing(session, _CUTS, operator, rule, rule.first_day_on(now), rule.first_day_on(until), most)
+    return _owing(session, _CUTS, operator, rule, now, rule.first_day_on(now), rule.first_day_on(until), most)
 
 
 def by_hand(session: Session, operator: Operator, now: datetime, most: int = 1000) -> list[Owing]:
     """Return the services managed by hand that should be cut (they are active) or restored (they are suspended)."""
     rule = cut_off_rule(operator)
     day = rule.first_day_on(now)
-    return _owing(session, _BY_HAND, operator, rule, day, day, most)
+    return _owing(session, _BY_HAND, operator, rule, now, day, day, most)
 
 
 def spared(session: Session, operator: Operator, now: datetime, most: int = 1000) -> list[Owing]:
     """Return the services that are overdue and on because of a promise or a day given."""
     rule = cut_off_rule(operator)
     day = rule.first_day_on(now)
-    return _owing(session, _SPARED, operator, rule, day, day, most)
+    return _owing(session, _SPARED, operator, rule, now, day, day, most)
 
 
 def _owing(
-    session: Session, query: str, operator: Operator, rule: CutOffRule, first: date, last: date, most: int
+    session: Session,
+    query: str,
+    operator: Operator,
+    rule: CutOffRule,
+    now: datetime,
+    first: date,
+    last: date,
+    most: int,
 ) -> list[Owing]:
     where: dict[str, Any] = {"operator_id": operator.id, "grace": operator.grace_days, "first": first}
-    rows = session.execute(text(query), {**where, "last": last, "most": most})
-    return [Owing(**row._asdict(), cut_at=rule.cut_off(row.paid_until, row.spared_until)) for row in rows]
+    rows = session.execute(text(query), {**where, "last": last, "most": most, "sooner": sooner(rule, now, first)})
+    return [
+        Owing(**row._asdict(), cut_at=_rule_of(rule, row).cut_off(row.paid_until, row.spared_until)) for row in rows
+    ]
+
+
+def _rule_of(rule: CutOffRule, row: Any) -> CutOffRule:
+    return rule.for_prepaid() if row.prepaid else rule
+
+
+def sooner(rule: CutOffRule, now: datetime, first: date) -> int:
+    """Return what stands in for the days of grace of a prepaid service, where `first` is the first day on of others.
+
+    It ends at midnight, they perhaps at an hour of the day or after a weekend; so its first day on is a later one.
+    """
+    return (first - rule.for_prepaid().first_day_on(now)).days
 
 
 # A day that staff gave.
@@ -150,9 +174,10 @@ SETTLING = timedelta(minutes=5)
 def disagreement(session: Session, operator: Operator, now: datetime) -> Disagreement:
     """Return where the state of services is not what their money says; empty when all is well."""
     rule = cut_off_rule(operator)
+    off, on = rule.first_day_on(now), rule.first_day_on(now - SETTLING)
     return Disagreement(
-        paid_but_off(session, operator.id, rule.first_day_on(now), operator.grace_days),
-        unpaid_but_on(session, operator.id, rule.first_day_on(now - SETTLING), operator.grace_days),
+        paid_but_off(session, operator.id, off, operator.grace_days, sooner(rule, now, off)),
+        unpaid_but_on(session, operator.id, on, operator.grace_days, sooner(rule, now - SETTLING, on)),
     )
 
 

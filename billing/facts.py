@@ -16,7 +16,8 @@ from core.clock import local_date
 
 _SERVICES = """
 SELECT b.service_id, b.subscriber_id, b.plan_id, p.name AS plan_name, coalesce(b.price, p.price) AS price,
-       b.tax_exempt, b.anchor_day, b.months, b.timing, b.started_on, b.next_from, b.stopped_on, s.activated_at
+       b.tax_exempt, b.anchor_day, b.months, b.timing, b.started_on, b.next_from, b.stopped_on, s.activated_at,
+       s.prepaid
 FROM service_billing b JOIN rate_plan p ON p.id = b.plan_id JOIN service s ON s.id = b.service_id
 WHERE b.operator_id = :operator_id AND b.service_id = ANY(:ids)
 ORDER BY b.service_id
@@ -92,7 +93,11 @@ def _gathered(
             price=row.price,
             currency=rules.currency,
             cycle=rules.cycle(
-                row.anchor_day, row.started_on, row.months, Timing(row.timing) if row.timing is not None else None
+                row.anchor_day,
+                row.started_on,
+                row.months,
+                Timing(row.timing) if row.timing is not None else None,
+                row.prepaid,
             ),
             next_from=row.next_from,
             taxes=rules.taxes,
@@ -103,6 +108,7 @@ def _gathered(
             waiting=tuple(waiting),
             recurring=tuple(recurring),
             reductions=tuple(discounts.get(row.service_id, ())),
+            prepaid=row.prepaid,
         )
 
 

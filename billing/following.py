@@ -31,6 +31,7 @@ from billing.invoices import apply_credit, issue, issue_charges, lock_books
 from billing.rules import BillingRules
 from billing.store import insert_rows
 from billing.taxes import taxed
+from billing.wallets import buy_periods, new_are_prepaid
 from core.clock import local_date
 from core.money import rounded
 from db.audit import Actor
@@ -45,7 +46,8 @@ WHERE s.operator_id = :operator_id AND s.id > :after AND s.access_method <> 'vou
   AND {among}
   AND (CASE WHEN b.service_id IS NULL THEN s.state IN ('active', 'suspended')
             WHEN s.state IN ('paused', 'terminated') THEN b.stopped_on IS NULL
-            WHEN s.state = 'suspended' AND NOT :bill_suspended THEN b.stopped_on IS NULL
+            WHEN s.state = 'suspended' AND NOT :bill_suspended AND NOT (s.prepaid AND s.suspension_cause = 'overdue')
+            THEN b.stopped_on IS NULL
             ELSE b.stopped_on IS NOT NULL OR b.plan_id <> s.plan_id END)
 ORDER BY s.id LIMIT :most
 """
@@ -58,7 +60,7 @@ WHERE s.operator_id = :operator_id AND s.id > :after AND s.access_method <> 'vou
 ORDER BY s.id LIMIT :most
 """
 _STARTS = """
-SELECT s.id, s.subscriber_id, s.plan_id, s.activated_at, s.paid_until
+SELECT s.id, s.subscriber_id, s.plan_id, s.activated_at, s.paid_until, s.prepaid
 FROM service s LEFT JOIN service_billing b ON b.service_id = s.id
 WHERE s.operator_id = :operator_id AND s.id = ANY(:ids) AND b.service_id IS NULL
 ORDER BY s.id
@@ -104,6 +106,7 @@ def follow_services(
             _follow(session, actor, rules, service_id, now)
     subscribers = {subscriber for _, subscriber in still}
     apply_credit(session, rules, subscribers, today)
+    buy_periods(session, rules, subscribers, today)
     settle_dates(session, actor, rules, subscribers, today)
     return len(still)
 
@@ -120,7 +123,7 @@ def _follow(session: Session, actor: Actor, rules: BillingRules, service_id: int
     today = rules.today(now)
     if _is_billed(service, rules):
         if cycle.stopped_on is not None:
-            _resume(session, rules, service, cycle, today)
+            _resume(rules, service, cycle, today)
         if cycle.plan_id != service.plan_id:
             _change_plan(session, actor, rules, service, cycle, today, now)
     else:
@@ -129,7 +132,8 @@ def _follow(session: Session, actor: Actor, rules: BillingRules, service_id: int
 
 
 def _is_billed(service: Service, rules: BillingRules) -> bool:
-    return service.state == "active" or (service.state == "suspended" and rules.bill_suspended)
+    ran_out = service.prepaid and service.suspension_cause == "overdue"  # it waits for money, and is not billed
+    return service.state == "active" or (service.state == "suspended" and (rules.bill_suspended or ran_out))
 
 
 def _last_day(service: Service, rules: BillingRules, today: date) -> date:
@@ -142,18 +146,20 @@ def _last_day(service: Service, rules: BillingRules, today: date) -> date:
 
 def _start(session: Session, rules: BillingRules, services: Sequence[int], today: date) -> set[int]:
     """Begin the cycles of those services that have none, all at once; return which they are."""
+    if rules.prepaid:
+        new_are_prepaid(session, rules, services)
     found = session.execute(text(_STARTS), {"operator_id": rules.operator_id, "ids": list(services)}).all()
     rows = []
     for service in found:
         activated = local_date(service.activated_at, rules.zone) if service.activated_at else today
-        first, rule = _first_day(rules, activated, service.paid_until)
+        first, rule = _first_day(rules, activated, service.paid_until, service.prepaid)
         rows.append(
             {
                 "service_id": service.id,
                 "operator_id": rules.operator_id,
                 "subscriber_id": service.subscriber_id,
                 "plan_id": service.plan_id,
-                "anchor_day": activated.day,
+                "anchor_day": rule.anchor_day if service.prepaid else activated.day,
                 "started_on": first,
                 "next_from": first,
                 "next_issue_on": issue_on(period_from(first, rule), rule),
@@ -163,22 +169,26 @@ def _start(session: Session, rules: BillingRules, services: Sequence[int], today
     return {service.id for service in found}
 
 
-def _first_day(rules: BillingRules, activated: date, paid_until: date | None) -> tuple[date, Cycle]:
+def _first_day(rules: BillingRules, activated: date, paid_until: date | None, prepaid: bool) -> tuple[date, Cycle]:
     """Return a service's first billed day and its cycle; one older than billing goes on from its paid day."""
     first = max(activated, rules.starts_on)
     if activated < rules.starts_on and paid_until is not None:
         first = max(first, paid_until)
+    if prepaid:
+        return first, rules.cycle(first.day, first, prepaid=True)
     rule = rules.cycle(activated.day, first)
     if rules.first_period == "free" and month_start(first, rule.anchor_day) != first:
         first = next_month_start(first, rule.anchor_day)
     return first, replace(rule, started_on=first)
 
 
-def _resume(session: Session, rules: BillingRules, service: Service, cycle: ServiceBilling, today: date) -> None:
+def _resume(rules: BillingRules, service: Service, cycle: ServiceBilling, today: date) -> None:
     assert cycle.stopped_on is not None
     first = max(today, cycle.next_from)
     cycle.stopped_on, cycle.started_on, cycle.next_from, cycle.plan_id = None, first, first, service.plan_id
-    rule = _cycle(rules, cycle)
+    if service.prepaid:
+        cycle.anchor_day = first.day
+    rule = cycle_of(rules, cycle, service.prepaid)
     cycle.next_issue_on = issue_on(period_from(first, rule), rule)
 
 
@@ -193,7 +203,7 @@ def _stop(
 ) -> None:
     """Bill what was used and not billed, up to the last day; credit what was billed beyond it."""
     facts = facts_of(session, rules, [cycle.service_id], today)[0]
-    while facts.next_from <= last:
+    while facts.next_from <= last and not facts.prepaid:
         issue(session, rules, [draft(facts, last)], today)
         session.expire(cycle)
         facts = facts_of(session, rules, [cycle.service_id], today)[0]
@@ -230,11 +240,11 @@ def _change_plan(
     new = replace(
         old, plan_id=plan.id, plan_name=plan.name, price=cycle.price if cycle.price is not None else plan.price
     )
-    if old.next_from < today:
+    if old.next_from < today and not old.prepaid:
         _hold_used_days(session, rules, old, today)
         cycle.next_from = today
     cycle.plan_id = plan.id
-    rule = _cycle(rules, cycle)
+    rule = cycle_of(rules, cycle, service.prepaid)
     cycle.next_issue_on = issue_on(period_from(cycle.next_from, rule), rule)
     session.flush()
     for period in _periods_after(session, cycle.service_id, today - _DAY):
@@ -368,9 +378,10 @@ def _credit(
         worth -= part
 
 
-def _cycle(rules: BillingRules, cycle: ServiceBilling) -> Cycle:
+def cycle_of(rules: BillingRules, cycle: ServiceBilling, prepaid: bool) -> Cycle:
+    """Return the rule by which a service is billed."""
     timing = Timing(cycle.timing) if cycle.timing is not None else None
-    return rules.cycle(cycle.anchor_day, cycle.started_on, cycle.months, timing)
+    return rules.cycle(cycle.anchor_day, cycle.started_on, cycle.months, timing, prepaid)
 
 
 def waiting_charges(session: Session, subscriber_id: int) -> list[WaitingCharge]:

@@ -402,14 +402,18 @@ def _move_on(session: Session, rules: BillingRules, drafts: Sequence[Draft]) -> 
 def _cycles(session: Session, rules: BillingRules, services: Sequence[int]) -> dict[int, Cycle]:
     rows = session.execute(
         text(
-            "SELECT service_id, anchor_day, started_on, months, timing FROM service_billing"
-            " WHERE service_id = ANY(:ids)"
+            "SELECT b.service_id, b.anchor_day, b.started_on, b.months, b.timing, s.prepaid"
+            " FROM service_billing b JOIN service s ON s.id = b.service_id WHERE b.service_id = ANY(:ids)"
         ),
         {"ids": list(services)},
     )
     return {
         row.service_id: rules.cycle(
-            row.anchor_day, row.started_on, row.months, Timing(row.timing) if row.timing is not None else None
+            row.anchor_day,
+            row.started_on,
+            row.months,
+            Timing(row.timing) if row.timing is not None else None,
+            row.prepaid,
         )
         for row in rows
     }

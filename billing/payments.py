@@ -22,6 +22,7 @@ from billing.invoices import apply_credit, document_number, lock_books, take_num
 from billing.ledger import Entry, Posting, balance_of, post
 from billing.promises import end_promises
 from billing.rules import BillingRules
+from billing.wallets import buy_periods
 from core.money import LARGEST, AmountFlaw, BadAmount, currency_digits, parse_amount, rounded
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
@@ -160,6 +161,7 @@ def register_payment(
         entries.append(_commission_entry(payment, commission, today))
     post(session, rules.operator_id, entries)
     apply_credit(session, rules, [terms.subscriber_id], today)
+    buy_periods(session, rules, [terms.subscriber_id], today)
     changes = settle_dates(session, actor, rules, [terms.subscriber_id], today)
     end_promises(session, terms.subscriber_id, today, now)
     session.refresh(payment)

@@ -182,7 +182,9 @@ SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.stat
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
 JOIN rate_plan p ON p.id = s.plan_id
 WHERE s.operator_id = :operator_id AND s.state = 'suspended' AND s.suspension_cause = 'overdue'
-  AND (s.paid_until IS NULL OR greatest(s.paid_until + :grace, s.promised_until, s.held_until) >= :today)
+  AND (s.paid_until IS NULL
+       OR greatest(s.paid_until + CASE WHEN s.prepaid THEN :sooner ELSE :grace END, s.promised_until,
+                   s.held_until) >= :today)
 ORDER BY s.id LIMIT :most
 """
 
@@ -194,7 +196,8 @@ SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.stat
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
 JOIN rate_plan p ON p.id = s.plan_id
 WHERE s.operator_id = :operator_id AND s.state = 'active' AND s.management = 'automatic'
-  AND greatest(s.paid_until + :grace, s.promised_until, s.held_until) < :today
+  AND greatest(s.paid_until + CASE WHEN s.prepaid THEN :sooner ELSE :grace END, s.promised_until,
+                   s.held_until) < :today
 ORDER BY s.id LIMIT :most
 """
 
@@ -271,20 +274,26 @@ def expected_and_collected(session: Session, operator_id: int, first: date, last
     return row.expected, row.collected
 
 
-def paid_but_off(session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000) -> list[OddService]:
+def paid_but_off(
+    session: Session, operator_id: int, day: date, grace_days: int, sooner: int = 0, most: int = 1000
+) -> list[OddService]:
     """Return services that are suspended for being overdue and are not overdue: none when all is well.
 
-    `day` is the first that counts as paid: `CutOffRule.first_day_on()`.
+    `day` is the first that counts as paid: `CutOffRule.first_day_on()`; `sooner` stands in for the grace of prepaid
+    services (`dunning_lists.sooner()`).
     """
-    return _odd(session, _PAID_BUT_OFF, operator_id, day, grace_days, most)
+    return _odd(session, _PAID_BUT_OFF, operator_id, day, grace_days, sooner, most)
 
 
-def unpaid_but_on(session: Session, operator_id: int, day: date, grace_days: int, most: int = 1000) -> list[OddService]:
+def unpaid_but_on(
+    session: Session, operator_id: int, day: date, grace_days: int, sooner: int = 0, most: int = 1000
+) -> list[OddService]:
     """Return services that are overdue and active: none when all is well, but for the minute after a cut-off.
 
-    `day` is the first that counts as paid: `CutOffRule.first_day_on()`.
+    `day` is the first that counts as paid: `CutOffRule.first_day_on()`; `sooner` stands in for the grace of prepaid
+    services (`dunning_lists.sooner()`).
     """
-    return _odd(session, _UNPAID_BUT_ON, operator_id, day, grace_days, most)
+    return _odd(session, _UNPAID_BUT_ON, operator_id, day, grace_days, sooner, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +347,8 @@ def journal(
     return [JournalLine(**row._asdict()) for row in found]
 
 
-def _odd(session: Session, query: str, operator_id: int, day: date, grace_days: int, most: int) -> list[OddService]:
-    where = {"operator_id": operator_id, "today": day, "grace": grace_days, "most": most}
+def _odd(
+    session: Session, query: str, operator_id: int, day: date, grace_days: int, sooner: int, most: int
+) -> list[OddService]:
+    where = {"operator_id": operator_id, "today": day, "grace": grace_days, "sooner": sooner, "most": most}
     return [OddService(**row._asdict()) for row in session.execute(text(query), where)]

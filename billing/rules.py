@@ -48,6 +48,8 @@ class BillingRules:
     late_fee_days: int = 5
     promise_days: int = 7
     promises_a_year: int = 3
+    prepaid: bool = False
+    prepaid_notice_days: int = 3
     require_cash_desk: bool = False
     taxes: tuple[Tax, ...] = ()
     issuer: tuple[tuple[str, str], ...] = ()
@@ -69,9 +71,19 @@ class BillingRules:
         return hashlib.sha256(repr(dated).encode()).hexdigest()
 
     def cycle(
-        self, anchor_day: int, started_on: date, months: int | None = None, timing: Timing | None = None
+        self,
+        anchor_day: int,
+        started_on: date,
+        months: int | None = None,
+        timing: Timing | None = None,
+        prepaid: bool = False,
     ) -> Cycle:
-        """Return the cycle of a service with this anchor day; months and timing may be its own."""
+        """Return the cycle of a service with this anchor day; months and timing may be its own.
+
+        A prepaid one has no day but its own, and is paid for on the day on which it begins.
+        """
+        if prepaid:
+            return Cycle(anchor_day, started_on, months or self.months)
         return Cycle(
             self.cut_off_day if self.cut_off == "operator" else anchor_day,
             started_on,
@@ -125,6 +137,8 @@ def _rules(session: Session, operator: Operator, kept: BillingSettings) -> Billi
         late_fee_days=kept.late_fee_days,
         promise_days=kept.promise_days,
         promises_a_year=kept.promises_a_year,
+        prepaid=kept.prepaid,
+        prepaid_notice_days=kept.prepaid_notice_days,
         require_cash_desk=kept.require_cash_desk,
         taxes=tuple(Tax(tax.name, tax.rate, tax.included) for tax in taxes),
         issuer=(

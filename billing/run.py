@@ -22,6 +22,7 @@ from billing.following import different_services, follow_services, new_services
 from billing.invoices import issue, lock_books
 from billing.rules import BillingOff, BillingRules, rules_of
 from billing.settings import reschedule
+from billing.wallets import renew, renewals
 from db.audit import Actor
 from db.models import BillingSettings
 
@@ -38,6 +39,7 @@ _FOLLOWED = 100
 _DUE = """
 SELECT b.service_id, b.subscriber_id FROM service_billing b
 WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL AND b.next_issue_on <= :today AND b.service_id > :after
+  AND NOT EXISTS (SELECT FROM service s WHERE s.id = b.service_id AND s.prepaid)
 ORDER BY b.service_id LIMIT :most
 """
 # The inner query keeps PostgreSQL from reading all that are due for each batch of them.
@@ -85,7 +87,8 @@ def run_billing(
     """
     _settle_changed_rules(sessions, operator_id, now)
     followed = _follow_all(sessions, operator_id, now)
-    return RunResult(_issue_all(sessions, operator_id, now, batch, told), followed)
+    bought = _renew_all(sessions, operator_id, now, batch)
+    return RunResult(bought + _issue_all(sessions, operator_id, now, batch, told), followed)
 
 
 def _settle_changed_rules(sessions: Sessions, operator_id: int, now: datetime) -> None:
@@ -147,6 +150,20 @@ def _follow_each(
             followed += follow_services(session, Actor(operator_id, ACTOR), rules, found, now)
             session.commit()
             after = found[-1][0]
+
+
+def _renew_all(sessions: Sessions, operator_id: int, now: datetime, batch: int) -> int:
+    """Buy the next periods of prepaid services from the wallets, from midnight on and not from the hour of issuing."""
+    bought, after = 0, 0
+    while True:
+        with sessions() as session:
+            rules = _rules(session, operator_id)
+            due = renewals(session, rules, rules.today(now), after, batch) if rules else []
+            if rules is None or not due:
+                return bought
+            bought += renew(session, Actor(operator_id, ACTOR), rules, [subscriber for _, subscriber in due], now)
+            session.commit()
+            after = due[-1][0]
 
 
 def _issue_all(sessions: Sessions, operator_id: int, now: datetime, batch: int, told: "Callable[[Batch], None]") -> int:

@@ -31,6 +31,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "late_fee_percent": (0, 100),
     "late_fee_amount": (0, 1_000_000),
     "late_fee_days": (0, 365),
+    "prepaid_notice_days": (0, 30),
     "promise_days": (0, 90),
     "promises_a_year": (0, 100),
 }
@@ -119,15 +120,16 @@ def reschedule(session: Session, rules: BillingRules) -> None:
     """Compute anew when each service's next invoice is made: after a change of the rules or the cut-off day."""
     rows = session.execute(
         text(
-            "SELECT service_id, anchor_day, started_on, next_from, months, timing FROM service_billing"
-            " WHERE operator_id = :operator_id AND stopped_on IS NULL"
+            "SELECT b.service_id, b.anchor_day, b.started_on, b.next_from, b.months, b.timing, s.prepaid"
+            " FROM service_billing b JOIN service s ON s.id = b.service_id"
+            " WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL"
         ),
         {"operator_id": rules.operator_id},
     )
     changed = []
     for row in rows:
         timing = Timing(row.timing) if row.timing is not None else None
-        cycle = rules.cycle(row.anchor_day, row.started_on, row.months, timing)
+        cycle = rules.cycle(row.anchor_day, row.started_on, row.months, timing, row.prepaid)
         day = issue_on(period_from(row.next_from, cycle), cycle)
         changed.append({"service_id": row.service_id, "next_issue_on": day})
     if changed:

@@ -14,6 +14,7 @@ from billing.promises import break_promises
 from billing.rules import rules_of
 from billing.run import billing_operators, run_billing
 from billing.top_ups import buy_automatic
+from billing.wallets import remind
 from core.clock import utc_now
 from core.settings import read_settings
 from db.session import make_engine, make_sessions
@@ -60,7 +61,10 @@ def buy_top_ups() -> None:
 
 @shared_task
 def climb_ladders() -> None:
-    """Remind, charge late fees and terminate, for every operator that bills and has its ladder on."""
+    """Remind, charge late fees and terminate, for every operator that bills and has its ladder on.
+
+    Who has a prepaid service that is about to end is told whether the ladder is on or not.
+    """
     keyring = read_settings().keyring
     sessions = _sessions()
     with sessions() as session:
@@ -73,6 +77,9 @@ def climb_ladders() -> None:
             continue
         with sessions() as session:
             alert(session, keyring, operator_id, utc_now())
+            session.commit()
+        with sessions() as session:
+            remind(session, keyring, rules_of(session, operator_id), utc_now())
             session.commit()
         if done != DunningResult():
             log.info("dunned", operator_id=operator_id, **asdict(done))

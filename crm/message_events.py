@@ -55,6 +55,14 @@ _SIGN_IN = {
     "sessions": N_("where all browsers are listed"),
 }
 
+_TICKET = {
+    "number": N_("number of the ticket"),
+    "title": N_("what it is about, in a few words"),
+    "subscriber": N_("whose ticket it is"),
+    "when": N_("until when it was promised"),
+    "who": N_("who works on it"),
+}
+
 EVENTS: dict[str, Event] = {
     "incident": Event(
         N_("Outage: told to those concerned"),
@@ -176,6 +184,30 @@ EVENTS: dict[str, Event] = {
         {"who": N_("who did it")},
         audience="staff",
         urgent=True,
+    ),
+    "ticket_given": Event(
+        N_("Ticket: told to who is to work on it"),
+        N_("Ticket {number}: {title}"),
+        N_("Ticket {number} of {subscriber} waits for you: {title}\nPromised by: {when}\n\nIt stands on your home."),
+        N_("Ticket {number} of {subscriber} waits for you: {title}"),
+        _TICKET,
+        audience="staff",
+    ),
+    "ticket_due": Event(
+        N_("Ticket: its promise ends soon"),
+        N_("Ticket {number} is due by {when}"),
+        N_("Ticket {number} of {subscriber} is due by {when}: {title}\nWho has it: {who}"),
+        N_("Ticket {number} of {subscriber} is due by {when}: {title}"),
+        _TICKET,
+        audience="staff",
+    ),
+    "ticket_late": Event(
+        N_("Ticket: its promise was broken"),
+        N_("Ticket {number} is late"),
+        N_("Ticket {number} of {subscriber} was due by {when} and is not done: {title}\nWho has it: {who}"),
+        N_("Ticket {number} of {subscriber} is late: {title}"),
+        _TICKET,
+        audience="staff",
     ),
     "plan_granted": Event(
         N_("Another plan granted: told to who asked for it"),

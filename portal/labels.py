@@ -104,6 +104,7 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "incident": Badge(N_("Outage"), "red", "urgent"),
     },
     "incident_state": {
+        "proposed": Badge(N_("To be confirmed"), "yellow", "help-hexagon"),
         "open": Badge(N_("Open"), "red", "urgent"),
         "to_come": Badge(N_("To come"), "blue", "calendar-clock"),
         "over": Badge(N_("Over"), "green", "check"),
@@ -111,6 +112,7 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
     "incident_scope": {
         "network": Badge(N_("Several routers"), "red", "topology-star"),
         "router": Badge(N_("A router"), "red", "router"),
+        "site": Badge(N_("A site"), "orange", "building-broadcast-tower"),
         "sector": Badge(N_("A sector"), "orange", "broadcast"),
     },
     "outcome": {

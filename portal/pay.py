@@ -233,8 +233,10 @@ def _opened(text: str, purposes: tuple[LinkFor, ...]) -> tuple[Link, Session, Op
 
 
 def _due(session: Session, link: Link) -> Due:
-    found = due_of_invoice if link.purpose is LinkFor.PAY_INVOICE else due_of_subscriber
-    due = found(session, link.operator_id, link.subject_id)
+    if link.purpose is LinkFor.PAY_INVOICE:
+        due = due_of_invoice(session, link.operator_id, link.subject_id)
+    else:
+        due = due_of_subscriber(session, link.operator_id, link.subject_id, context.now())
     if due is None:
         abort(404)
     return due
@@ -274,6 +276,7 @@ def _pay_page(session: Session, operator: Operator, link: Link, text: str, troub
         operator=operator,
         subscriber=subscriber,
         invoices=shown,
+        ahead=due.amount > 0 and not shown,
         amount=_money(due.amount, operator.currency),
         open=due.amount > 0,
         providers=[(account.kind, PROVIDERS[account.kind]) for account in accounts],

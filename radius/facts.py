@@ -51,7 +51,7 @@ class StoredService(NamedTuple):
 _SERVICES = """
 SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesce(b.language, o.locale),
        s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until,
-       greatest(s.promised_until, s.held_until),
+       greatest(s.promised_until, s.held_until), s.prepaid,
        s.nas_id, s.rate_download, s.rate_upload, s.boost_download, s.boost_upload, s.boost_until,
        host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
@@ -168,11 +168,12 @@ class FactsReader:
     def _service(self, row: tuple[Any, ...]) -> StoredService:
         (
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
-            paid_until, spared_until, nas_id, rate_download, rate_upload, boost_download, boost_upload, boost_until,
-            framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
+            paid_until, spared_until, prepaid, nas_id, rate_download, rate_upload, boost_download, boost_upload,
+            boost_until, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
             allowed, period_end, today, day_ends, this_week, week_ends, octets_left, extra, password, *code,
         ) = row  # fmt: skip
         policy, rule = self._policy(operator_id)
+        rule = rule.for_prepaid() if prepaid else rule
         service = Service(
             id=service_id,
             operator_id=operator_id,

@@ -22,6 +22,7 @@ from billing.payments import PaymentTerms, register_payment
 from billing.rules import rules_of
 from billing.run import issue_batch
 from billing.settings import add_tax, change_settings, settings_of
+from billing.wallets import set_prepaid
 from core.clock import local_date
 from db.audit import Actor
 from db.models import Collector, Invoice, Operator, PaymentMethod, Service, Staff
@@ -31,6 +32,8 @@ MONTHLY = {"tere.nanez": 1, "hector.urrutia": 0, "ana.rodriguez": 0, "miguel.oca
            "vero.dominguez": 3, "mc.guerrero": 2}  # fmt: skip
 AHEAD = {"ana.rodriguez": 6, "miguel.ocampo": 12, "sofia.castaneda": 3, "vero.dominguez": 12, "mc.guerrero": 6}
 OWES_THE_LAST = "ferreteria"
+PREPAID = "sofia.castaneda"
+"""Has paid three months ahead, and buys each period from that."""
 OVERDUE = ("jp.itza", "arturo.benitez")
 SETTINGS = {
     "enabled": True,
@@ -79,6 +82,9 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     # Two months ago they were not cut yet, so billing brought them back; cut they were since.
     for service in session.scalars(cut.execution_options(populate_existing=True)):
         service.state, service.suspended_at, service.suspension_cause, service.suspension_detail = how[service.id]
+    wallet = select(Service).where(Service.operator_id == operator_id, Service.name == PREPAID)
+    for service in session.scalars(wallet):
+        set_prepaid(session, actor, rules_of(session, operator_id), service, True, now)
     ladder = terms_of_ladder(session, operator)
     change_ladder(session, actor, operator, replace(ladder, enabled=True, late_fees=True))
     session.flush()

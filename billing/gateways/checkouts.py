@@ -26,6 +26,7 @@ from billing.ledger import balance_of
 from billing.payments import PaymentTerms, refund_payment, register_payment
 from billing.rules import rules_of
 from billing.voucher_checkouts import finish_purchase, purchase_of
+from billing.wallets import to_top_up
 from core.settings import Settings
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
@@ -58,12 +59,16 @@ def due_of_invoice(session: Session, operator_id: int, invoice_id: int) -> Due |
     return Due(invoice.subscriber_id, invoice.id, invoice.open)
 
 
-def due_of_subscriber(session: Session, operator_id: int, subscriber_id: int) -> Due | None:
-    """Return what a subscriber owes by the ledger, zero when nothing; None where there is no such subscriber."""
+def due_of_subscriber(session: Session, operator_id: int, subscriber_id: int, now: datetime) -> Due | None:
+    """Return what a subscriber owes by the ledger, else what the next periods of prepaid services need.
+
+    Zero when nothing; None where there is no such subscriber.
+    """
     subscriber = session.get(Subscriber, subscriber_id)
     if subscriber is None or subscriber.operator_id != operator_id:
         return None
-    return Due(subscriber.id, None, max(balance_of(session, subscriber.id), Decimal(0)))
+    owed = max(balance_of(session, subscriber.id), Decimal(0))
+    return Due(subscriber.id, None, owed or to_top_up(session, operator_id, subscriber.id, now))
 
 
 def start_checkout(

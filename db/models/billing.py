@@ -28,6 +28,7 @@ class BillingSettings(Tenanted, Base):
         CheckConstraint("due_days BETWEEN 0 AND 60 AND first_due_days BETWEEN 0 AND 60", "due_days"),
         CheckConstraint("late_fee_percent BETWEEN 0 AND 100 AND late_fee_amount >= 0", "late_fee"),
         CheckConstraint("late_fee_days BETWEEN 0 AND 365", "late_fee_days"),
+        CheckConstraint("prepaid_notice_days BETWEEN 0 AND 30", "prepaid_notice"),
         CheckConstraint("promise_days BETWEEN 0 AND 90 AND promises_a_year BETWEEN 0 AND 100", "promises"),
     )
 
@@ -48,6 +49,8 @@ class BillingSettings(Tenanted, Base):
     late_fee_days: Mapped[int] = mapped_column(server_default="5")  # after the due date
     promise_days: Mapped[int] = mapped_column(server_default="7")
     promises_a_year: Mapped[int] = mapped_column(server_default="3")  # of each service
+    prepaid: Mapped[bool] = mapped_column(server_default=text("false"))  # new services are
+    prepaid_notice_days: Mapped[int] = mapped_column(server_default="3")  # before the last day that the wallet buys
     require_cash_desk: Mapped[bool] = mapped_column(server_default=text("false"))
     legal_name: Mapped[str] = mapped_column(server_default="")
     tax_id: Mapped[str] = mapped_column(server_default="")
@@ -116,6 +119,7 @@ class ServiceBilling(Tenanted, Base):
     next_from: Mapped[date]
     next_issue_on: Mapped[date]
     stopped_on: Mapped[date | None]
+    reminded_until: Mapped[date | None]  # a prepaid one: the last day on that its subscriber was told of
     created_at: Mapped[Created]
 
 

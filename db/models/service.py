@@ -34,6 +34,7 @@ class Service(Tenanted, Base):
     suspension_detail: Mapped[str] = mapped_column(server_default="")
     management: Mapped[str] = mapped_column(server_default="automatic")
     paid_until: Mapped[date | None]  # last day paid for, in the operator's zone
+    prepaid: Mapped[bool] = mapped_column(server_default=text("false"))  # its periods are bought before they begin
     promised_until: Mapped[date | None]  # not cut before this day is over: a promise to pay
     held_until: Mapped[date | None]  # nor before this one: staff said so
     framed_ip: Mapped[Inet | None]
@@ -59,6 +60,8 @@ class Service(Tenanted, Base):
     updated_at: Mapped[Updated]
     activated_at: Mapped[Instant | None]
     terminated_at: Mapped[Instant | None]
+    leave_reason: Mapped[str] = mapped_column(server_default="")  # of the operator's list, as it was worded then
+    leave_note: Mapped[str] = mapped_column(server_default="")
 
     subscriber: Mapped[Subscriber] = relationship(lazy="raise")
     plan: Mapped[RatePlan] = relationship(lazy="raise")
@@ -85,6 +88,7 @@ class Service(Tenanted, Base):
         Index("ix_service_created_at", "operator_id", "created_at", "id"),
         Index("ix_service_subscriber_id", "subscriber_id"),
         Index("ix_service_plan_id", "plan_id"),
+        Index("ix_service_prepaid", "operator_id", "id", postgresql_where=text("prepaid")),
         Index("ix_service_sector_id", "sector_id", postgresql_where=text("sector_id IS NOT NULL")),
         Index("ix_service_state", "operator_id", "state", "id"),
         Index("ix_service_paid_until", "paid_until", postgresql_where=text("management = 'automatic'")),
@@ -115,6 +119,18 @@ class ServiceMac(Tenanted, Base):
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
     learned: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[Created]
+
+
+class LeaveReason(Tenanted, Base):
+    """One of the reasons for leaving that an operator lets its people choose from."""
+
+    __tablename__ = "leave_reason"
+    __table_args__ = (Index("uq_leave_reason_title", "operator_id", text("lower(title)"), unique=True),)
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    title: Mapped[str]
+    position: Mapped[int] = mapped_column(server_default="0")
 
 
 class SeenDevice(Tenanted, Base):

@@ -18,6 +18,7 @@ from billing.ledger import balance_of
 from billing.promises import promises_left
 from billing.rules import billing_is_on, rules_of
 from billing.top_ups import TopUpOffer, top_up_offer, topped_up
+from billing.wallets import price_of_next
 from core.clock import start_of_day
 from crm.plan_requests import offered_plans, open_request
 from db.models import (
@@ -67,6 +68,7 @@ class LineView:
     promises: int
     wish: RatePlan | None
     may_change_plan: bool
+    period: Decimal | None = None  # what the next period of a prepaid one costs
 
 
 @blueprint.get("/<slug>/")
@@ -79,7 +81,13 @@ def home() -> ResponseReturnValue:
         billed=is_billed(),
         balance=balance(),
         due=next_due(),
+        prepaid=has_prepaid(services),
+        today=context.now().astimezone(context.zone()).date(),
     )
+
+
+def has_prepaid(services: Sequence[Service]) -> bool:
+    return any(service.prepaid and service.state != "terminated" for service in services)
 
 
 def is_billed() -> bool:
@@ -128,6 +136,7 @@ def lines_of(services: Sequence[Service]) -> list[LineView]:
                 left,
                 session.get(RatePlan, wish.plan_id) if wish is not None else None,
                 active and any(plan.id != service.plan_id for plan in plans),
+                price_of_next(session, rules, service.id, rules.today(now)) if rules and service.prepaid else None,
             )
         )
     return lines

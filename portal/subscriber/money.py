@@ -24,8 +24,8 @@ from portal.messages import done, refuse
 from portal.pay import pdf_response
 from portal.permissions import for_subscribers
 from portal.subscriber import frame
-from portal.subscriber.frame import actor, blueprint, db, me, mine, my_service, one_of_mine, operator
-from portal.subscriber.home import balance, is_billed, next_due
+from portal.subscriber.frame import actor, blueprint, db, me, mine, my_service, my_services, one_of_mine, operator
+from portal.subscriber.home import balance, has_prepaid, is_billed, next_due
 
 log = structlog.get_logger()
 SHOWN = 60
@@ -49,6 +49,7 @@ def bills() -> ResponseReturnValue:
         billed=is_billed(),
         balance=balance(),
         due=next_due(),
+        prepaid=has_prepaid(my_services()),
         invoices=session.scalars(invoices).all(),
         credit_notes=session.scalars(notes).all(),
         payments=session.scalars(payments).all(),

@@ -13,6 +13,7 @@ from billing.following import different_services, follow_services
 from billing.payments import PaymentTerms, Registered, register_payment
 from billing.rules import BillingRules, rules_of
 from billing.run import issue_batch
+from billing.wallets import renew, renewals
 from db.audit import Actor
 from db.models import BillingSettings, Invoice, PaymentMethod, Service, Staff, TaxRate
 from tests.rows import add_operator, add_plan, add_service, add_subscriber
@@ -88,6 +89,8 @@ class BillingIsp:
         rules, now, count = self.rules, noon(day), 0
         while found := different_services(self.session, rules, 0, 1000):
             follow_services(self.session, self.actor, rules, found, now)
+        for _, subscriber_id in renewals(self.session, rules, rules.today(now), 0, 1000):
+            count += renew(self.session, self.actor, rules, [subscriber_id], now)
         while True:
             batch = issue_batch(self.session, rules, now, 0)
             count += batch.invoices

@@ -1,5 +1,6 @@
 """Bundles, and money paid before it is used."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0044"
@@ -73,6 +74,21 @@ def upgrade() -> None:
     for name in JOINED:
         for setting in ("enable_seqscan", "enable_mergejoin", "enable_hashjoin"):
             op.execute(f"ALTER FUNCTION {name}() SET {setting} = off")
+    _prepaid()
+
+
+def _prepaid() -> None:
+    false = sa.text("false")
+    op.add_column("service", sa.Column("prepaid", sa.Boolean(), server_default=false, nullable=False))
+    op.create_index("ix_service_prepaid", "service", ["operator_id", "id"], postgresql_where=sa.text("prepaid"))
+    op.add_column("service_billing", sa.Column("reminded_until", sa.Date(), nullable=True))
+    op.add_column("billing_settings", sa.Column("prepaid", sa.Boolean(), server_default=false, nullable=False))
+    op.add_column(
+        "billing_settings", sa.Column("prepaid_notice_days", sa.Integer(), server_default="3", nullable=False)
+    )
+    op.create_check_constraint(
+        op.f("ck_billing_settings_prepaid_notice"), "billing_settings", "prepaid_notice_days BETWEEN 0 AND 30"
+    )
 
 
 def downgrade() -> None:

@@ -50,6 +50,8 @@ class SettingsForm(Form):
     late_fee_days = forms.whole_number(_l("Late after"), required=True)
     promise_days = forms.whole_number(_l("A promise to pay lasts at most"), required=True)
     promises_a_year = forms.whole_number(_l("Promises in twelve months"), required=True)
+    prepaid = BooleanField(_l("New services are prepaid"))
+    prepaid_notice_days = forms.whole_number(_l("Told before a prepaid service ends"), required=True)
     require_cash_desk = BooleanField(_l("Cash is taken only with an open cash desk"))
     legal_name = forms.text(_l("Legal name"))
     tax_id = forms.text(_l("Tax number"))
@@ -84,7 +86,8 @@ def _first() -> BillingSettings:
     return BillingSettings(
         enabled=True, starts_on=base.today(), cut_off="operator", timing="advance", months=1, first_period="prorated",
         issue_days=5, issue_hour=6, due_days=0, first_due_days=5, bill_suspended=True, late_fee_percent=0,
-        late_fee_amount=0, late_fee_days=5, promise_days=7, promises_a_year=3, require_cash_desk=False,
+        late_fee_amount=0, late_fee_days=5, promise_days=7, promises_a_year=3, prepaid=False, prepaid_notice_days=3,
+        require_cash_desk=False,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from billing.ledger import balance_of
 from billing.preview import NOTHING, next_invoices
 from billing.promises import cancel_promise, promise, promises_left
 from billing.statement import statement
+from billing.wallets import price_of_next, set_prepaid, wallet_of
 from crm.problems import Invalid, WrongState
 from db.models import Charge, Discount, Service, ServiceBilling, Subscriber
 from portal import context, forms
@@ -69,7 +70,7 @@ blueprint.record_once(_install)
 @requires(Permission.BILLING_VIEW)
 def page(subscriber_id: int) -> ResponseReturnValue:
     subscriber, session = find(subscriber_id), context.db()
-    base.rules()
+    rules = base.rules()
     services = services_of(subscriber)
     ids = [service.id for service in services]
     waiting = select(Charge).where(
@@ -88,7 +89,25 @@ def page(subscriber_id: int) -> ResponseReturnValue:
         cycles={cycle.service_id: cycle for cycle in cycles},
         names={service.id: service.name for service in services},
         today=base.today(),
+        wallet=wallet_of(session, rules, subscriber.id),
+        prices={one.id: price_of_next(session, rules, one.id, base.today()) for one in services if one.prepaid},
     )
+
+
+@blueprint.post("/services/<int:service_id>/prepaid")
+@requires(Permission.BILLING_EDIT)
+def prepaid(subscriber_id: int, service_id: int) -> ResponseReturnValue:
+    """Let a service be paid before its periods begin, or by invoice again."""
+    session, service, wanted = context.db(), _service(subscriber_id, service_id), "prepaid" in request.form
+    try:
+        set_prepaid(session, context.actor(), base.rules(), service, wanted, context.now())
+    except Invalid as invalid:
+        session.rollback()
+        refuse(" ".join(problem_text(problem) for problem in invalid.problems))
+    else:
+        session.commit()
+        done(_("The service is prepaid.") if wanted else _("The service is paid by invoice."))
+    return redirect(url_for(".page", subscriber_id=subscriber_id))
 
 
 # What is billed beside the plan.
