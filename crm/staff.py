@@ -24,10 +24,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.i18n import LANGUAGES
+from crm.login_sessions import end_sessions
 from crm.password_rules import require_strong
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
-from db.models import ROLES, Operator, Staff, StaffLink
+from db.models import ROLES, Account, Operator, Staff, StaffLink
 
 LINK_HOLDS = timedelta(days=7)
 MANAGER = "manager"
@@ -60,13 +61,11 @@ class OperatorDetails:
     timezone: str = "UTC"
 
 
-def create_operator(session: Session, process: str, details: OperatorDetails) -> Operator:
-    """Enter an operator. `process` is who does it, for the audit log. Raises Invalid."""
+def check_operator(details: OperatorDetails) -> None:
+    """Raise Invalid with everything that is wrong with an operator's details but a slug that is taken."""
     problems = []
     if not _SLUG.match(details.slug):
         problems.append(FieldProblem("slug", Problem.NOT_A_SLUG))
-    elif session.scalar(select(Operator.id).where(Operator.slug == details.slug)) is not None:
-        problems.append(FieldProblem("slug", Problem.TAKEN))
     if not details.name.strip():
         problems.append(FieldProblem("name", Problem.REQUIRED))
     try:
@@ -81,6 +80,13 @@ def create_operator(session: Session, process: str, details: OperatorDetails) ->
         problems.append(FieldProblem("currency", Problem.UNKNOWN_CHOICE))
     if problems:
         raise Invalid(*problems)
+
+
+def create_operator(session: Session, process: str, details: OperatorDetails) -> Operator:
+    """Enter an operator. `process` is who does it, for the audit log. Raises Invalid."""
+    check_operator(details)
+    if session.scalar(select(Operator.id).where(Operator.slug == details.slug)) is not None:
+        raise Invalid(FieldProblem("slug", Problem.TAKEN))
     operator = Operator(
         slug=details.slug,
         name=details.name.strip(),
@@ -90,6 +96,7 @@ def create_operator(session: Session, process: str, details: OperatorDetails) ->
     )
     session.add(operator)
     session.flush()
+    session.add(Account(operator_id=operator.id))
     after = {"name": operator.name, "slug": operator.slug, "timezone": operator.timezone}
     record(session, Actor(operator.id, process), "operator.create", "operator", operator.id, None, after)
     return operator
@@ -157,7 +164,7 @@ def change_staff(
 ) -> None:
     """Change name, address, roles and language. Raises Invalid, also when no manager would be left.
 
-    With another address the links end that were sent to the one before.
+    With another address the links end that were sent to the one before; with other roles the person signs in again.
     """
     problems = _detail_problems(details) + _role_problems(details.roles, person.roles, may_give)
     if MANAGER in person.roles and MANAGER not in details.roles and not _another_manager(session, person):
@@ -165,6 +172,8 @@ def change_staff(
     if problems:
         raise Invalid(*problems)
     before = _audited(person)
+    if set(details.roles) != set(person.roles) and person.id != actor.staff_id:
+        end_sessions(session, person, "staff")
     if details.email.strip() != person.email:
         _end_links(session, person, None)  # whoever has the mail that went to the other address
     try:
@@ -194,6 +203,7 @@ def switch_staff(session: Session, actor: Actor, person: Staff, *, active: bool,
     person.active = active
     if not active:
         person.session_version += 1
+        end_sessions(session, person, "staff")
         _end_links(session, person, None)
     session.flush()
     action = "staff.switch_on" if active else "staff.switch_off"
@@ -215,11 +225,32 @@ def reset_password(
     person.password_hash = unusable_hash
     person.session_version += 1
     person.awaits_password_since = now
+    end_sessions(session, person, "staff", now)
     session.flush()
     record(session, actor, "staff.reset", "staff", person.id, None, {"password": "taken away"})
 
 
-def new_staff_link(session: Session, actor: Actor, person: Staff, now: datetime) -> str:
+def demand_new_password(session: Session, actor: Actor, person: Staff, may_give: Collection[str]) -> None:
+    """Have somebody choose another password before they do anything else; the one they have lets them in until then.
+
+    Raises Invalid for roles that the actor could not have.
+    """
+    problems = _role_problems(person.roles, person.roles, may_give)
+    if problems:
+        raise Invalid(*problems)
+    person.must_change_password = True
+    session.flush()
+    record(session, actor, "staff.must_change", "staff", person.id, None, {"password": "to be changed"})
+
+
+def require_power_over(person: Staff, may_give: Collection[str]) -> None:
+    """Raise Invalid for somebody whose roles the actor could not have."""
+    problems = _role_problems(person.roles, person.roles, may_give)
+    if problems:
+        raise Invalid(*problems)
+
+
+def new_staff_link(session: Session, actor: Actor, person: Staff, now: datetime, holds: timedelta = LINK_HOLDS) -> str:
     """Return the token of a link by which somebody chooses a password; the ones before it end.
 
     It is shown or sent and not kept: the table has its hash.
@@ -232,11 +263,11 @@ def new_staff_link(session: Session, actor: Actor, person: Staff, now: datetime)
             staff_id=person.id,
             token_hash=_token_hash(token),
             made_by=actor.name,
-            expires_at=now + LINK_HOLDS,
+            expires_at=now + holds,
         )
     )
     session.flush()
-    record(session, actor, "staff.link", "staff", person.id, None, {"until": now + LINK_HOLDS})
+    record(session, actor, "staff.link", "staff", person.id, None, {"until": now + holds})
     return token
 
 
@@ -263,6 +294,8 @@ def use_staff_link(
     person.password_hash = password_hash
     person.session_version += 1
     person.awaits_password_since = None
+    person.must_change_password = False
+    end_sessions(session, person, "password", now)
     _end_links(session, person, now)
     session.flush()
     actor = Actor(operator_id, person.email, person.id, address)
@@ -342,13 +375,17 @@ def _audited(person: Staff) -> dict[str, Any]:
     return {"name": person.name, "email": person.email, "roles": person.roles, "language": person.language}
 
 
-def change_own_password(session: Session, actor: Actor, person: Staff, password: str, password_hash: str) -> None:
-    """Change a staff member's password and end all of their browsers' sessions. Raises Invalid."""
+def change_own_password(
+    session: Session, actor: Actor, person: Staff, password: str, password_hash: str, keep: int | None = None
+) -> None:
+    """Change a staff member's password and end all of their sessions but the one with the id `keep`. Raises Invalid."""
     problems = _password_problems("new", password, person, _company(session, person.operator_id))
     if problems:
         raise Invalid(*problems)
     person.password_hash = password_hash
     person.session_version += 1
+    person.must_change_password = False
+    end_sessions(session, person, "password", keep=keep)
     session.flush()
     record(session, actor, "staff.password", "staff", person.id, None, {"password": "changed"})
 

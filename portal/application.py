@@ -23,10 +23,12 @@ from portal import (
     errors,
     forgotten,
     formats,
+    gate,
     i18n,
     labels,
     pay,
     permissions,
+    platform,
     radius_words,
     router_words,
     signup,
@@ -98,10 +100,12 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     assets.install(app)
     subscriber.install(app)  # before auth: its host names lead past the sign-in of staff
     auth.install(app)
+    gate.install(app)  # after auth, which says who is there
     app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(forgotten.blueprint)
     staff.install(app)
     signup.install(app)
+    platform.install(app)
     pay.install(app)
     captive.install(app)
     ticket_links.install(app)

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from core.clock import utc_now
 from core.crypto import Keyring
 from core.settings import Settings
+from crm.accounts import account_of
 from crm.roles import changed_permissions
 from db.audit import Actor
-from db.models import Operator, Staff
+from db.models import Account, Operator, Staff
 from db.session import Tenancy
-from portal.permissions import Permission, permissions_of
+from portal.permissions import PLATFORMS_OWN, Permission, permissions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def leave_operator() -> None:
     """Forget whom this request acts for, so that it may sign somebody of another operator in."""
     close_db()
     g.staff = None
-    for name in ("operator", "permissions", "db_operator_id"):
+    for name in ("operator", "permissions", "db_operator_id", "account"):
         g.pop(name, None)
 
 
@@ -102,6 +103,14 @@ def db_operator(operator_id: int) -> Operator:
     return open_for(operator_id).get_one(Operator, operator_id)
 
 
+def account() -> Account:
+    """Return the account of who is signed in: whose customer the operator is, and whether it may be here at all."""
+    if "account" not in g:
+        g.account = account_of(db(), staff().operator_id)
+    found: Account = g.account
+    return found
+
+
 def zone() -> ZoneInfo:
     """Return the operator's time zone, in which all its people read dates."""
     return ZoneInfo(operator().timezone)
@@ -127,9 +136,10 @@ def permissions() -> frozenset[Permission]:
     if person is None:
         return frozenset()
     if "permissions" not in g:
-        g.permissions = permissions_of(person.roles, changed_permissions(db(), person.operator_id, person.roles))
-    found: frozenset[Permission] = g.permissions
-    return found
+        found = permissions_of(person.roles, changed_permissions(db(), person.operator_id, person.roles))
+        g.permissions = found & PLATFORMS_OWN if account().platform else found
+    kept: frozenset[Permission] = g.permissions
+    return kept
 
 
 def may(permission: Permission) -> bool:

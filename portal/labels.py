@@ -55,6 +55,16 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "by_hand": Badge(N_("To be sent by hand"), "orange", "hand-stop"),
         "dropped": Badge(N_("Taken back"), "secondary", "circle-x"),
     },
+    "webhook_state": {
+        "well": Badge(N_("Well"), "green", "circle-check"),
+        "failing": Badge(N_("Failing"), "red", "alert-triangle"),
+        "off": Badge(N_("Switched off"), "secondary", "power"),
+    },
+    "delivery_state": {
+        "waiting": Badge(N_("Waiting"), "blue", "clock"),
+        "delivered": Badge(N_("Delivered"), "green", "check"),
+        "failed": Badge(N_("Failed"), "red", "alert-triangle"),
+    },
     "message_channel": {
         "email": Badge(N_("E-mail"), "blue", "mail"),
         "sms": Badge(N_("SMS"), "azure", "message"),

@@ -6,7 +6,7 @@ from flask import current_app, request, url_for
 from flask_babel import gettext as _
 
 from core.i18n import N_
-from portal.context import may
+from portal.context import account, may
 from portal.permissions import Openness, Permission, Requirement, requirement_of
 
 
@@ -106,6 +106,9 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("message_texts.index", N_("Texts and channels"), "message-cog", Permission.MESSAGES_EDIT),
             Entry("records.fields_page", N_("Own fields"), "forms", Permission.SETTINGS_EDIT),
             Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
+            Entry("webhooks.index", N_("Webhooks"), "webhook", Permission.WEBHOOKS),
+            Entry("first_steps.index", N_("First steps"), "list-check", Permission.SETTINGS_EDIT),
+            Entry("licence.index", N_("Licence and account"), "license", Openness.SIGNED_IN),
             Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
             Entry("roles.index", N_("Roles"), "lock-access", Permission.ROLES_EDIT),
             Entry("api_tokens.index", N_("API"), "api", Permission.API_TOKENS),
@@ -117,6 +120,21 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         ),
     ),
 )
+
+PLATFORM_AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry("platform.index", N_("Operators"), "building-store", Openness.PLATFORM, N_("Operators")),
+            Entry("platform.sign_ups", N_("Sign-ups"), "user-plus", Openness.PLATFORM, N_("Sign-ups")),
+            Entry("platform.requests", N_("Requests"), "message-question", Openness.PLATFORM, N_("Requests")),
+            Entry("platform.settings", N_("How we are reached"), "address-book", Openness.PLATFORM),
+            Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
+            Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
+        ),
+    ),
+)
+"""What the staff of the platform see instead."""
 
 
 WITHIN = {
@@ -160,7 +178,7 @@ def title_of(endpoint: str | None) -> str:
 def navigation() -> list[tuple[str, list[Link]]]:
     """Return the areas with the pages that this person may see."""
     areas = []
-    for title, entries in AREAS:
+    for title, entries in PLATFORM_AREAS if account().platform else AREAS:
         links = [
             Link(
                 _(entry.title),

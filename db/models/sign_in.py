@@ -34,7 +34,7 @@ class LoginSession(Tenanted, Base):
     staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"))
     device_id: Mapped[int] = mapped_column(ForeignKey("login_device.id", ondelete="CASCADE"))
     key_hash: Mapped[bytes] = mapped_column(LargeBinary)  # SHA-256
-    address: Mapped[Inet | None]  # the latest
+    address: Mapped[Inet | None]  # from which it began
     user_agent: Mapped[str]
     factor: Mapped[str]  # password, device, code, recovery, passkey: what the sign-in rests on beside the password
     created_at: Mapped[Created]

@@ -74,6 +74,7 @@ AREAS = (
     "jobs",
     "audit",
     "router_logins",
+    "webhooks",
     "account",
     "account_sessions",
     "factors",
@@ -83,6 +84,7 @@ AREAS = (
     "api_tokens",
     "welcome",
     "first_steps",
+    "licence",
 )
 
 

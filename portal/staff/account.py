@@ -8,7 +8,7 @@ from flask_babel import lazy_gettext as _l
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.staff import change_own_password
 from portal import context
-from portal.auth import check_password, hasher, limiter, sign_in_again
+from portal.auth import by_person, check_password, hasher, limiter, sign_in_again, this_session
 from portal.errors import put_on_form
 from portal.forms import Form
 from portal.forms import password as password_field
@@ -32,7 +32,7 @@ def index() -> ResponseReturnValue:
 
 @blueprint.post("/password")
 @signed_in
-@limiter.limit("10 per minute")
+@limiter.limit("10 per minute", key_func=by_person)
 def password() -> ResponseReturnValue:
     """Change the password; every other browser of this person is signed out."""
     form = PasswordForm()
@@ -40,8 +40,9 @@ def password() -> ResponseReturnValue:
     if form.validate():
         try:
             _check(form, person.password_hash)
+            typed, present = form.new.data or "", this_session()
             change_own_password(
-                context.db(), context.actor(), person, form.new.data or "", hasher.hash(form.new.data or "")
+                context.db(), context.actor(), person, typed, hasher.hash(typed), keep=present.id if present else None
             )
         except Invalid as invalid:
             context.db().rollback()
@@ -60,3 +61,5 @@ def _check(form: PasswordForm, stored: str) -> None:
         raise Invalid(FieldProblem("present", Problem.WRONG_PASSWORD))
     if form.new.data != request.form.get("again"):
         raise Invalid(FieldProblem("again", Problem.NOT_THE_SAME))
+    if form.new.data == form.present.data:
+        raise Invalid(FieldProblem("new", Problem.SAME_PASSWORD))

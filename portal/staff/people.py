@@ -18,15 +18,19 @@ from wtforms import SelectMultipleField
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from core.i18n import LANGUAGES
+from crm.messages import tell_staff
 from crm.notices import EMAIL, Message, values_of
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.roles import changed_permissions
+from crm.second_factors import factors_of, take_factors_away
 from crm.staff import (
     LINK_HOLDS,
     StaffDetails,
     change_staff,
+    demand_new_password,
     invite_staff,
     new_staff_link,
+    require_power_over,
     reset_password,
     switch_staff,
 )
@@ -158,7 +162,7 @@ def edit(staff_id: int) -> ResponseReturnValue:
             put_on_form(form, invalid)
         else:
             session.commit()
-            done(_("%(name)s is saved; the roles hold from the next click.", name=person.name))
+            done(_("%(name)s is saved. Whose roles changed signs in again.", name=person.name))
             return redirect(url_for(".page", staff_id=staff_id))
     return _page(_person(staff_id), form=form), 422
 
@@ -212,6 +216,44 @@ def link(staff_id: int) -> ResponseReturnValue:
     return _page(person, link=_link(person, token))
 
 
+@blueprint.post("/<int:staff_id>/must-change")
+@requires(Permission.STAFF_EDIT)
+def must_change(staff_id: int) -> ResponseReturnValue:
+    """Have somebody choose another password when they sign in next, or at their next click."""
+    person, session = _person(staff_id), context.db()
+    try:
+        demand_new_password(session, context.actor(), person, roles_to_give())
+    except Invalid as invalid:
+        session.rollback()
+        refuse(_problems_text(invalid))
+    else:
+        session.commit()
+        done(_("%(name)s chooses another password before anything else.", name=person.name))
+    return redirect(url_for(".page", staff_id=staff_id))
+
+
+@blueprint.post("/<int:staff_id>/take-factors")
+@requires(Permission.STAFF_EDIT)
+@limiter.limit("30 per hour")
+def take_factors(staff_id: int) -> ResponseReturnValue:
+    """Remove the second factors of somebody who has lost theirs, and tell them."""
+    person, session = _person(staff_id), context.db()
+    try:
+        require_power_over(person, roles_to_give())
+        if person.id == context.staff().id:
+            raise Invalid(FieldProblem("roles", Problem.NOT_ONESELF))
+        take_factors_away(session, context.actor(), person, context.now())
+        values = {"who": context.staff().name}
+        tell_staff(session, context.keyring(), person.operator_id, person.email, "sign_in_reset", values)
+    except Invalid as invalid:
+        session.rollback()
+        refuse(_problems_text(invalid))
+    else:
+        session.commit()
+        done(_("%(name)s signs in with the password alone now, and was told so.", name=person.name))
+    return redirect(url_for(".page", staff_id=staff_id))
+
+
 def roles_to_give() -> frozenset[str]:
     """Return the roles that who is signed in may give and take: those that allow nothing beyond their own."""
     own = context.permissions()
@@ -260,6 +302,7 @@ def _page(person: Staff, *, form: PersonForm | None = None, link: str = "") -> s
         form=form,
         link=link,
         mailed=_mails(),
+        has=factors_of(context.db(), person.id),
         days=LINK_HOLDS.days,
         entries=entries.all(),
     )
@@ -270,9 +313,13 @@ def _mails() -> bool:
 
 
 def _link(person: Staff, token: str) -> str:
-    """Return the address of the page where a person chooses a password: on the public address, else where we are."""
-    base = context.portal().settings.portal_url or request.host_url.rstrip("/")
-    return f"{base}{url_for('welcome.page', operator_id=person.operator_id, token=token)}"
+    """Return the address of the page where a person chooses a password.
+
+    It begins with the address in the settings, never with what a request calls this host: it goes out by mail.
+    """
+    return (
+        f"{context.portal().settings.public_url}{url_for('welcome.page', operator_id=person.operator_id, token=token)}"
+    )
 
 
 def _send_link(person: Staff, address: str, *, invited: bool) -> None:

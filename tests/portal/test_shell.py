@@ -181,6 +181,10 @@ def test_only_signing_in_and_the_language_are_public(app):
         "auth.language",
         "auth.sign_in",
         "auth.sign_in_page",
+        "forgotten.ask",  # says the same to everybody
+        "forgotten.page",
+        "two_factor.check",  # for whose password was right a moment ago
+        "two_factor.page",
         "captive.api",  # what has "captive" asks for the signed address of a hotspot
         "captive.begin",
         "captive.bought",
