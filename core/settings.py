@@ -245,6 +245,22 @@ class Settings(BaseSettings):
         description="Public key of age (`age1…`) that backups are encrypted for; `portico backup key` makes a pair."
         " The secret half is needed to restore and must not be kept on this machine.",
     )
+    backup_s3_bucket: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]+)?$",
+        description="Bucket of an S3-compatible storage that each backup is copied to, with a folder behind it where"
+        " wanted (`portico-backups/north`). Unset: none.",
+    )
+    backup_s3_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Address of that storage, such as https://s3.example.com. Unset: Amazon's.",
+    )
+    backup_s3_region: str = Field("us-east-1", description="Region of the bucket; most other storages ignore it.")
+    backup_s3_key: str | None = Field(
+        None, description="Access key of a user that may list, read, write and delete there."
+    )
+    backup_s3_secret: SecretStr | None = Field(None, description="Secret key of that user.")
     backup_hour: int = Field(3, ge=0, le=23, description="Hour of the day, UTC, at which the backup is made.")
     backup_days: int = Field(14, ge=1, le=3650, description="How many days a backup is kept; the newest always is.")
     sign_up: bool = Field(

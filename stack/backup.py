@@ -38,7 +38,7 @@ from stack.postgres import program
 FORMAT = 1
 PREFIX = "portico-"
 DATABASE_FILE, FILES_FILE, MANIFEST_FILE = "database.dump.age", "files.tar.age", "manifest.json"
-_STAMP = "%Y%m%dT%H%M%SZ"
+STAMP = "%Y%m%dT%H%M%SZ"
 _CHUNK = 1 << 20
 
 # Positions of those who follow this database: on another machine they would point at what is not there.
@@ -68,7 +68,7 @@ def back_up(settings: Settings, now: datetime | None = None) -> Backup:
     """Write a backup into PORTICO_BACKUP_DIR. Raises BackupFailed and BadSettings and then leaves nothing behind."""
     target, recipient = _where(settings), _recipient(settings)
     made_at = (now or utc_now()).replace(microsecond=0)
-    finished = target / f"{PREFIX}{made_at.strftime(_STAMP)}"
+    finished = target / f"{PREFIX}{made_at.strftime(STAMP)}"
     if finished.exists():
         raise BackupFailed(f"{finished} is there already")
     unfinished = target / f".{finished.name}.unfinished"
@@ -102,7 +102,7 @@ def backups(settings: Settings) -> list[Backup]:
     found = []
     for path in settings.backup_dir.glob(f"{PREFIX}*Z"):
         try:
-            made_at = datetime.strptime(path.name.removeprefix(PREFIX), _STAMP).replace(tzinfo=utc_now().tzinfo)
+            made_at = datetime.strptime(path.name.removeprefix(PREFIX), STAMP).replace(tzinfo=utc_now().tzinfo)
             octets = sum((path / name).stat().st_size for name in (DATABASE_FILE, FILES_FILE))
         except (ValueError, OSError):
             continue  # something else that lies there

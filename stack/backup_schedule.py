@@ -1,18 +1,21 @@
 """The piece that makes a backup each day."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from core.clock import utc_now
 from core.settings import Settings
-from stack.backup import BackupFailed, back_up, next_backup, prune
+from stack.backup import BackupFailed, back_up, backups, next_backup, prune
+from stack.offsite import copy_missing, is_set, prune_copies
 
 log = structlog.get_logger()
 LOOK = timedelta(minutes=1)
 AGAIN = timedelta(minutes=15)
 """How long a backup that failed is waited with: a disk that is full is not emptied in a minute."""
+
+_copied: set[str] = set()  # what this process knows to be in the storage, which is not asked every minute
 
 
 def main(settings: Settings) -> None:
@@ -24,14 +27,30 @@ def main(settings: Settings) -> None:
 def once(settings: Settings) -> timedelta:
     """Make the backup that is due, if one is, and return how long to wait."""
     now = utc_now()
-    if next_backup(settings, now) > now:
+    if next_backup(settings, now) <= now:
+        try:
+            made = back_up(settings, now)
+        except BackupFailed as problem:
+            log.error("backup_failed", problem=str(problem))
+            return AGAIN
+        log.info("backup_made", directory=str(made.directory), octets=made.octets)
+        for backup in prune(settings, now):
+            log.info("backup_removed", directory=str(backup.directory))
+    return _copy(settings, now)
+
+
+def _copy(settings: Settings, now: datetime) -> timedelta:
+    """Copy what is not in the storage yet: after a backup, and for as long as the storage does not take it."""
+    newest = next(iter(backups(settings)), None)
+    if newest is None or newest.directory.name in _copied or not is_set(settings):
         return LOOK
     try:
-        made = back_up(settings, now)
+        if copy_missing(settings) is not None:
+            log.info("backup_copied", name=newest.directory.name, octets=newest.octets)
+        for old in prune_copies(settings, now):
+            log.info("copy_removed", name=old.name)
     except BackupFailed as problem:
-        log.error("backup_failed", problem=str(problem))
+        log.error("backup_not_copied", problem=str(problem))
         return AGAIN
-    log.info("backup_made", directory=str(made.directory), octets=made.octets)
-    for backup in prune(settings, now):
-        log.info("backup_removed", directory=str(backup.directory))
+    _copied.add(newest.directory.name)
     return LOOK

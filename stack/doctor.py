@@ -20,10 +20,11 @@ from pathlib import Path
 
 from core.settings import BadSettings, Settings
 from stack.accounts import piece_account
-from stack.backup import backups
+from stack.backup import BackupFailed, backups
 from stack.installation import complete, has_private_database, has_private_redis, secrets_file
 from stack.pieces import PieceFailed
 from stack.postgres import LEAST_VERSION, program
+from stack.offsite import copies
 from stack.programs import no_backups
 from stack.radiusd import PROGRAM as RADIUSD
 from stack.redis import PROGRAM as REDIS
@@ -150,6 +151,17 @@ def check_backups(problem: str | None, newest: datetime | None, now: datetime) -
         text = f"the newest is {age.days} days and {age.seconds // 3600} hours old"
         return Finding(Level.FAIL, subject, text, "`portico backup` makes one and says what is wrong")
     return Finding(Level.OK, subject, f"the newest is of {newest:%Y-%m-%d %H:%M} UTC; try a restore now and then")
+
+
+def check_copies(problem: str | None, newest: datetime | None, now: datetime) -> Finding:
+    """`problem` is why the storage could not be asked, `newest` of when its newest backup is."""
+    subject = "Backups elsewhere"
+    if problem is not None:
+        return Finding(Level.FAIL, subject, problem, "see docs/backup.md")
+    if newest is None or now - newest > timedelta(hours=26):
+        text = "there is none yet" if newest is None else f"the newest is of {newest:%Y-%m-%d %H:%M} UTC"
+        return Finding(Level.FAIL, subject, text, "the log of the piece backups says why none was copied")
+    return Finding(Level.OK, subject, f"the newest is of {newest:%Y-%m-%d %H:%M} UTC")
 
 
 def check_vpn(problem: str | None, halves: Mapping[str, str] | None) -> Finding:
@@ -297,6 +309,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
     except BadSettings as refused:
         problem = str(refused)
     yield check_backups(problem, next((made.made_at for made in backups(settings)), None), datetime.now(UTC))
+    if settings.backup_s3_bucket is not None:
+        newest, problem = None, None
+        try:
+            newest = next((copy.made_at for copy in copies(settings)), None)
+        except (BackupFailed, BadSettings) as refused:
+            problem = str(refused)
+        yield check_copies(problem, newest, datetime.now(UTC))
 
     account = piece_account(settings)
     for path in (settings.data_dir, secrets_file(settings)):

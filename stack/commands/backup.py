@@ -23,12 +23,16 @@ def command(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from stack.backup import BackupFailed, back_up
+    from stack.offsite import copy_out, is_set
 
     try:
-        made = back_up(read_settings())
+        settings = read_settings()
+        made = back_up(settings)
+        click.echo(f"{made.directory}: {made.octets:,} octets, encrypted and read again.")
+        if is_set(settings):
+            click.echo(f"{copy_out(settings, made).name} is copied to {settings.backup_s3_bucket}.")
     except BackupFailed as problem:
         raise click.ClickException(str(problem)) from None
-    click.echo(f"{made.directory}: {made.octets:,} octets, encrypted and read again.")
 
 
 @command.command()
@@ -47,11 +51,19 @@ def key() -> None:
 
 @command.command("list")
 def list_backups() -> None:
-    """Say which backups there are."""
-    from stack.backup import backups
+    """Say which backups there are, here and in the storage."""
+    from stack.backup import BackupFailed, backups
+    from stack.offsite import copies, is_set
 
-    for backup in backups(read_settings()):
+    settings = read_settings()
+    for backup in backups(settings):
         click.echo(f"{backup.made_at:%Y-%m-%d %H:%M} UTC  {backup.octets:>15,} octets  {backup.directory}")
+    if is_set(settings):
+        try:
+            for copy in copies(settings):
+                click.echo(f"{copy.made_at:%Y-%m-%d %H:%M} UTC  {copy.octets:>15,} octets  s3:{copy.name}")
+        except BackupFailed as problem:
+            raise click.ClickException(str(problem)) from None
 
 
 @command.command()
