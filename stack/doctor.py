@@ -22,9 +22,9 @@ from core.settings import BadSettings, Settings
 from stack.accounts import piece_account
 from stack.backup import BackupFailed, backups
 from stack.installation import complete, has_private_database, has_private_redis, secrets_file
+from stack.offsite import copies
 from stack.pieces import PieceFailed
 from stack.postgres import LEAST_VERSION, program
-from stack.offsite import copies
 from stack.programs import no_backups
 from stack.radiusd import PROGRAM as RADIUSD
 from stack.redis import PROGRAM as REDIS
