@@ -99,6 +99,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     router_words.install(app)
     assets.install(app)
     subscriber.install(app)  # before auth: its host names lead past the sign-in of staff
+    captive.install(app)  # before auth as well: who is sent here by a router asked for somebody else's first page
     auth.install(app)
     gate.install(app)  # after auth, which says who is there
     app.register_blueprint(two_factor.blueprint)
@@ -107,7 +108,6 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     signup.install(app)
     platform.install(app)
     pay.install(app)
-    captive.install(app)
     ticket_links.install(app)
     unsubscribe.install(app)
     errors.install(app)

@@ -115,6 +115,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("security.index", N_("Signing in"), "shield-check", Permission.STAFF_EDIT),
             Entry("leaving.reasons", N_("Reasons for leaving"), "door-exit", Permission.SETTINGS_EDIT),
             Entry("work_settings.index", N_("Sales and work orders"), "checklist", Permission.SETTINGS_EDIT),
+            Entry("retention.index", N_("Retention"), "trash-x", Permission.RETENTION),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),

@@ -82,10 +82,14 @@ class Permission(StrEnum):
     INCIDENTS_EDIT = "incidents.edit"  # open, explain and close incidents, and have subscribers told
     DOCUMENTS_VIEW = "documents.view"  # of subscribers: contracts, identity cards
     DOCUMENTS_EDIT = "documents.edit"  # add and remove them
+    SUBSCRIBERS_REMOVE = "subscribers.remove"  # remove a subscriber with the services, and bring one back
+    RETENTION = "retention"  # how long what is kept, and legal holds
     PERSONAL_DATA = "personal_data"  # hand out all that is known of a subscriber, and erase it
     JOBS_VIEW = "jobs.view"
     JOBS_ALL = "jobs.all"  # cancel and repeat what others started
+    ACCOUNT_EDIT = "account.edit"  # consent, export of everything, resellers and the operator's removal
     STAFF_EDIT = "staff.edit"  # invite staff, give roles, switch off
+    WEBHOOKS = "webhooks"  # which programs are told of what happens, with what signs it
     ROLES_EDIT = "roles.edit"  # narrow and widen roles
     API_TOKENS = "api.tokens"  # make and revoke tokens of the API, within one's own permissions
 
@@ -217,8 +221,11 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
 
 
 MANAGER = "manager"
-MANAGERS_ALONE = frozenset({Permission.STAFF_EDIT, Permission.ROLES_EDIT})
+MANAGERS_ALONE = frozenset({Permission.ACCOUNT_EDIT, Permission.STAFF_EDIT, Permission.ROLES_EDIT})
 """With one of these, a role could give itself everything else."""
+
+PLATFORMS_OWN = frozenset({Permission.STAFF_EDIT, Permission.AUDIT_VIEW})
+"""What the staff of the platform may do beside its own pages: it has no subscribers, plans or routers."""
 
 
 class Openness(StrEnum):
@@ -227,6 +234,7 @@ class Openness(StrEnum):
     PUBLIC = "public"
     SIGNED_IN = "signed in"
     SUBSCRIBER = "subscriber"  # for subscribers who have signed in to their own pages, and for no staff
+    PLATFORM = "platform"  # for those who run the installation, and for no operator's staff
     TOKEN = "token"  # noqa: S105 - for programs with a token of the API, whose scopes say more; for nobody else
 
 
@@ -279,6 +287,12 @@ def signed_in(view: View) -> View:
 def for_subscribers(view: View) -> View:
     """Declare that a route is a subscriber's own; `portal.subscriber.frame` lets nobody else in."""
     view.__dict__["requirement"] = Openness.SUBSCRIBER
+    return view
+
+
+def for_platform(view: View) -> View:
+    """Declare that a route is for those who run the installation; nobody else learns that it exists."""
+    view.__dict__["requirement"] = Openness.PLATFORM
     return view
 
 

@@ -67,13 +67,13 @@ from db.models.payment import (
     Refund,
     RenderedDocument,
 )
-from db.models.plan import RatePlan
+from db.models.plan import PlanItem, RatePlan
 from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
 from db.models.report import ReportSchedule, ReportSending
 from db.models.retention import RetentionHold, RetentionRule, RetentionRun, SubscriberRemoval
 from db.models.router import Router, RouterState
 from db.models.router_login import RouterGroup, RouterLogin
-from db.models.service import SeenDevice, Service, ServiceMac
+from db.models.service import LeaveReason, SeenDevice, Service, ServiceMac
 from db.models.session import AccountingSession
 from db.models.shadow import ShadowEvent
 from db.models.sign_in import Authenticator, LoginDevice, LoginSession, Passkey, RecoveryCode, SignInRule
@@ -199,6 +199,7 @@ __all__ = [
     "JobLine",
     "JournalPosition",
     "Lead",
+    "LeaveReason",
     "LedgerAccount",
     "LedgerEntry",
     "LedgerLine",
@@ -224,6 +225,7 @@ __all__ = [
     "Payment",
     "PaymentApplication",
     "PaymentMethod",
+    "PlanItem",
     "PlanRequest",
     "Promise",
     "QueueDrift",

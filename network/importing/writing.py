@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from aaa.facts import AccessMethod, ServiceState
 from core.i18n import N_, translator
+from crm.licences import standing_of
 from crm.problems import FieldProblem, Problem
 from db.audit import Actor, record
 from db.models import (
@@ -46,6 +47,7 @@ def write(session: Session, actor: Actor, batch: ImportBatch, now: datetime, pro
         return dict(batch.counts)
     checked = examine(session, batch)
     new = [one for one in checked if one.details is not None and one.action in (Action.NEW, Action.ADD)]
+    new, waiting = _that_fit(session, batch.operator_id, new)
     changed = [one for one in checked if one.details is not None and one.action is Action.UPDATE]
     ignored = [one for one in checked if one.action is Action.IGNORE]
     refused = [one for one in checked if one.details is None and one.action is not Action.IGNORE]
@@ -69,11 +71,40 @@ def write(session: Session, actor: Actor, batch: ImportBatch, now: datetime, pro
         "ignored": len(ignored),
         "bad": len(refused) + len(new) - created,
     }
+    if waiting:
+        counts["waiting"] = len(waiting)
+        counts["waiting_in"] = _put_aside(session, batch, waiting)
     batch.state, batch.counts, batch.written_at = "written", counts, now
     batch.problem = batch.detail = ""
     session.flush()
     record(session, actor, "import.write", "import", batch.id, None, {"source": batch.title, **counts})
     return counts
+
+
+def _that_fit(session: Session, operator_id: int, new: list[Checked]) -> tuple[list[Checked], list[Checked]]:
+    """Part the new ones into those that the licence has places for, and the rest."""
+    room = standing_of(session, operator_id, hold=True).room if new else None
+    return (new, []) if room is None else (new[:room], new[room:])
+
+
+def _put_aside(session: Session, batch: ImportBatch, waiting: Sequence[Checked]) -> int:
+    """Move rows, with all that was decided about them, into an import of their own, to be written when they fit."""
+    rest = ImportBatch(
+        operator_id=batch.operator_id,
+        staff_id=batch.staff_id,
+        nas_id=batch.nas_id,
+        source=batch.source,
+        title=batch.title,
+        state="found",
+        options=batch.options,
+        tie=batch.tie,
+        paid_until=batch.paid_until,
+    )
+    session.add(rest)
+    session.flush()
+    moved = update(ImportRow).where(ImportRow.id.in_([one.row.id for one in waiting])).values(batch_id=rest.id)
+    session.execute(moved.execution_options(synchronize_session=False))
+    return rest.id
 
 
 def problem_document(problem: FieldProblem) -> dict[str, object]:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from crm.jobs import start_job
+from crm.licences import standing_of
 from db.models import ImportBatch, ImportRow, RatePlan, Router, RouterState, VpnPeer
 from db.models.vpn import VpnPeerState
 from network.importing.jobs import UNDO, WRITE
@@ -121,8 +122,15 @@ def _show_summary(batch: ImportBatch, checked: Sequence[Checked], form: SummaryF
         ),
         plans=sorted((names.get(plan_id or 0, _("as before")), count) for plan_id, count in per_plan.items()),
         changes=[(row, changes_of(row)) for row in updates[:DIFFERENCES]],
-        preflight=_preflight(session, batch),
+        preflight=_preflight(session, batch), room=_room(session, batch, writable),
     )  # fmt: skip
+
+
+def _room(session: Session, batch: ImportBatch, writable: Sequence[Checked]) -> tuple[int, int] | None:
+    """Return how many new subscribers the licence has places for, and how many come; None where all of them fit."""
+    coming = sum(one.action is not Action.UPDATE for one in writable)
+    room = standing_of(session, batch.operator_id).room
+    return None if room is None or coming <= room else (room, coming)
 
 
 def _preflight(session: Session, batch: ImportBatch) -> list[tuple[bool, str]]:
