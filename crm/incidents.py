@@ -8,6 +8,9 @@ operator's choice decide, for outages that last longer than the delay and concer
 Who was told that there is a fault is told when it is solved, and nobody else. A message that did not leave before the
 end is dropped: nobody learns of an outage after it is over. Several monitors may call `tell_due()`: an incident is
 locked while its subscribers are told.
+
+What the monitor only guesses, from a few subscribers of one sector or site that went off line within minutes, is
+`proposed`: it stands before the staff and nobody else, until a person says that it is an outage, or that it is none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +37,9 @@ from db.models import (
     Nas,
     Notification,
     Operator,
+    Sector,
     Service,
+    Site,
     Subscriber,
 )
 
@@ -138,11 +143,33 @@ def change_incident(
     record(session, actor, "incident.change", "incident", incident.id, before, new)
 
 
+def place_of(session: Session, incident: Incident) -> tuple[str, str]:
+    """Return where an incident is: the name of a site or router, and of what there, a sector or port; or ""."""
+    if incident.site_id is not None:
+        sector = session.get(Sector, incident.sector_id) if incident.sector_id is not None else None
+        return session.get_one(Site, incident.site_id).name, sector.name if sector is not None else ""
+    nas = session.get(Nas, incident.nas_id) if incident.nas_id is not None else None
+    return nas.name if nas is not None else "", incident.sector
+
+
+def confirm_incident(session: Session, actor: Actor, incident: Incident) -> None:
+    """Say that what was proposed is an outage: from now on it is one like any other. Raises Invalid."""
+    session.refresh(incident, with_for_update=True)
+    if not incident.proposed or incident.closed_at is not None:
+        raise Invalid(FieldProblem("proposed", Problem.ALREADY_DONE))
+    incident.proposed = False
+    session.flush()
+    record(session, actor, "incident.confirm", "incident", incident.id, {"proposed": True}, {"proposed": False})
+
+
 def ask_to_tell(session: Session, actor: Actor, incident: Incident, *, tell: bool) -> None:
     """Have the subscribers told within seconds, or have them not told. Raises Invalid once they were."""
     if incident.told_at is not None:
         raise Invalid(FieldProblem("tell", Problem.ALREADY_DONE))
     before, incident.tell = incident.tell, tell
+    if tell and incident.proposed:
+        confirm_incident(session, actor, incident)
+        incident.tell = True
     session.flush()
     record(session, actor, "incident.tell", "incident", incident.id, {"tell": before}, {"tell": tell})
 
@@ -167,6 +194,7 @@ def incident_for(session: Session, service: Service, now: datetime) -> Incident 
         Incident.operator_id == service.operator_id,
         Incident.closed_at.is_(None),
         Incident.opened_at <= now,
+        ~Incident.proposed,
         or_(Incident.tell.is_(None), Incident.tell.is_(True)),
     )
     found = session.scalars(query.order_by(Incident.opened_at.desc()).limit(50)).all()
@@ -180,6 +208,22 @@ def incident_for(session: Session, service: Service, now: datetime) -> Incident 
     ).one_or_none()
     place = (newest.nas_id, newest.nas_port_id) if newest else (service.nas_id, "")
     return next((incident for incident in found if _concerns(session, incident, service, place)), None)
+
+
+def incident_at(session: Session, operator_id: int, nas_id: int, now: datetime) -> Incident | None:
+    """Return the open incident that takes all of a NAS, the newest that may be told; None where there is none."""
+    query = select(Incident).where(
+        Incident.operator_id == operator_id,
+        Incident.closed_at.is_(None),
+        Incident.opened_at <= now,
+        or_(Incident.tell.is_(None), Incident.tell.is_(True)),
+        Incident.sector == "",
+    )
+    for incident in session.scalars(query.order_by(Incident.opened_at.desc()).limit(50)):
+        everywhere = incident.by_hand and incident.scope == "network"
+        if everywhere or nas_id in _nas_ids(session, incident):
+            return incident
+    return None
 
 
 def _concerns(session: Session, incident: Incident, service: Service, place: tuple[int | None, str]) -> bool:
@@ -272,6 +316,7 @@ def _due_opened(session: Session, now: datetime) -> list[int]:
         .outerjoin(MessageSettings, MessageSettings.operator_id == Incident.operator_id)
         .where(
             Incident.closed_at.is_(None),
+            ~Incident.proposed,
             or_(
                 Incident.told_at.is_(None) & (asked | by_itself),
                 (Incident.told_at > now - GROWING) & ~Incident.by_hand & grown,

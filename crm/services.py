@@ -201,12 +201,24 @@ def activate(session: Session, actor: Actor, service: Service, now: datetime) ->
     _note(session, actor, "service.activate", service, before)
 
 
-def terminate(session: Session, actor: Actor, service: Service, now: datetime) -> None:
-    """End a service. Its name and address are free for others. Raises WrongState."""
+LONGEST_NOTE = 500
+"""Characters of what is noted beside the reason for which somebody left."""
+
+
+def terminate(
+    session: Session, actor: Actor, service: Service, now: datetime, reason: str = "", note: str = ""
+) -> None:
+    """End a service. Its name and address are free for others. Raises WrongState, and Invalid (`note`).
+
+    `reason` is why its subscriber leaves, one of crm.leaving; "" where nobody asked, as when a job ends it.
+    """
+    if len(note) > LONGEST_NOTE:
+        raise Invalid(FieldProblem("note", Problem.TOO_LONG, {"limit": str(LONGEST_NOTE)}))
     _lock(session, service)
     _expect(service, "terminate", *(set(ServiceState) - {ServiceState.TERMINATED}))
     before = _standing(service)
     service.state, service.terminated_at = ServiceState.TERMINATED.value, now
+    service.leave_reason, service.leave_note = reason, note.strip()
     _note(session, actor, "service.terminate", service, before)
 
 
@@ -217,7 +229,7 @@ def reinstate(session: Session, actor: Actor, service: Service) -> None:
     _checked(session, actor.operator_id, terms_of_service(session, service), service.id, [])
     before = _standing(service)
     _back_to_active(service)
-    service.terminated_at = None
+    service.terminated_at, service.leave_reason, service.leave_note = None, "", ""
     with _name_of_its_own(session):
         session.flush()
     _note(session, actor, "service.reinstate", service, before)

@@ -155,13 +155,14 @@ class Incident(Tenanted, Base):
 
     One that a person opened (`by_hand`) has no members; with scope network it concerns everybody. It may begin later
     (`planned`), and a person closes it. `tell` says whether the subscribers are told; None leaves it to the settings.
+    One that is `proposed` is a guess from what is missing at a sector or site, until a person says that it is one.
     """
 
     __tablename__ = "incident"
     __table_args__ = (
         Index("ix_incident_operator_id", "operator_id", text("opened_at DESC"), "id"),
         Index("ix_incident_open", "operator_id", postgresql_where=text("closed_at IS NULL")),
-        CheckConstraint("scope IN ('network', 'router', 'sector')", "scope"),
+        CheckConstraint("scope IN ('network', 'router', 'site', 'sector')", "scope"),
     )
 
     id: Mapped[Id]
@@ -169,6 +170,9 @@ class Incident(Tenanted, Base):
     scope: Mapped[str]
     nas_id: Mapped[int | None] = mapped_column(ForeignKey("nas.id", ondelete="CASCADE"))
     sector: Mapped[str] = mapped_column(server_default="")
+    sector_id: Mapped[int | None] = mapped_column(ForeignKey("sector.id", ondelete="SET NULL"))
+    site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id", ondelete="SET NULL"))
+    proposed: Mapped[bool] = mapped_column(server_default=text("false"))
     before: Mapped[int]  # sessions that were up, or with scope network, routers
     lost: Mapped[int]
     by_hand: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -232,6 +236,14 @@ class Notification(Tenanted, Base):
     __tablename__ = "notification"
     __table_args__ = (
         Index("ix_notification_operator_id", "operator_id", text("created_at DESC"), "id"),
+        Index(
+            "ix_notification_turn",
+            "operator_id",
+            text("urgent DESC"),
+            "next_attempt_at",
+            "id",
+            postgresql_where=text("state = 'waiting'"),
+        ),
         Index("ix_notification_due", "next_attempt_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_notification_subscriber_id", "subscriber_id", text("created_at DESC")),
         Index("ix_notification_by_hand", "operator_id", "created_at", postgresql_where=text("state = 'by_hand'")),

@@ -109,6 +109,8 @@ class Ticket(Tenanted, Base):
     due_at: Mapped[datetime | None] = mapped_column(
         DateTime(timezone=True), Computed("LEAST(first_due_at, solve_due_at)", persisted=True)
     )
+    warned_of: Mapped[Instant | None]  # the `due_at` that staff were told is near
+    broken_told_of: Mapped[Instant | None]  # the `due_at` that staff were told was missed
     reopened: Mapped[int] = mapped_column(server_default="0")
     satisfaction: Mapped[int | None]
     satisfaction_words: Mapped[str] = mapped_column(server_default="")

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, or_, select, text, true, update
 from sqlalchemy.orm import Session
 
 from core.crypto import Keyring, SecretUnreadable
+from crm.incidents import place_of
 from crm.notices import Message, deliver
-from db.models import Alert, AlertRecipient, Incident, IncidentMember, Nas, Operator, Router, RouterState
-from network.monitoring.outage import Outage, is_over, network_is_down
+from db.models import Alert, AlertRecipient, Incident, IncidentMember, Nas, Operator, Router, RouterState, Ticket
+from network.monitoring.outage import GATHERED_LEAST, Ended, Gathering, Outage, is_over, network_is_down
 from network.monitoring.states import OFFLINE, ONLINE, worth_telling
 from network.monitoring.words import Said, alert_said, incident_said
 
@@ -118,6 +119,7 @@ def open_incident(session: Session, keyring: Keyring, outage: Outage, now: datet
             Incident.operator_id == outage.operator_id,
             Incident.nas_id == outage.nas_id,
             Incident.sector.in_(("", outage.sector)),
+            Incident.site_id.is_(None),
             Incident.closed_at.is_(None),
             Incident.opened_at <= now,  # planned work may be still to come
         )
@@ -139,6 +141,80 @@ def open_incident(session: Session, keyring: Keyring, outage: Outage, now: datet
             incident.scope, nas.name, outage.sector, len(outage.members), outage.before, outage.at, over=False
         )
         _Telling(session, keyring, now).tell(outage.operator_id, "incident", said)
+    _take_in_proposals(session, outage, incident)
+    _add_members(session, incident, outage.members)
+    return incident
+
+
+def propose_incident(session: Session, gathering: Gathering, now: datetime) -> Incident | None:
+    """Keep what a site or sector lost as a proposal, or let the one that is open there grow. The caller commits.
+
+    Who belongs to an incident already is none of it; nor is what a person said is no outage. Returns the proposal.
+    """
+    ids = [member.session_id for member in gathering.members]
+    of_others = select(IncidentMember.session_id).join(Incident, Incident.id == IncidentMember.incident_id)
+    known = set(
+        session.scalars(
+            of_others.where(
+                IncidentMember.session_id.in_(ids), or_(~Incident.proposed, Incident.closed_at.is_not(None))
+            )
+        )
+    )
+    members = [member for member in gathering.members if member.session_id not in known]
+    if not members:
+        return None
+    open_there = select(Incident).where(
+        Incident.operator_id == gathering.operator_id, Incident.closed_at.is_(None), Incident.opened_at <= now
+    )
+    told_of = Incident.by_hand & or_(
+        Incident.scope == "network", Incident.nas_id.in_({member.nas_id for member in members})
+    )
+    if session.scalar(open_there.where(told_of).limit(1)) is not None:
+        return None
+    here = or_(Incident.sector_id.is_(None), Incident.sector_id == gathering.sector_id)
+    if gathering.sector_id is None:
+        here = true()
+    incident = session.scalar(
+        open_there.where(Incident.site_id == gathering.site_id, ~Incident.by_hand, here).order_by(Incident.id).limit(1)
+    )
+    if incident is None:
+        if len(members) < GATHERED_LEAST:
+            return None
+        incident = Incident(
+            operator_id=gathering.operator_id,
+            scope="sector",
+            nas_id=members[0].nas_id,
+            site_id=gathering.site_id,
+            sector_id=gathering.sector_id,
+            proposed=True,
+            before=gathering.before,
+            lost=0,
+            opened_at=gathering.at,
+        )
+        session.add(incident)
+        session.flush()
+    if gathering.sector_id is None:
+        incident.scope, incident.sector_id = "site", None
+    incident.before = max(incident.before, gathering.before)
+    _add_members(session, incident, members)
+    return incident
+
+
+def _take_in_proposals(session: Session, outage: Outage, incident: Incident) -> None:
+    """Remove the guesses that an outage makes certain; tickets that hang on one hang on its incident then."""
+    ids = [member.session_id for member in outage.members]
+    guessed = (
+        select(IncidentMember.incident_id)
+        .join(Incident, Incident.id == IncidentMember.incident_id)
+        .where(IncidentMember.session_id.in_(ids), Incident.proposed, Incident.closed_at.is_(None))
+    )
+    found = session.scalars(guessed.distinct()).all()
+    if found:
+        session.execute(update(Ticket).where(Ticket.incident_id.in_(found)).values(incident_id=incident.id))
+        session.execute(delete(Incident).where(Incident.id.in_(found)))
+
+
+def _add_members(session: Session, incident: Incident, members: Sequence[Ended]) -> None:
     there = set(
         session.scalars(select(IncidentMember.session_id).where(IncidentMember.incident_id == incident.id)).all()
     )
@@ -153,12 +229,11 @@ def open_incident(session: Session, keyring: Keyring, outage: Outage, now: datet
             ended_at=member.ended_at,
             cause=member.cause,
         )
-        for member in outage.members
+        for member in members
         if member.session_id not in there
     )
     session.flush()
-    incident.lost = len(there | {member.session_id for member in outage.members})
-    return incident
+    incident.lost = len(there | {member.session_id for member in members})
 
 
 def follow_incidents(session: Session, keyring: Keyring, now: datetime) -> None:
@@ -177,10 +252,10 @@ def follow_incidents(session: Session, keyring: Keyring, now: datetime) -> None:
         )
         if is_over(incident.lost, back) or now - incident.opened_at > GIVEN_UP:
             incident.closed_at = now
-            nas = session.get_one(Nas, incident.nas_id)
-            said = incident_said(
-                incident.scope, nas.name, incident.sector, incident.lost, incident.before, now, over=True
-            )
+            if incident.proposed:  # nobody was told of it
+                continue
+            place, sector = place_of(session, incident)
+            said = incident_said(incident.scope, place, sector, incident.lost, incident.before, now, over=True)
             _Telling(session, keyring, now).tell(incident.operator_id, "incident", said)
 
 

@@ -12,13 +12,23 @@ from typing import Any
 
 import psycopg
 
-from network.monitoring.outage import Ended, Outage, find_outages, was_lost
+from network.monitoring.outage import (
+    GATHERING,
+    Ended,
+    Gathering,
+    Outage,
+    find_gatherings,
+    find_outages,
+    was_lost,
+)
 from network.monitoring.poll import Known
 
 REMEMBERED = timedelta(minutes=3)
 _OPEN = """
-SELECT id, mac::text, host(framed_ip), started_at, operator_id, nas_id, nas_port_id, service_id, user_name
-FROM session WHERE ended_at IS NULL
+SELECT session.id, session.mac::text, host(session.framed_ip), session.started_at, session.operator_id, session.nas_id,
+       session.nas_port_id, session.service_id, session.user_name, sector.id, sector.site_id
+FROM session LEFT JOIN service ON service.id = session.service_id LEFT JOIN sector ON sector.id = service.sector_id
+WHERE session.ended_at IS NULL
 """
 _ENDED = """
 SELECT s.id, s.ended_at, s.terminate_cause, s.ended_by
@@ -37,6 +47,8 @@ class _Up:
     sector: str
     service_id: int | None
     user_name: str
+    sector_id: int | None
+    site_id: int | None
 
 
 class Losses:
@@ -45,6 +57,9 @@ class Losses:
     def __init__(self) -> None:
         self._up: dict[int, _Up] | None = None
         self._lost: list[tuple[datetime, Ended]] = []
+        self._few: list[tuple[datetime, Ended]] = []
+        self.gatherings: list[Gathering] = []
+        """Of the last look: what a person should be asked about."""
         self.known: Mapping[int, Known] = {}
         """By NAS, the devices whose sessions are open there."""
         self.addresses: Mapping[int, frozenset[str]] = {}
@@ -78,6 +93,16 @@ class Losses:
         outages = find_outages([ended for _noticed, ended in self._lost], counts)
         told = {member.session_id for outage in outages for member in outage.members}
         self._lost = [one for one in self._lost if one[1].session_id not in told and one[0] > now - REMEMBERED]
+        back = {one.service_id for one in up.values()}
+        self._few = [
+            (noticed, one)
+            for noticed, one in self._few
+            if one.session_id not in told and one.service_id not in back and noticed > now - GATHERING - REMEMBERED
+        ]
+        places = Counter(
+            (one.site_id, one.sector_id) for one in up.values() if one.site_id is not None and one.sector_id is not None
+        )
+        self.gatherings = find_gatherings([one for _noticed, one in self._few], places)
         return outages
 
     def _note_lost(self, cursor: psycopg.Cursor[Any], up: Mapping[int, _Up], now: datetime) -> None:
@@ -90,12 +115,10 @@ class Losses:
             if was_lost(cause, ended_by):
                 # A session given up as stale ended whenever it was last heard; together is when they were given up.
                 at = now if ended_by == "stale" else ended_at
-                self._lost.append(
-                    (
-                        now,
-                        Ended(
-                            number, one.operator_id, one.nas_id, one.sector, one.service_id, one.user_name, at,
-                            cause or ended_by or "",
-                        ),
-                    )
+                ended = Ended(
+                    number, one.operator_id, one.nas_id, one.sector, one.service_id, one.user_name, at,
+                    cause or ended_by or "", one.sector_id, one.site_id,
                 )  # fmt: skip
+                self._lost.append((now, ended))
+                if one.service_id is not None and one.sector_id is not None:
+                    self._few.append((now, ended))

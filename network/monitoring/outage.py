@@ -15,6 +15,9 @@ LEAST = 5
 """Fewer sessions than this are a coincidence."""
 SHARE = 0.4
 """Of the sessions that were up, so many must be lost."""
+GATHERING = timedelta(minutes=5)
+GATHERED_LEAST, GATHERED_SHARE = 3, 0.5
+"""So many of a sector or site, and such a share of them, that go off line within that time, are proposed as one."""
 RETURNED = 0.8
 """An incident is over when so many of what it ended are back."""
 NETWORK_LEAST, NETWORK_SHARE = 3, 0.5
@@ -39,6 +42,23 @@ class Ended:
     user_name: str
     ended_at: datetime
     cause: str
+    sector_id: int | None = None  # the antenna that the service hangs on, where somebody said so
+    site_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """Subscribers of one sector, or of a site (`sector_id` None), who went off line within minutes of each other."""
+
+    operator_id: int
+    site_id: int
+    sector_id: int | None
+    before: int
+    members: tuple[Ended, ...]
+
+    @property
+    def at(self) -> datetime:
+        return min(one.ended_at for one in self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,32 @@ def find_outages(lost: Iterable[Ended], up: Mapping[tuple[int, str], int]) -> li
     return found
 
 
+def find_gatherings(lost: Iterable[Ended], up: Mapping[tuple[int, int], int]) -> list[Gathering]:
+    """Return the sites and sectors that lost too many of their subscribers lately for a coincidence.
+
+    What a router shows inside a minute is certain; an antenna whose power fails lets one subscriber go after the
+    other, and few hang on it. So this asks for less, and what it finds is proposed to a person. `up` says how many
+    sessions are up now at each (site, sector). A site of which several sectors are concerned is one finding.
+    """
+    by_site: dict[int, list[Ended]] = defaultdict(list)
+    for one in lost:
+        if one.site_id is not None and one.sector_id is not None:
+            by_site[one.site_id].append(one)
+    found = []
+    for site_id, ended in by_site.items():
+        there = sum(count for (site, _sector), count in up.items() if site == site_id)
+        together = _densest(ended, GATHERING)
+        if len({one.sector_id for one in together}) > 1 and _gathered(len(together), there + len(together)):
+            found.append(Gathering(together[0].operator_id, site_id, None, there + len(together), tuple(together)))
+            continue
+        for sector_id in sorted({one.sector_id or 0 for one in ended}):
+            together = _densest([one for one in ended if one.sector_id == sector_id], GATHERING)
+            before = up.get((site_id, sector_id), 0) + len(together)
+            if _gathered(len(together), before):
+                found.append(Gathering(together[0].operator_id, site_id, sector_id, before, tuple(together)))
+    return found
+
+
 def is_over(members: int, back: int) -> bool:
     """Tell whether enough of an incident's subscribers are back."""
     return back >= members * RETURNED
@@ -105,19 +151,23 @@ def _enough(lost: int, before: int) -> bool:
     return lost >= LEAST and lost >= before * SHARE
 
 
+def _gathered(lost: int, before: int) -> bool:
+    return lost >= GATHERED_LEAST and lost >= before * GATHERED_SHARE
+
+
 def _one_sector_of_several(nas_id: int, sectors: set[str], up: Mapping[tuple[int, str], int]) -> bool:
     """Tell whether all that was lost hung on one port while others of the router go on."""
     others = {sector for (nas, sector), count in up.items() if nas == nas_id and count and sector not in sectors}
     return len(sectors) == 1 and "" not in sectors and bool(others)
 
 
-def _densest(ended: list[Ended]) -> list[Ended]:
-    """Return the largest group that ended within one WINDOW."""
+def _densest(ended: list[Ended], within: timedelta = WINDOW) -> list[Ended]:
+    """Return the largest group that ended within so long."""
     ordered = sorted(ended, key=lambda one: one.ended_at)
     best: list[Ended] = []
     first = 0
     for last, one in enumerate(ordered):
-        while one.ended_at - ordered[first].ended_at > WINDOW:
+        while one.ended_at - ordered[first].ended_at > within:
             first += 1
         if last + 1 - first > len(best):
             best = ordered[first : last + 1]

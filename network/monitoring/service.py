@@ -23,12 +23,12 @@ from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings
 from crm.incidents import tell_due
-from crm.notices import send_due
+from crm.notices import Outbox
 from db.models import Nas, Operator, Router, RouterState
 from db.session import make_engine, make_sessions
 from network.access import access_of
 from network.api import RouterAccess
-from network.monitoring.alerts import evaluate, follow_incidents, open_incident
+from network.monitoring.alerts import evaluate, follow_incidents, open_incident, propose_incident
 from network.monitoring.live import Live
 from network.monitoring.losses import Losses
 from network.monitoring.poll import Known
@@ -65,6 +65,7 @@ class Monitor:
         self._routers: dict[int, Watched] = {}
         self._standings: dict[int, Standing] = {}
         self._threads = ThreadPoolExecutor(7, "monitor")
+        self._outbox = Outbox(self._sessions, settings)
         self.watcher = Watcher(interval or timedelta(seconds=settings.monitor_interval), self._outcomes.append)
 
     async def run(self) -> None:
@@ -83,6 +84,7 @@ class Monitor:
             await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     def _close(self) -> None:
+        self._outbox.close()
         self._threads.shutdown(wait=True)
         try:
             self._write()
@@ -181,6 +183,8 @@ class Monitor:
             for outage in outages:
                 open_incident(session, self._settings.keyring, outage, now)
                 log.info("outage_found", nas_id=outage.nas_id, sector=outage.sector, lost=len(outage.members))
+            for gathering in self._losses.gatherings:
+                propose_incident(session, gathering, now)
             follow_incidents(session, self._settings.keyring, now)
             session.commit()
 
@@ -210,8 +214,7 @@ class Monitor:
             log.info("subscribers_told", messages=written)
 
     def _send(self) -> None:
-        while send_due(self._sessions, self._settings, utc_now(), most=10):
-            pass
+        self._outbox.look()
 
 
 def main(settings: Settings) -> None:

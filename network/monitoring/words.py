@@ -74,6 +74,10 @@ _INCIDENT_OVER: Mapping[str, tuple[str, tuple[str, ...]]] = {
         N_("The subscribers of %(router)s (%(sector)s) are back"),
         (N_("%(lost)s had lost their connection; the incident is closed."),),
     ),
+    "site": (
+        N_("The subscribers of %(router)s are back"),
+        (N_("%(lost)s had lost their connection; the incident is closed."),),
+    ),
 }
 
 

@@ -10,7 +10,8 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, select
+from flask_babel import ngettext
+from sqlalchemy import Select, func, select
 from wtforms import BooleanField, DateTimeLocalField
 from wtforms.validators import Optional
 
@@ -23,12 +24,14 @@ from crm.incidents import (
     ask_to_tell,
     change_incident,
     close_incident,
+    confirm_incident,
     open_by_hand,
+    place_of,
     reach_of,
 )
 from crm.jobs import start_job
 from crm.problems import Invalid
-from db.models import AccountingSession, Alert, Incident, IncidentMember, Nas, Notification, Staff
+from db.models import AccountingSession, Alert, Incident, IncidentMember, Nas, Notification, Sector, Site, Staff
 from portal import context, forms
 from portal.errors import problem_text, put_on_form
 from portal.home_tiles import Line, Lines, tile
@@ -44,7 +47,8 @@ blueprint = Blueprint("incidents", __name__)
 def _state(value: str) -> Any:
     now = func.now()
     return {
-        "open": Incident.closed_at.is_(None) & (Incident.opened_at <= now),
+        "proposed": Incident.closed_at.is_(None) & Incident.proposed,
+        "open": Incident.closed_at.is_(None) & (Incident.opened_at <= now) & ~Incident.proposed,
         "to_come": Incident.closed_at.is_(None) & (Incident.opened_at > now),
         "over": Incident.closed_at.is_not(None),
     }[value]
@@ -61,7 +65,7 @@ TABLE = Table(
     columns=(
         Column("began", _l("Began"), lambda row: row.Incident.opened_at, Incident.opened_at),
         Column("what", _l("What"), lambda row: title_of(row.Incident)),
-        Column("where", _l("Where"), lambda row: f"{row.name or ''} {row.Incident.sector}".strip(), Nas.name),
+        Column("where", _l("Where"), lambda row: " ".join(part for part in where_of(row) if part), Nas.name),
         Column("lost", _l("Lost"), lambda row: row.Incident.lost, Incident.lost, numeric=True),
         Column("before", _l("Of"), lambda row: row.Incident.before, exported_only=True),
         Column("back", _l("Back"), lambda row: row.back, numeric=True, wide=True),
@@ -84,9 +88,31 @@ def title_of(incident: Incident) -> str:
     return incident.title or label("incident_scope", incident.scope)
 
 
+def where_of(row: Any) -> tuple[str, str]:
+    """Return the place of a row of the list: a site or router, and a sector or port of it."""
+    if row.Incident.site_id is not None:
+        return row.site, row.antenna or ""
+    return row.name or "", row.Incident.sector
+
+
+def listed() -> Select[*tuple[Any, ...]]:
+    """Return the query of a list of incidents: with the names of where they are, and how many are back."""
+    query: Select[*tuple[Any, ...]] = (
+        select(
+            Incident, Nas.name.label("name"), Site.name.label("site"), Sector.name.label("antenna"), _BACK.label("back")
+        )
+        .outerjoin(Nas, Nas.id == Incident.nas_id)
+        .outerjoin(Site, Site.id == Incident.site_id)
+        .outerjoin(Sector, Sector.id == Incident.sector_id)
+    )
+    return query
+
+
 def state_of(incident: Incident) -> str:
     if incident.closed_at is not None:
         return "over"
+    if incident.proposed:
+        return "proposed"
     return "to_come" if incident.opened_at > context.now() else "open"
 
 
@@ -140,9 +166,9 @@ class WordsForm(forms.Form):
 @blueprint.get("/monitoring/incidents")
 @requires(Permission.ROUTERS_VIEW)
 def index() -> ResponseReturnValue:
-    query = select(Incident, Nas.name.label("name"), _BACK.label("back")).outerjoin(Nas, Nas.id == Incident.nas_id)
     return show(
-        context.db(), TABLE, query, "staff/incidents/index.html", tabs=tabs(), title_of=title_of, state_of=state_of
+        context.db(), TABLE, listed(), "staff/incidents/index.html", tabs=tabs(), title_of=title_of, state_of=state_of,
+        where_of=where_of,
     )  # fmt: skip
 
 
@@ -204,7 +230,7 @@ def _page(found: Incident, form: WordsForm | None) -> ResponseReturnValue:
     answer: Any = render_template(
         "staff/incidents/page.html", incident=found, title=title_of(found), state=state_of(found), members=members,
         routers=routers, back=sum(member.back_at is not None for member in members), told=told, form=form,
-        nas=session.get(Nas, found.nas_id) if found.nas_id is not None else None,
+        nas=session.get(Nas, found.nas_id) if found.nas_id is not None else None, place=place_of(session, found),
         reach=reach_of(session, context.keyring(), found) if may_tell else None, may_tell=may_tell,
         opened_by=session.get(Staff, found.opened_by) if found.opened_by else None,
         closed_by=session.get(Staff, found.closed_by) if found.closed_by else None,
@@ -250,6 +276,21 @@ def tell(incident_id: int) -> ResponseReturnValue:
     return redirect(url_for(".page", incident_id=incident_id))
 
 
+@blueprint.post("/monitoring/incidents/<int:incident_id>/confirm")
+@requires(Permission.INCIDENTS_EDIT)
+def confirm(incident_id: int) -> ResponseReturnValue:
+    """Say that what was proposed is an outage."""
+    try:
+        confirm_incident(context.db(), context.actor(), _incident(incident_id))
+    except Invalid as invalid:
+        context.db().rollback()
+        refuse(problem_text(invalid.problems[0]))
+    else:
+        context.db().commit()
+        done(_("It is an incident now. Who it concerns is told as you have set it, or when you say so below."))
+    return redirect(url_for(".page", incident_id=incident_id))
+
+
 @blueprint.post("/monitoring/incidents/<int:incident_id>/close")
 @requires(Permission.INCIDENTS_EDIT)
 def close(incident_id: int) -> ResponseReturnValue:
@@ -262,6 +303,8 @@ def close(incident_id: int) -> ResponseReturnValue:
     else:
         context.db().commit()
         done(_("The incident is closed. Who was told of it is told that it is solved."))
+    if request.form.get("back") == "list":
+        return redirect(url_for(".index"))
     return redirect(url_for(".page", incident_id=incident_id))
 
 
@@ -295,20 +338,21 @@ def _incident(incident_id: int) -> Incident:
     return context.db().get(Incident, incident_id) or abort(404)
 
 
+def _lost_of(incident: Incident) -> str:
+    return ngettext("%(num)s line lost", "%(num)s lines lost", incident.lost) if incident.lost else ""
+
+
 @tile("incidents", N_("Incidents"), ("support", "technical", "manager"), Permission.ROUTERS_VIEW, order=15)
 def incidents_tile() -> Lines | None:
     """What is open, and what is planned for the next days."""
     rows = context.db().execute(
-        select(Incident, Nas.name.label("name"))
-        .outerjoin(Nas, Nas.id == Incident.nas_id)
-        .where(Incident.closed_at.is_(None))
-        .order_by(Incident.opened_at.desc())
-        .limit(5)
+        listed().where(Incident.closed_at.is_(None)).order_by(Incident.proposed, Incident.opened_at.desc()).limit(5)
     )
     lines = [
         Line(
             title_of(row.Incident), url_for("incidents.page", incident_id=row.Incident.id),
-            f"{row.name or ''} {row.Incident.sector}".strip(), badge=("incident_state", state_of(row.Incident)),
+            " ".join(part for part in (*where_of(row), _lost_of(row.Incident)) if part),
+            badge=("incident_state", state_of(row.Incident)),
         )
         for row in rows
     ]  # fmt: skip

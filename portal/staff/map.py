@@ -17,11 +17,12 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import selectinload
 from werkzeug.datastructures import MultiDict
 
+from crm.incidents import place_of
 from crm.map import STATES, Only, Part, areas_of_incidents, most_of, shown_in
 from crm.problems import ChangedMeanwhile, Invalid
 from crm.sites import change_map, move_site, sector_loads
 from crm.subscribers import move_subscriber
-from db.models import AccountingSession, Incident, Nas, RatePlan, RouterState, Service, Site, Subscriber
+from db.models import AccountingSession, Incident, Nas, RatePlan, RouterState, Sector, Service, Site, Subscriber
 from portal import context
 from portal.errors import problem_text, put_on_form
 from portal.forms import Form, text
@@ -101,6 +102,7 @@ def _words() -> dict[str, str]:
         "failed": _("Nothing was changed: the server could not be reached."),
         "subscribers": _("subscribers"),
         "outage": _("Outage"),
+        "perhaps": _("Perhaps an outage"),
         "zoom_in": _("Zoom in"),
         "zoom_out": _("Zoom out"),
     }
@@ -134,6 +136,13 @@ def network() -> ResponseReturnValue:
     loads = sector_loads(session, context.operator().id, [sector.id for sector in sectors], context.now())
     areas = areas_of_incidents(session, context.operator().id, context.now())
     dark = {(area.incident.nas_id, area.incident.sector) for area in areas if area.incident.scope == "sector"}
+    dark_sites = {area.incident.site_id for area in areas if area.incident.scope == "site"}
+    dark_sectors = {area.incident.sector_id for area in areas if area.incident.sector_id is not None}
+
+    def is_dark(sector: Sector) -> bool:
+        at_port = (sector.nas_id, sector.port) in dark
+        return at_port or sector.id in dark_sectors or sector.site_id in dark_sites
+
     return jsonify(
         sites=[
             {
@@ -148,14 +157,14 @@ def network() -> ResponseReturnValue:
             {
                 "id": sector.id, "site": sector.site_id, "name": sector.name, "azimuth": sector.azimuth,
                 "beam": sector.beam_width, "reach": sector.reach, "load": load_state(sector, loads[sector.id]),
-                "services": loads[sector.id].services, "dark": (sector.nas_id, sector.port) in dark,
+                "services": loads[sector.id].services, "dark": is_dark(sector),
                 "url": url_for("sectors.page", sector_id=sector.id),
             }
             for sector in sectors
         ],
         incidents=[
-            {"title": _incident_title(area.incident), "corners": area.corners, "subscribers": area.subscribers,
-             "url": url_for("incidents.page", incident_id=area.incident.id)}
+            {"title": _incident_title(area.incident), "proposed": area.incident.proposed, "corners": area.corners,
+             "subscribers": area.subscribers, "url": url_for("incidents.page", incident_id=area.incident.id)}
             for area in areas
         ],
     )  # fmt: skip
@@ -164,8 +173,7 @@ def network() -> ResponseReturnValue:
 def _incident_title(incident: Incident) -> str:
     if incident.title:
         return incident.title
-    nas = context.db().get(Nas, incident.nas_id) if incident.nas_id else None
-    where = " · ".join(part for part in (nas.name if nas else "", incident.sector) if part) or _("Network")
+    where = " · ".join(part for part in place_of(context.db(), incident) if part) or _("Network")
     lost = ngettext("%(num)s line lost", "%(num)s lines lost", incident.lost)
     return f"{where}: {lost}"
 

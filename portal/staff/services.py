@@ -23,6 +23,7 @@ from core.clock import utc_now
 from crm.attributes import BadAttribute, format_extra, parse_extra
 from crm.equipment import installed_at
 from crm.fields import set_values
+from crm.leaving import reasons_of
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import (
     CAUSES,
@@ -409,8 +410,12 @@ def activate_now(service_id: int) -> ResponseReturnValue:
 @requires(Permission.SERVICES_TERMINATE)
 def terminate_page(service_id: int) -> ResponseReturnValue:
     service = find(service_id)
-    if request.method == "POST":
-        if _take_step(service, lambda found: terminate(context.db(), context.actor(), found, utc_now())):
+    reasons = reasons_of(context.db(), service.operator_id)
+    reason = request.form.get("reason", "")
+    missing = request.method == "POST" and reason not in reasons
+    if request.method == "POST" and not missing:
+        note = request.form.get("note", "").replace("\0", "").strip()
+        if _take_step(service, lambda found: terminate(context.db(), context.actor(), found, utc_now(), reason, note)):
             done(
                 _("%(name)s is terminated.", name=service.name),
                 undo=url_for(".reinstate_now", service_id=service.id),
@@ -418,7 +423,11 @@ def terminate_page(service_id: int) -> ResponseReturnValue:
             if context.may(Permission.WORK_ORDERS_EDIT) and installed_at(context.db(), service):
                 return redirect(url_for("work_orders.create", kind="recovery", service=service.id))
         return _back(service)
-    return render_template("staff/services/terminate.html", service=service, live=_live_count(service))
+    page = render_template(
+        "staff/services/terminate.html", service=service, live=_live_count(service), reasons=reasons, missing=missing,
+        may_change=context.may(Permission.SETTINGS_EDIT),
+    )  # fmt: skip
+    return page, 422 if missing else 200
 
 
 @blueprint.post("/<int:service_id>/reinstate")

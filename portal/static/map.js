@@ -299,9 +299,10 @@
   }
   function outage(incident) {
     if (!incident.corners.length) return;
-    var shape = incident.corners.length > 2 ? L.polygon(incident.corners, { className: "map-outage" })
-      : L.circle(incident.corners[0], { radius: 300, className: "map-outage" });
-    shape.bindPopup(linked(words.outage + ": " + incident.title, incident.url, numbers.format(incident.subscribers) + " " + words.subscribers));
+    var look = { className: "map-outage" + (incident.proposed ? " map-perhaps" : "") };
+    var shape = incident.corners.length > 2 ? L.polygon(incident.corners, look)
+      : L.circle(incident.corners[0], Object.assign({ radius: 300 }, look));
+    shape.bindPopup(linked((incident.proposed ? words.perhaps : words.outage) + ": " + incident.title, incident.url, numbers.format(incident.subscribers) + " " + words.subscribers));
     map.network.addLayer(shape);
   }
   function wedge(site, sector) {

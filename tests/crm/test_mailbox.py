@@ -414,7 +414,7 @@ def test_the_worker_closes_what_was_solved_days_ago(desk):
         ticket = session.get_one(Ticket, desk.tickets()[0].id)
         solve(session, desk.actor, ticket, now=utc_now() - timedelta(days=4))
         session.commit()
-    look_after(desk.sessions)
+    look_after(desk.sessions, desk.settings)
     assert desk.tickets()[0].state == "closed"
 
 

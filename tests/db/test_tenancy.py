@@ -52,6 +52,7 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
     ).fetchone()[0]
     rows = {
         "staff": {"email": f"a@{isp.operator_id}.example", "name": "A", "password_hash": "x", "roles": ["manager"]},
+        "leave_reason": {"title": "Moved"},
         "service_mac": {"service_id": service, "mac": "aa:bb:cc:00:00:01"},
         "seen_device": {"mac": "aa:bb:cc:00:00:02", "nas_id": isp.nas_id, "kind": "dhcp"},
         "nas_heard": {"nas_id": isp.nas_id, "last_packet_at": "2027-01-01Z"},
@@ -412,6 +413,7 @@ def fill_billing(connection: psycopg.Connection, isp: Isp, subscriber: int, serv
     insert(connection, isp, "service_period", {"service_id": service, "plan_id": isp.plan_id, **days})
     charge = {"subscriber_id": subscriber, "kind": "one_off", "description": "x", "amount": 1, **day}
     insert(connection, isp, "charge", charge)
+    insert(connection, isp, "plan_item", {"plan_id": isp.plan_id, "name": "TV"})
     insert(connection, isp, "coupon", {"code": "X", "description": "x", "percent": 1})
     insert(connection, isp, "discount", {"service_id": service, "description": "x", "percent": 1, **day})
     insert(connection, isp, "document_series", {"kind": "invoice"})
@@ -638,7 +640,7 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "captive_client", "installation_health", "installation_metrics", "licence_standing", "next_vpn_address",
+            "captive_client", "captive_stranger", "installation_health", "installation_metrics", "licence_standing", "next_vpn_address",
             "open_account", "platform_contact", "platform_operators", "portico_operator", "portico_platform",
             "reseller_usage", "wholesale_counts",
             "search_invoices", "search_payments", "search_people", "search_services",

@@ -1,15 +1,16 @@
 """Pages of incidents: opened by hand, told, explained, closed and credited."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy.orm import Session
 
 from billing.incident_credit import credit_incident
 from core.clock import utc_now
-from crm.incidents import tell_due
+from crm.incidents import incident_for, tell_due
 from crm.jobs import RunningJob
-from db.models import Incident, IncidentMember, Job, Notification
+from db.models import Incident, IncidentMember, Job, Notification, Sector, Service, Site, Subscriber
 from db.session import make_sessions
 from tests.portal.billing_isp import bill, billed_line, start_billing
 from tests.portal.conftest import add_service, add_subscriber, make_isp, post
@@ -139,3 +140,65 @@ def test_the_days_of_an_outage_are_credited_once(system, installation, sign_in, 
         job = session.query(Job).filter_by(operator_id=isp.operator_id, kind="incidents.credit").one()
     assert [credit_incident(RunningJob(system, installation, job)) for _ in range(2)] == [{"given": 1}, {"given": 0}]
     assert "1 service has its credit already" in browser.get(url).text
+
+
+def test_what_the_monitor_guesses_stands_before_the_staff_alone_until_a_person_says_that_it_is_so(
+    system, installation, sign_in, isp, ana
+):
+    with Session(system) as session:
+        site = Site(
+            operator_id=isp.operator_id, name="Torre <i>Norte</i>", latitude=Decimal("20.9"), longitude=Decimal("-89.6")
+        )
+        session.add(site)
+        session.flush()
+        sector = Sector(operator_id=isp.operator_id, site_id=site.id, name="Este", nas_id=isp.nas_id)
+        session.add(sector)
+        session.flush()
+        guess = Incident(
+            operator_id=isp.operator_id, scope="sector", nas_id=isp.nas_id, site_id=site.id, sector_id=sector.id,
+            proposed=True, before=4, lost=3, tell=True, opened_at=utc_now() - timedelta(minutes=20),
+        )  # fmt: skip
+        session.add(guess)
+        session.flush()
+        session.add(
+            IncidentMember(
+                incident_id=guess.id,
+                session_id=1,
+                operator_id=isp.operator_id,
+                nas_id=isp.nas_id,
+                service_id=ana,
+                user_name="ana",
+                ended_at=utc_now(),
+            )
+        )
+        service = session.get_one(Service, ana)
+        session.get_one(Subscriber, service.subscriber_id).latitude = Decimal("20.91")
+        session.get_one(Subscriber, service.subscriber_id).longitude = Decimal("-89.61")
+        session.commit()
+        url, name = f"/monitoring/incidents/{guess.id}", "Torre &lt;i&gt;Norte&lt;/i&gt;"
+        assert incident_for(session, service, utc_now()) is None  # the captive page says nothing of it
+    tell_due(make_sessions(system), installation.keyring, utc_now())
+    assert told(system, isp) == []
+    browser = sign_in("support")
+    home = browser.get("/", follow_redirects=True).text
+    assert name in home
+    assert "To be confirmed" in home
+    assert name in browser.get("/monitoring/incidents?state=proposed").text
+    assert name not in browser.get("/monitoring/incidents?state=open").text
+    page = browser.get(url).text
+    assert "3 of the 4 subscribers who were on line there" in page
+    [area] = browser.get("/map/network").get_json()["incidents"]
+    assert (area["proposed"], area["title"], area["subscribers"]) == (
+        True,
+        "Torre <i>Norte</i> · Este: 3 lines lost",
+        1,
+    )
+    assert browser.get("/map/network").get_json()["sectors"][0]["dark"] is True
+    assert post(sign_in("finance"), f"{url}/confirm").status_code == 403
+    assert post(browser, f"{url}/confirm").status_code == 302
+    post(browser, f"{url}/confirm")
+    assert "This was done already." in browser.get(url).text
+    tell_due(make_sessions(system), installation.keyring, utc_now())
+    assert [kind for kind, _subject in told(system, isp)] == ["incident"]
+    with Session(system) as session:
+        assert incident_for(session, session.get_one(Service, ana), utc_now()) is not None

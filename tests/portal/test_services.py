@@ -121,7 +121,7 @@ def test_suspending_says_what_will_happen_and_offers_undo(sign_in, system, line,
 
 def test_a_step_that_came_too_late_changes_nothing_and_says_so(sign_in, system, line, ana):
     browser = sign_in("manager")
-    post(browser, f"/services/{line}/terminate")
+    post(browser, f"/services/{line}/terminate", reason="Moved away")
     post(browser, f"/services/{line}/suspend", cause="staff", detail="")
     assert stored(system, line).state == "terminated"
     assert "Nothing was changed: this service is terminated." in browser.get(f"/subscribers/{ana}").text
@@ -129,12 +129,12 @@ def test_a_step_that_came_too_late_changes_nothing_and_says_so(sign_in, system, 
 
 def test_a_terminated_service_is_reinstated_only_while_its_name_is_free(sign_in, system, installation, isp, line, ana):
     browser = sign_in("manager")
-    post(browser, f"/services/{line}/terminate")
+    post(browser, f"/services/{line}/terminate", reason="Moved away")
     successor = add_service(system, installation, isp, ana, "ana")
     post(browser, f"/services/{line}/reinstate")
     assert stored(system, line).state == "terminated"
     assert "This name belongs to Ana already" in browser.get(f"/subscribers/{ana}").text
-    post(browser, f"/services/{successor}/terminate")
+    post(browser, f"/services/{successor}/terminate", reason="Moved away")
     post(browser, f"/services/{line}/reinstate")
     assert stored(system, line).state == "active"
 

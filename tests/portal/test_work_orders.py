@@ -346,7 +346,7 @@ def test_ending_a_service_leads_to_the_recovery_of_what_hangs_there(sign_in, sys
     technician, manager = sign_in("technical"), sign_in("manager")
     post(technician, f"/work-orders/{order}/device", label=CPE)
     service = stored(system, WorkOrder, order).service_id
-    answer = post(manager, f"/services/{service}/terminate")
+    answer = post(manager, f"/services/{service}/terminate", reason="Moved away")
     assert f"kind=recovery&service={service}" in answer.headers["Location"]
     assert "Equipment to recover" in said(manager, "/")
     page = said(manager, answer.headers["Location"])

@@ -37,6 +37,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "staff": N_("Suspended by staff"),
         "asked": N_("Asked to leave, or no reason noted"),
     },
+    "unsaid": {"overdue": N_("Ended for debt"), "unsaid": N_("No reason noted")},
     "line": {"online": N_("Online"), "offline": N_("Offline"), "unknown": N_("Unknown")},
     "circuit_verdict": {
         "none": N_("In order"),

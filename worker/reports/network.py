@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Date, Integer, Select, and_, case, cast, func, select
+from sqlalchemy import BigInteger, Date, Integer, Numeric, Select, and_, case, cast, func, select
 
 from core.i18n import N_
 from db.models import (
@@ -10,11 +10,15 @@ from db.models import (
     AuthEvent,
     CircuitTest,
     Nas,
+    RatePlan,
     Router,
     RouterSample1h,
     RouterState,
+    Sector,
     Service,
+    Site,
     Subscriber,
+    UsageHour,
 )
 from worker.reports.base import HUNDRED, Column, Report, Scope
 from worker.reports.base import NETWORK as AREA
@@ -84,6 +88,62 @@ def _load(scope: Scope) -> Select[*tuple[Any, ...]]:
         .outerjoin(online, online.c.nas_id == Nas.id)
         .outerjoin(measured, measured.c.nas_id == Nas.id)
         .where(Nas.operator_id == scope.operator_id)
+    )
+
+
+def _sectors(scope: Scope) -> Select[*tuple[Any, ...]]:
+    """Return how many hang on each sector, what was sold to them, and what went through in its busiest hour."""
+    speed = func.coalesce(Service.rate_download, RatePlan.download)
+    lines = (
+        select(
+            Service.sector_id,
+            func.count().label("services"),
+            func.sum(speed).filter(Service.state == "active").label("sold"),
+        )
+        .join(RatePlan, RatePlan.id == Service.plan_id)
+        .where(Service.operator_id == scope.operator_id, Service.state.in_(("active", "suspended", "paused")))
+        .group_by(Service.sector_id)
+        .subquery()
+    )
+    online = (
+        select(Service.sector_id, func.count().label("online"))
+        .join(AccountingSession, AccountingSession.service_id == Service.id)
+        .where(AccountingSession.operator_id == scope.operator_id, AccountingSession.ended_at.is_(None))
+        .group_by(Service.sector_id)
+        .subquery()
+    )
+    hours = (
+        select(Service.sector_id, UsageHour.hour, func.sum(UsageHour.octets_out).label("octets"))
+        .join(Service, Service.id == UsageHour.service_id)
+        .where(
+            UsageHour.operator_id == scope.operator_id, UsageHour.hour >= scope.since, UsageHour.hour < scope.until,
+            Service.sector_id.is_not(None),
+        )
+        .group_by(Service.sector_id, UsageHour.hour)
+        .subquery()
+    )  # fmt: skip
+    busiest = select(hours.c.sector_id, func.max(hours.c.octets).label("octets")).group_by(hours.c.sector_id).subquery()
+    rate = func.coalesce(busiest.c.octets, 0) * 8 / 3600
+    capacity = func.nullif(Sector.capacity, 0)
+    return (
+        select(
+            Site.name.label("site"),
+            Sector.name.label("sector"),
+            func.coalesce(lines.c.services, 0).label("services"),
+            func.coalesce(online.c.online, 0).label("online"),
+            (func.coalesce(lines.c.sold, 0) / 1_000_000.0).label("sold"),
+            (rate / 1_000_000.0).label("busiest"),
+            func.round(cast(HUNDRED * rate / capacity, Numeric), 1).label("used"),
+            func.round(HUNDRED * func.coalesce(lines.c.services, 0) / func.nullif(Sector.most_services, 0), 1).label(
+                "places"
+            ),
+            Sector.id.label("id"),
+        )
+        .join(Site, Site.id == Sector.site_id)
+        .outerjoin(lines, lines.c.sector_id == Sector.id)
+        .outerjoin(online, online.c.sector_id == Sector.id)
+        .outerjoin(busiest, busiest.c.sector_id == Sector.id)
+        .where(Sector.operator_id == scope.operator_id, Sector.in_use)
     )
 
 
@@ -159,6 +219,22 @@ NETWORK = (
             Column("cpu", N_("Highest CPU load"), "percent", wide=True),
         ),
         _load, "-online", spans=True,
+    ),
+    Report(
+        "sectors", AREA, N_("Load of sectors"),
+        N_("How many hang on each antenna, what was sold to them, and how full its busiest hour was."),
+        "routers.view",
+        (
+            Column("site", N_("Site")),
+            Column("sector", N_("Sector")),
+            Column("services", N_("Services"), "count"),
+            Column("online", N_("Online now"), "count", wide=True),
+            Column("sold", N_("Sold (Mbit/s)"), "decimal", wide=True),
+            Column("busiest", N_("Busiest hour (Mbit/s)"), "decimal"),
+            Column("used", N_("Of its capacity"), "percent"),
+            Column("places", N_("Of its places"), "percent", wide=True),
+        ),
+        _sectors, "-used", spans=True,
     ),
     Report(
         "circuits", AREA, N_("Circuit tests"),

@@ -85,6 +85,8 @@ def _leavers(scope: Scope) -> Select[*tuple[Any, ...]]:
             Service.name.label("service"),
             RatePlan.name.label("plan"),
             reason.label("reason"),
+            Service.leave_reason.label("said"),
+            Service.leave_note.label("note"),
             cast(func.extract("epoch", Service.terminated_at - begun) / 86400, Integer).label("days"),
             func.coalesce(RatePlan.price, 0).label("price"),
             Subscriber.id.label("subscriber_id"),
@@ -99,6 +101,21 @@ def _leavers(scope: Scope) -> Select[*tuple[Any, ...]]:
             Service.terminated_at < scope.until,
         )
     )
+
+
+def _leaving(scope: Scope) -> Select[*tuple[Any, ...]]:
+    """Count what ended for each reason. Nobody was asked where a job ended it: the cause of the cut-off stands then."""
+    one = _leavers(scope).subquery()
+    ended = func.count()
+    said = func.coalesce(func.nullif(one.c.said, ""), case((one.c.reason == "overdue", "overdue"), else_="unsaid"))
+    return select(
+        said.label("said"),
+        ended.label("left"),
+        func.round(HUNDRED * ended / func.nullif(func.sum(ended).over(), 0), 1).label("share"),
+        func.sum(one.c.price).label("price"),
+        cast(func.avg(one.c.days), Integer).label("days"),
+        func.min(one.c.id).label("id"),
+    ).group_by(said)
 
 
 def _churn(scope: Scope) -> Select[*tuple[Any, ...]]:
@@ -201,11 +218,26 @@ PEOPLE = (
             Column("subscriber", N_("Subscriber")),
             Column("service", N_("Service"), wide=True),
             Column("plan", N_("Rate plan"), wide=True),
-            Column("reason", N_("Reason"), words="left"),
+            Column("said", N_("Reason")),
+            Column("note", N_("Note"), wide=True),
+            Column("reason", N_("How it ended"), words="left", wide=True),
             Column("days", N_("Days with us"), "count"),
             Column("price", N_("Price of the plan"), "money", wide=True),
         ),
         _leavers, "-left_on", spans=True, choice="reason",
+    ),
+    Report(
+        "leaving", SUBSCRIBERS, N_("Reasons for leaving"),
+        N_("How many services were ended for which reason, and what they paid a month."),
+        "subscribers.view",
+        (
+            Column("said", N_("Reason"), words="unsaid"),
+            Column("left", N_("Ended"), "count"),
+            Column("share", N_("Of all that ended"), "percent"),
+            Column("price", N_("Price of their plans"), "money"),
+            Column("days", N_("Days with us, on average"), "count", wide=True),
+        ),
+        _leaving, "-left", spans=True,
     ),
     Report(
         "usage", SUBSCRIBERS, N_("Usage by plan"),

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from core.i18n import LANGUAGES
 from crm.help_desk import canned_text, categories
 from crm.problems import Invalid
+from crm.ticket_alarms import tell_of_assignment
 from crm.ticket_clock import OPEN_STATES, is_late
 from crm.ticket_mail import address_of, mail_answer, mail_solved
 from crm.tickets import (
@@ -326,10 +327,12 @@ def edit(ticket_id: int) -> ResponseReturnValue:
     form.fill(ticket)
     if not form.validate():
         return _page(ticket, changing=form), 422
+    before = ticket.queue, ticket.assigned_id
     try:
         change_ticket(
             session, context.actor(), ticket, form.details(), forms.seen_version(form.version), now=context.now()
         )
+        tell_of_assignment(session, context.keyring(), context.actor(), ticket, before)
     except TicketChanged as changed:
         session.rollback()
         return _page(_ticket(ticket_id), changing=form, changed=changed.entries), 409
@@ -365,8 +368,10 @@ def hand_on(ticket_id: int) -> ResponseReturnValue:
     session, ticket, form = context.db(), _ticket(ticket_id), EscalateForm(prefix="on-")
     if not form.validate():
         return _page(ticket, escalating=form), 422
+    before = ticket.queue, ticket.assigned_id
     try:
         escalate(session, context.actor(), ticket, form.queue.data, form.reason.data or "", now=context.now())
+        tell_of_assignment(session, context.keyring(), context.actor(), ticket, before)
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)

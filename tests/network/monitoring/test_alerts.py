@@ -7,7 +7,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from core.clock import utc_now
-from network.monitoring.alerts import GATHER, evaluate, follow_incidents, open_incident
+from network.monitoring.alerts import GATHER, evaluate, follow_incidents, open_incident, propose_incident
 from network.monitoring.losses import Losses
 
 MINUTE = timedelta(minutes=1)
@@ -183,6 +183,8 @@ def looking(isp, sessions):
         with sessions() as session:
             for outage in outages:
                 open_incident(session, isp.settings.keyring, outage, now)
+            for gathering in losses.gatherings:
+                propose_incident(session, gathering, now)
             follow_incidents(session, isp.settings.keyring, now)
             session.commit()
 
@@ -252,3 +254,111 @@ def test_the_first_look_after_a_start_finds_no_outage(isp, looking, now):
     end(isp, "ether2", now)
     looking(now)
     assert incidents(isp) == []
+
+
+def tower(isp, nas, lines):
+    """A tower with two sectors and so many subscribers at each; all hang on one bridge of the router."""
+    site = isp.insert("site", operator_id=isp.operator_id, name="Torre Norte", latitude="20.9", longitude="-89.6")
+    for sector, count in lines.items():
+        sector_id = isp.insert("sector", operator_id=isp.operator_id, site_id=site, name=sector, nas_id=nas)
+        for number in range(count):
+            person = isp.insert("subscriber", operator_id=isp.operator_id, name=f"{sector} {number}")
+            isp.insert(
+                "service", operator_id=isp.operator_id, subscriber_id=person, plan_id=isp.plan_id, sector_id=sector_id,
+                access_method="mac", name=f"aa:bb:cc:00:{len(sector):02x}:{number:02x}",
+            )  # fmt: skip
+
+
+def on_line(isp, nas, begin, only=None):
+    """Put the tower's services on line that are not."""
+    rows = isp.fetch(
+        "SELECT service.id, sector.name FROM service JOIN sector ON sector.id = service.sector_id WHERE NOT EXISTS"
+        " (SELECT FROM session WHERE service_id = service.id AND ended_at IS NULL) ORDER BY service.id"
+    )
+    for service, sector in rows:
+        if only in (None, sector):
+            isp.insert(
+                "session", operator_id=isp.operator_id, nas_id=nas, acct_session_id=f"{service}-{begin:%H%M%S}",
+                user_name=f"{sector}-{service}", nas_port_id="bridge", kind="dhcp", service_id=service,
+                started_at=begin, updated_at=begin,
+            )  # fmt: skip
+
+
+def lose(isp, sector, count, at, apart=60):
+    rows = isp.fetch(
+        "SELECT session.id FROM session JOIN service ON service.id = service_id JOIN sector ON sector.id = sector_id"
+        f" WHERE sector.name = '{sector}' AND ended_at IS NULL ORDER BY session.id LIMIT {count}"
+    )
+    for place, (session_id,) in enumerate(rows):
+        isp.connection.execute(
+            "UPDATE session SET ended_at = %s, ended_by = 'stop', terminate_cause = 'Lost-Carrier' WHERE id = %s",
+            (at + timedelta(seconds=place * apart), session_id),
+        )
+
+
+def proposals(isp):
+    return isp.fetch(
+        "SELECT scope, sector_id IS NOT NULL, proposed, before, lost, closed_at IS NOT NULL FROM incident ORDER BY id"
+    )
+
+
+@pytest.mark.fault
+def test_a_sector_that_loses_one_after_the_other_is_proposed_once_and_goes_when_they_are_back(isp, looking, now):
+    nas = isp.router(None)
+    isp.recipient(["incident"])
+    tower(isp, nas, {"Norte": 4, "Sur": 30})
+    on_line(isp, nas, now - timedelta(hours=1))
+    looking(now)
+    lose(isp, "Norte", 2, now)
+    looking(now + 2 * MINUTE)
+    assert proposals(isp) == []
+    lose(isp, "Norte", 1, now + 2 * MINUTE)
+    for minutes in (3, 4):
+        looking(now + minutes * MINUTE)
+    assert proposals(isp) == [("sector", True, True, 4, 3, False)]
+    lose(isp, "Norte", 1, now + 4 * MINUTE)
+    looking(now + 5 * MINUTE)
+    assert proposals(isp) == [("sector", True, True, 4, 4, False)]
+    on_line(isp, nas, now + 6 * MINUTE)
+    looking(now + 7 * MINUTE)
+    assert proposals(isp) == [("sector", True, True, 4, 4, True)]
+    looking(now + 8 * MINUTE)
+    assert len(proposals(isp)) == 1
+    assert isp.subjects() == []  # nobody had said that it was one
+
+
+@pytest.mark.fault
+def test_two_sectors_of_a_tower_are_one_proposal_and_what_is_denied_does_not_come_back(isp, looking, now):
+    nas = isp.router(None)
+    tower(isp, nas, {"Norte": 4, "Sur": 4})
+    on_line(isp, nas, now - timedelta(hours=1))
+    looking(now)
+    lose(isp, "Norte", 3, now, apart=70)
+    looking(now + 3 * MINUTE)
+    assert proposals(isp) == [("sector", True, True, 4, 3, False)]
+    lose(isp, "Sur", 3, now + MINUTE, apart=70)
+    looking(now + 4 * MINUTE)
+    assert [row[:3] for row in proposals(isp)] == [("site", False, True)]
+    isp.connection.execute("UPDATE incident SET closed_at = %s", (now + 4 * MINUTE,))
+    looking(now + 5 * MINUTE)
+    assert len(proposals(isp)) == 1
+
+
+@pytest.mark.fault
+def test_a_guess_that_becomes_certain_is_one_incident_and_keeps_its_tickets(isp, looking, now):
+    nas = isp.router(None)
+    isp.recipient(["incident"], language="en")
+    tower(isp, nas, {"Norte": 12})
+    on_line(isp, nas, now - timedelta(hours=1))
+    looking(now)
+    lose(isp, "Norte", 6, now, apart=50)
+    looking(now + 5 * MINUTE)
+    [(guess,)] = isp.fetch("SELECT id FROM incident WHERE proposed")
+    isp.insert("ticket", operator_id=isp.operator_id, number=1, source="staff", subject="S", queue="support",
+               priority="normal", key="k", created_at=now, updated_at=now,
+               incident_id=guess)  # fmt: skip
+    lose(isp, "Norte", 6, now + 5 * MINUTE, apart=1)
+    looking(now + 5.5 * MINUTE)
+    assert [(row[0], row[2]) for row in proposals(isp)] == [("router", False)]
+    assert isp.fetch("SELECT count(*) FROM ticket JOIN incident ON incident.id = incident_id") == [(1,)]
+    assert len(isp.subjects()) == 1

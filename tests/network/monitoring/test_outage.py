@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from network.monitoring.outage import Ended, find_outages, is_over, network_is_down, was_lost
+from network.monitoring.outage import Ended, find_gatherings, find_outages, is_over, network_is_down, was_lost
 
 NOON = datetime(2027, 3, 14, 12, tzinfo=UTC)
 
@@ -75,3 +75,36 @@ def test_routers_that_fall_together_point_at_what_lies_before_them():
     assert network_is_down(3, 6)
     assert not network_is_down(2, 3)
     assert not network_is_down(3, 20)
+
+
+def of_sector(count: int, sector_id: int, begin: float = 0, apart: float = 60, site_id: int = 4) -> list[Ended]:
+    return [
+        Ended(
+            sector_id * 100 + n, 7, 1, "bridge", n, f"user{n}", NOON + timedelta(seconds=begin + n * apart),
+            "Lost-Carrier", sector_id, site_id,
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lost", "up", "found"),
+    [
+        pytest.param(of_sector(4, 11), {(4, 11): 2, (4, 12): 9}, [(4, 11, 6, 4)], id="one after the other"),
+        pytest.param(of_sector(4, 11), {(4, 11): 5}, [], id="most of them go on"),
+        pytest.param(of_sector(2, 11), {}, [], id="two are a coincidence"),
+        pytest.param(of_sector(4, 11, apart=200), {(4, 11): 1}, [], id="over a quarter of an hour"),
+        pytest.param(
+            of_sector(2, 11) + of_sector(2, 12, 30), {(4, 12): 1}, [(4, None, 5, 4)], id="two sectors are the site"
+        ),
+        pytest.param(
+            of_sector(3, 11) + of_sector(1, 12), {(4, 12): 30}, [(4, 11, 3, 3)], id="one of another sector is none"
+        ),
+        pytest.param(
+            of_sector(3, 11) + of_sector(3, 21, site_id=5), {}, [(4, 11, 3, 3), (5, 21, 3, 3)], id="two sites"
+        ),
+        pytest.param(ended(9), {}, [], id="nobody knows the sector"),
+    ],
+)
+def test_few_of_a_sector_or_site_that_go_within_minutes_are_asked_about(lost, up, found):
+    assert [(one.site_id, one.sector_id, one.before, len(one.members)) for one in find_gatherings(lost, up)] == found
