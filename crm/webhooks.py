@@ -142,8 +142,9 @@ def emit(session: Session, operator_id: int, event: str, data: Mapping[str, Any]
     session.execute(
         text(
             "INSERT INTO webhook_event (operator_id, event, data, subscriber_id)"
-            " SELECT :operator, CAST(:event AS text), :data, CAST(:subscriber AS bigint) WHERE EXISTS (SELECT FROM webhook_endpoint"
-            " WHERE operator_id = :operator AND active AND events && ARRAY[CAST(:event AS text), '*'])"
+            " SELECT :operator, CAST(:event AS text), :data, CAST(:subscriber AS bigint)"
+            " WHERE EXISTS (SELECT FROM webhook_endpoint WHERE operator_id = :operator AND active"
+            " AND events && ARRAY[CAST(:event AS text), '*'])"
         ).bindparams(bindparam("data", type_=JSONB)),
         {"operator": operator_id, "event": event, "data": dict(data), "subscriber": subscriber_id},
     )
@@ -158,7 +159,7 @@ def add_endpoint(
     """Enter an endpoint and return it with its secret, which is shown unasked this once. Raises Invalid."""
     count = select(func.count()).where(WebhookEndpoint.operator_id == actor.operator_id)
     if (session.scalar(count) or 0) >= MOST_ENDPOINTS:
-        raise Invalid(FieldProblem("url", Problem.LIMIT_REACHED, {"limit": str(MOST_ENDPOINTS)}))
+        raise Invalid(FieldProblem("address", Problem.LIMIT_REACHED, {"limit": str(MOST_ENDPOINTS)}))
     terms = _checked(settings, terms)
     secret = new_secret()
     endpoint = WebhookEndpoint(
@@ -342,16 +343,16 @@ def _checked(settings: Settings, terms: EndpointTerms) -> EndpointTerms:
     problems: list[FieldProblem] = []
     url = terms.url.strip()
     if not url:
-        problems.append(FieldProblem("url", Problem.REQUIRED))
+        problems.append(FieldProblem("address", Problem.REQUIRED))
     elif len(url) > 1000:
-        problems.append(FieldProblem("url", Problem.TOO_LONG, {"limit": "1000"}))
+        problems.append(FieldProblem("address", Problem.TOO_LONG, {"limit": "1000"}))
     else:
         try:
             if not url.isascii() or any(each <= " " for each in url):
                 raise NotAllowed("characters that no address has")
             check_web_address(url, local=settings.local_gateways, networks=settings.private_networks)
         except NotAllowed:
-            problems.append(FieldProblem("url", Problem.NOT_A_PUBLIC_ADDRESS))
+            problems.append(FieldProblem("address", Problem.NOT_A_PUBLIC_ADDRESS))
         except NoAnswer:
             pass  # nobody knows the name today; the log will say so
     wanted = (EVERYTHING,) if EVERYTHING in terms.events else tuple(each for each in EVENTS if each in terms.events)

@@ -28,6 +28,7 @@ app = celery.Celery(
         "network.tasks",
         "radius.tasks",
         "worker.reports.sending",
+        "worker.retention",
         "worker.shadowing",
         "worker.webhooks",
     ],

@@ -35,6 +35,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "send reports": _every(MINUTE, "worker.reports.sending.send_reports"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
+    "delete what was kept long enough": _every(10 * MINUTE, "worker.retention.enforce_retention"),
     "make partitions ahead": _every(6 * HOUR, "radius.tasks.make_partitions"),
     "purge the change log": _every(HOUR, "radius.tasks.purge_change_log"),
 }

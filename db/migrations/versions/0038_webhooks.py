@@ -111,6 +111,8 @@ _USED = """jsonb_build_object('id', n.service_id, 'batch_id', n.batch_id,
 _LINE = "n.access_method <> 'voucher'"  # a voucher is a service, too, and has events of its own
 _GONE = "to_jsonb(n) ->> 'deleted_at' IS NOT NULL"
 _WAS_GONE = "to_jsonb(o) ->> 'deleted_at' IS NOT NULL"
+_GUESS = "coalesce((to_jsonb(n) ->> 'proposed')::boolean, false)"  # until a person says that it is an incident
+_WAS_GUESS = "coalesce((to_jsonb(o) ->> 'proposed')::boolean, false)"
 _SAME_PERSON = (
     "(n.name, n.email, n.phone, n.tax_id, n.address, n.latitude, n.longitude, n.language, n.notes) IS NOT DISTINCT FROM"
     " (o.name, o.email, o.phone, o.tax_id, o.address, o.latitude, o.longitude, o.language, o.notes)"
@@ -181,10 +183,13 @@ TOLD: tuple[tuple[str, str, str, str, str, dict[str, str]], ...] = (
             "router.online": "n.status = 'online' AND o.status = 'offline'",
         },
     ),
-    ("incident", "INSERT", "id", "NULL", _INCIDENT, {"incident.opened": "true"}),
+    ("incident", "INSERT", "id", "NULL", _INCIDENT, {"incident.opened": f"NOT {_GUESS}"}),
     (
         "incident", "UPDATE", "id", "NULL", _INCIDENT,
-        {"incident.closed": "n.closed_at IS NOT NULL AND o.closed_at IS NULL"},
+        {
+            "incident.opened": f"NOT {_GUESS} AND {_WAS_GUESS}",
+            "incident.closed": f"NOT {_GUESS} AND n.closed_at IS NOT NULL AND o.closed_at IS NULL",
+        },
     ),
 )  # fmt: skip
 
@@ -325,6 +330,12 @@ def upgrade() -> None:
         "webhook_delivery",
         ["operator_id", sa.literal_column("id DESC")],
         unique=False,
+    )
+    op.create_index(
+        "ix_notification_turn",
+        "notification",
+        ["operator_id", sa.literal_column("urgent DESC"), "next_attempt_at", "id"],
+        postgresql_where=sa.text("state = 'waiting'"),
     )
     protect("webhook_endpoint", "SELECT, INSERT, UPDATE, DELETE")
     protect("webhook_event", "SELECT, INSERT")
