@@ -9,7 +9,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from urllib.parse import quote, quote_plus
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
 from core.settings import Settings
-from crm.outbound import NoAnswer, NotAllowed, post
+from crm.outbound import Network, NoAnswer, NotAllowed, post
 from crm.texts import one_line
 from db.models import MessageSettings
 from db.models.message import CHANNELS
@@ -99,7 +99,10 @@ def send_sms(settings: Settings, keyring: Keyring, kept: MessageSettings | None,
     if kept.sms_kind == "apprise":
         from crm.notices import send_by_apprise
 
-        send_by_apprise(placed(url, phone=quote(phone, safe="")), "", text[:LONGEST_SMS], local=settings.local_gateways)
+        send_by_apprise(
+            placed(url, phone=quote(phone, safe="")), "", text[:LONGEST_SMS],
+            local=settings.local_gateways, networks=settings.private_networks,
+        )  # fmt: skip
         return
     values = {"phone": phone, "text": text[:LONGEST_SMS]}
     body = kept.sms_body.strip()
@@ -118,7 +121,7 @@ def send_sms(settings: Settings, keyring: Keyring, kept: MessageSettings | None,
         headers[kept.sms_header] = keyring.open(GATEWAY_PURPOSE, kept.sms_secret)
     _post(
         placed(url, **{name: quote(value, safe="") for name, value in values.items()}), content, headers,
-        local=settings.local_gateways,
+        local=settings.local_gateways, networks=settings.private_networks,
     )  # fmt: skip
 
 
@@ -154,7 +157,7 @@ def send_telegram(settings: Settings, keyring: Keyring, kept: MessageSettings | 
     from crm.notices import send_by_apprise
 
     url = placed(keyring.open(GATEWAY_PURPOSE, kept.telegram_url), chat=quote(chat, safe=""))
-    send_by_apprise(url, "", text, local=settings.local_gateways)
+    send_by_apprise(url, "", text, local=settings.local_gateways, networks=settings.private_networks)
 
 
 def placed(template: str, **values: str) -> str:
@@ -162,9 +165,11 @@ def placed(template: str, **values: str) -> str:
     return _PLACE.sub(lambda found: values.get(found[1], found[0]), template)
 
 
-def _post(url: str, content: str, headers: Mapping[str, str], *, local: bool) -> None:
+def _post(
+    url: str, content: str, headers: Mapping[str, str], *, local: bool, networks: Sequence[Network] = ()
+) -> None:  # fmt: skip
     try:
-        answer = post(url, content.encode(), headers, local=local)
+        answer = post(url, content.encode(), headers, local=local, networks=networks)
     except NotAllowed as problem:
         raise Refused(str(problem)) from None
     except NoAnswer as problem:

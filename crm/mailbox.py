@@ -26,7 +26,7 @@ from core.crypto import Keyring, SecretUnreadable
 from core.settings import Settings
 from crm.incoming_mail import receive
 from crm.notices import EMAIL, checked_address
-from crm.outbound import NoAnswer, NotAllowed, check_host
+from crm.outbound import Network, NoAnswer, NotAllowed, check_host
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import Mailbox
@@ -70,6 +70,7 @@ class Access:
     password: str
     folder: str
     local: bool
+    networks: tuple[Network, ...] = ()
 
 
 def save_mailbox(session: Session, actor: Actor, keyring: Keyring, details: MailboxDetails, seen: int) -> Mailbox:
@@ -143,6 +144,7 @@ def access_of(mailbox: Mailbox, keyring: Keyring, settings: Settings) -> Access:
         password,
         mailbox.folder,
         settings.local_gateways,
+        settings.private_networks,
     )
 
 
@@ -222,7 +224,7 @@ def _opened(access: Access) -> Iterator[imaplib.IMAP4]:
     """Yield a connection that is signed in and has chosen the folder. Raises MailboxTrouble, also for what follows."""
     server: imaplib.IMAP4 | None = None
     try:
-        address = check_host(access.host, access.port, local=access.local)
+        address = check_host(access.host, access.port, local=access.local, networks=access.networks)
         server = (
             _Tls(access.host, address, access.port)
             if access.security == "tls"

@@ -7,7 +7,8 @@ is away or says "later" (4xx, RFC 5321 §4.2.1) is tried again for a day with gr
 it is sent again, under the same Message-ID, by which mail programs know a copy.
 
 What is not urgent waits for the end of the operator's quiet hours, and what is, is sent first. A gateway that is away
-is asked once in a round, and the rest of what is for it waits, so that it does not hold up others.
+is asked once in a round, and the rest of what is for it waits. Operators are served side by side (`Outbox`): what is
+slow is slow for one of them.
 
 Addresses are sealed, because the URL of an apprise channel holds its password; `shown_address` is for people.
 """
@@ -18,8 +19,11 @@ import io
 import logging
 import smtplib
 import ssl
+import threading
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,11 +39,12 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from core.i18n import N_, translator
 from core.settings import Settings
 from crm.channels import Refused, TryAgain, quiet_until, send_sms, send_telegram, send_whatsapp
-from crm.outbound import NoAnswer, NotAllowed, check_host
+from crm.outbound import Network, NoAnswer, NotAllowed, check_host, guarded
 from crm.problems import FieldProblem, Invalid, Problem
 from db.models import MessageSettings, Notification, Operator, StoredFile
 
@@ -47,6 +52,11 @@ ADDRESS_PURPOSE = "notification.address"
 EMAIL, APPRISE = "email", "apprise"
 CLAIM = timedelta(minutes=5)
 """After this a claimed message counts as not sent: whoever claimed it is gone."""
+AT_ONCE = 8
+"""Operators whose messages are sent at the same time; also the connections to the mail server."""
+AT_A_TIME = 10
+TURN = 30.0
+"""Seconds after which a thread looks who else waits, although its operator has more."""
 _GATEWAYS = frozenset(("sms", "whatsapp", "telegram"))
 _LEAVE = N_("You do not want such messages? Unsubscribe here: %(url)s")
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60, 120, 240, 480, 480))
@@ -161,8 +171,73 @@ def sent_by_hand(session: Session, notification: Notification, staff_id: int | N
 
 
 def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime, most: int = 50) -> int:
-    """Send what is due and return how many messages were tried. Opens and commits its own sessions."""
-    claimed = _claim(sessions, now, most)
+    """Send what is due, at most `most` of each operator, and return how many messages were tried.
+
+    Operators are served side by side. Opens and commits its own sessions.
+    """
+    operators = _operators_with_due(sessions, now)
+    if not operators:
+        return 0
+
+    def turn(operator_id: int) -> int:
+        claimed = _claim(sessions, operator_id, now, most)
+        _send_all(sessions, settings, claimed, now)
+        return len(claimed)
+
+    with ThreadPoolExecutor(min(AT_ONCE, len(operators)), "notices") as threads:
+        return sum(threads.map(turn, operators))
+
+
+class Outbox:
+    """Sends what is due between its first `look()` and `close()`, so that no operator waits for another's gateway.
+
+    Each operator has a thread of its own while something of it is due, for `TURN` seconds and then again at the end
+    of the line.
+    """
+
+    def __init__(self, sessions: sessionmaker[Session], settings: Settings) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(AT_ONCE, "notices")
+        self._busy: set[int] = set()
+        self._guard = threading.Lock()
+        self._closed = threading.Event()
+
+    def look(self) -> int:
+        """See to it that all operators with something due are served; return how many had not been. Does not wait."""
+        due = _operators_with_due(self._sessions, utc_now())
+        with self._guard:
+            taken = [operator_id for operator_id in due if operator_id not in self._busy]
+            self._busy.update(taken)
+        for operator_id in taken:
+            self._threads.submit(self._serve, operator_id)
+        return len(taken)
+
+    def close(self) -> None:
+        """Take up no more; what is under way is ended, what is not stays due."""
+        self._closed.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _serve(self, operator_id: int) -> None:
+        ends = time.monotonic() + TURN
+        try:
+            while not self._closed.is_set() and time.monotonic() < ends:
+                now = utc_now()
+                claimed = _claim(self._sessions, operator_id, now, AT_A_TIME)
+                if not claimed:
+                    break
+                _send_all(self._sessions, self._settings, claimed, now)
+        except Exception:
+            log.exception("notices_failed", operator_id=operator_id)
+        finally:
+            with self._guard:
+                self._busy.discard(operator_id)
+
+
+def _send_all(
+    sessions: sessionmaker[Session], settings: Settings, claimed: Sequence[Notification], now: datetime
+) -> None:
+    """Send what was claimed of one operator, one after the other, and write down what came of each."""
     away: dict[tuple[int, str], str] = {}
     channels: dict[int, MessageSettings | None] = {}
     for notification in claimed:
@@ -202,11 +277,10 @@ def send_due(sessions: sessionmaker[Session], settings: Settings, now: datetime,
                 )
             )
             session.commit()
-    return len(claimed)
 
 
-def _claim(sessions: sessionmaker[Session], now: datetime, most: int) -> list[Notification]:
-    """Take messages that are due, so that no other sender does, and return them."""
+def _operators_with_due(sessions: sessionmaker[Session], now: datetime) -> list[int]:
+    """Return the operators that something is due of, after putting off what is not urgent in their quiet hours."""
     due = (Notification.state == "waiting", Notification.next_attempt_at <= now)
     with sessions() as session:
         if session.scalar(select(Notification.id).where(*due).limit(1)) is None:
@@ -218,9 +292,21 @@ def _claim(sessions: sessionmaker[Session], now: datetime, most: int) -> list[No
                 .values(next_attempt_at=until)
                 .execution_options(synchronize_session=False)
             )
+        session.commit()
+        something = select(Notification.id).where(*due, Notification.operator_id == Operator.id).limit(1)
+        return list(session.scalars(select(Operator.id).where(something.exists()).order_by(Operator.id)))
+
+
+def _claim(sessions: sessionmaker[Session], operator_id: int, now: datetime, most: int) -> list[Notification]:
+    """Take messages of an operator that are due, so that no other sender does, and return them."""
+    with sessions() as session:
         found = session.scalars(
             select(Notification)
-            .where(*due)
+            .where(
+                Notification.operator_id == operator_id,
+                Notification.state == "waiting",
+                Notification.next_attempt_at <= now,
+            )
             .order_by(Notification.urgent.desc(), Notification.next_attempt_at, Notification.id)
             .limit(most)
             .with_for_update(skip_locked=True)
@@ -266,7 +352,10 @@ def _send(
         case "email":
             _send_email(settings, notification, address, attached)
         case "apprise":
-            send_by_apprise(address, notification.subject, notification.body, local=True)
+            send_by_apprise(
+                address, notification.subject, notification.body,
+                local=settings.local_gateways, networks=settings.private_networks,
+            )  # fmt: skip
         case "sms":
             send_sms(settings, settings.keyring, kept, address, notification.body)
         case "whatsapp":
@@ -357,8 +446,10 @@ def _refused(code: int, answer: bytes | str) -> None:
     raise kind(f"{code} {' '.join(words.split())}")
 
 
-def send_by_apprise(address: str, subject: str, body: str, *, local: bool) -> None:
-    """Send to an address of apprise. Raises TryAgain, and Refused where `local` is false and the host is private."""
+def send_by_apprise(
+    address: str, subject: str, body: str, *, local: bool, networks: Sequence[Network] = ()
+) -> None:  # fmt: skip
+    """Send to an address of apprise. Raises TryAgain, and Refused where the host is private and that is not allowed."""
     apprise = _apprise()
     asset = apprise.AppriseAsset(app_id="Portico", app_desc="Portico", app_url="", async_mode=False)
     channel = apprise.Apprise(asset=asset)
@@ -367,12 +458,12 @@ def send_by_apprise(address: str, subject: str, body: str, *, local: bool) -> No
     if not local:
         for host in _hosts(channel):
             try:
-                check_host(host, 443, local=False)
+                check_host(host, 443, local=False, networks=networks)
             except NotAllowed as problem:
                 raise Refused(str(problem)) from None
             except NoAnswer as problem:
                 raise TryAgain(str(problem)) from None
-    with _apprise_log() as said:
+    with _apprise_log() as said, guarded(local=local, networks=networks):
         # Said to be text, so that a channel that takes HTML or Markdown shows "<" and "*" as they are.
         taken = channel.notify(title=subject, body=body, body_format="text", interpret_escapes=False)
     if not taken:

@@ -24,7 +24,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -166,11 +165,11 @@ def guarded(*, local: bool, networks: Sequence[Network] = ()) -> Iterator[None]:
 _allowed: ContextVar[tuple[Network, ...] | None] = ContextVar("outbound_networks", default=None)
 
 
-@cache
 def _guard_lookups() -> None:
-    """Put ourselves before the look-up that sockets, urllib3 and smtplib share; outside of `guarded()` it does
-    nothing."""
+    """Stand before the look-up that sockets, urllib3 and smtplib share; outside of `guarded()` it is as ever."""
     look_up = socket.getaddrinfo
+    if getattr(look_up, "guards", False):
+        return
 
     def checked(*arguments: Any, **named: Any) -> Any:
         found = look_up(*arguments, **named)
@@ -179,6 +178,7 @@ def _guard_lookups() -> None:
             raise socket.gaierror(socket.EAI_NONAME, "not a public address")
         return found
 
+    checked.guards = True  # type: ignore[attr-defined]
     socket.getaddrinfo = checked
 
 

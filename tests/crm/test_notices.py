@@ -282,7 +282,7 @@ def web_hook(status: int = 200) -> Iterator[tuple[int, list[dict[str, str]]]]:
 def test_a_message_goes_to_a_channel_of_apprise(isp, sessions):
     with web_hook() as (port, taken):
         number = write(sessions, isp, channel=APPRISE, address=f"json://noc:s3cret@127.0.0.1:{port}/hook")
-        send_due(sessions, isp.settings, utc_now())
+        send_due(sessions, isp.settings.model_copy(update={"local_gateways": True}), utc_now())
     assert [(one["title"], one["message"]) for one in taken] == [
         ("Torre Norte está caída", "No contesta desde las 14:02.\n¿Luz?")
     ]
@@ -294,7 +294,7 @@ def test_a_message_goes_to_a_channel_of_apprise(isp, sessions):
 def test_a_channel_that_refuses_is_tried_again_and_its_password_stays_secret(isp, sessions, caplog):
     with web_hook(503) as (port, _taken):
         number = write(sessions, isp, channel=APPRISE, address=f"json://noc:s3cret@127.0.0.1:{port}/hook")
-        send_due(sessions, isp.settings, utc_now())
+        send_due(sessions, isp.settings.model_copy(update={"local_gateways": True}), utc_now())
     row = stored(sessions, number)
     assert row.state == "waiting"
     assert row.error
