@@ -27,7 +27,7 @@ from crm.jobs import JobFunction, RunningJob
 from crm.notices import ADDRESS_PURPOSE
 from crm.services import PASSWORD_PURPOSE
 from db.audit import Actor, record
-from db.models import Invoice, Service, StoredFile, Subscriber, SubscriberDocument, Ticket, WorkOrder
+from db.models import Invoice, RetentionHold, Service, StoredFile, Subscriber, SubscriberDocument, Ticket, WorkOrder
 from db.types import Base
 
 ERASE = "personal_data.erase"
@@ -62,7 +62,8 @@ _BLANK: Mapping[str, Mapping[str, Any]] = {
 ERASED = frozenset((*_BLANK, "service"))
 REMOVED = frozenset(
     (
-        "contact_change", "message_preference", "sign_in_link", "subscriber_login", "service_mac", "custom_value", "subscriber_document",
+        "contact_change", "message_preference", "sign_in_link", "subscriber_login", "service_mac", "custom_value",
+        "subscriber_document",
         "shadow_event", "shadow_secret", "live_watch", "queue_drift", "webhook_event", "retention_hold",
     )
 )  # fmt: skip
@@ -76,7 +77,7 @@ KEPT = frozenset(
 
 
 class NotErasable(Exception):
-    """`why`: `services` that are not ended, or `debt`."""
+    """`why`: `services` that are not ended, `debt`, or `hold`, a legal one."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -116,6 +117,9 @@ def export_person(session: Session, actor: Actor, subscriber: Subscriber) -> byt
 
 def check_erasable(session: Session, subscriber: Subscriber) -> None:
     """Raises NotErasable."""
+    held = (RetentionHold.subscriber_id == subscriber.id, RetentionHold.lifted_at.is_(None))
+    if session.scalar(select(func.count()).select_from(RetentionHold).where(*held)):
+        raise NotErasable("hold")
     mine = (Service.subscriber_id == subscriber.id, Service.state != "terminated")
     if session.scalar(select(func.count()).select_from(Service).where(*mine)):
         raise NotErasable("services")
@@ -155,7 +159,7 @@ def erase_person(session: Session, keyring: Keyring, actor: Actor, subscriber: S
         service.name = f"erased-{service.id}"
         service.framed_ip, service.framed_routes = None, []
         service.framed_ipv6_prefix = service.delegated_ipv6_prefix = None
-        service.suspension_detail = ""
+        service.suspension_detail = service.leave_note = ""
         if service.password is not None:
             service.password = keyring.seal(PASSWORD_PURPOSE, secrets.token_urlsafe(16))
     session.flush()
@@ -177,7 +181,11 @@ def run_erase(job: RunningJob) -> Mapping[str, object]:
         try:
             erase_person(session, job.keyring, actor, subscriber)
         except NotErasable as problem:
-            job.log("error", "", N_("Nothing was erased: a service is not ended, or something is owed."))
+            job.log(
+                "error",
+                "",
+                N_("Nothing was erased: a service is not ended, something is owed, or there is a legal hold."),
+            )
             return {"erased": 0, "why": problem.why}
         session.commit()
     job.log("info", "", N_("The person is taken out of the records; invoices, payments and the audit log stay."))

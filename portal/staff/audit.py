@@ -30,6 +30,7 @@ ENTITIES = {
     "order": N_("Orders to routers"),
     "address": N_("Address lookups"),
     "cgnat_plan": N_("Port plans"),
+    "retention": N_("Retention"),
     "staff": N_("Staff"),
     "role": N_("Roles"),
     "operator": N_("Operator"),

@@ -24,6 +24,7 @@ from crm.fields import (
 from crm.jobs import start_job
 from crm.personal_data import ERASE, NotErasable, check_erasable, export_person
 from crm.problems import FieldProblem, Invalid, Problem
+from crm.retention import standing_hold
 from db.models import CustomField, Service, StoredFile, SubscriberDocument
 from portal import context, own_fields
 from portal.errors import problem_text
@@ -52,6 +53,7 @@ KIND_WORDS = {
     "yes_no": N_("Yes or no"),
 }
 WHY_NOT = {
+    "hold": N_("Nothing was erased: this person is under a legal hold."),
     "services": N_("A service is not ended yet. End all services first."),
     "debt": N_("Something is still owed. Settle or credit it first."),
 }
@@ -253,6 +255,7 @@ def _show(subscriber_id: int, problems: dict[str, str] | None = None, typed: tup
         problems=problems or {},
         typed=typed,
         documents=documents,
+        standing_hold=standing_hold(session, subscriber.id),
         kinds={kind: DOCUMENT_WORDS[kind] for kind in DOCUMENT_KINDS},
     )
 
