@@ -5,8 +5,9 @@ function, so none of them can promise what another does not do. A draft becomes 
 gives it a number.
 
 The plan costs its monthly price for each month, and a share of it for a part of a month. Discounts lower the plan's
-line alone: each by percent of the plan or an amount a month, together never below nothing. Recurring charges are
-prorated with the plan; one-off charges that wait are taken along.
+line alone: each by percent of the plan or an amount a month, together never below nothing. What is sold with the plan
+is named on its line, or has a line and taxes of its own. Recurring charges are prorated with the plan; one-off charges
+that wait are taken along.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,15 @@ class Reduction:
 
 
 @dataclass(frozen=True, slots=True)
+class SoldItem:
+    """What is sold with a plan, at `price` a month; None is in the plan's price."""
+
+    name: str
+    price: Decimal | None = None
+    tax_exempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceFacts:
     """What is known of a service's billing. `price` is of a month; billed up to the day before `next_from`."""
 
@@ -79,6 +89,12 @@ class ServiceFacts:
     recurring: tuple[RecurringCharge, ...] = ()
     reductions: tuple[Reduction, ...] = ()
     prepaid: bool = False
+    items: tuple[SoldItem, ...] = ()
+
+    @property
+    def sold_as(self) -> str:
+        """Return what an invoice calls the plan: with what its price has in it."""
+        return " + ".join((self.plan_name, *(item.name for item in self.items if item.price is None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +120,11 @@ class TaxSum:
 
 @dataclass(frozen=True)
 class Draft:
-    """An invoice that was not issued. `plan_amount` is the plan's price for the period less discounts, as priced."""
+    """An invoice that was not issued.
+
+    `plan_amount` is the plan's price for the period less discounts, as priced, with the items sold with it that bear
+    taxes; `exempt_amount` is of those that bear none.
+    """
 
     service_id: int | None
     subscriber_id: int
@@ -116,6 +136,7 @@ class Draft:
     period: Period | None = None
     plan_id: int | None = None
     plan_amount: Decimal = Decimal(0)
+    exempt_amount: Decimal = Decimal(0)
     charges: tuple[int, ...] = ()
     months_used: tuple[tuple[int, int], ...] = ()  # of each limited discount: id, months
 
@@ -139,9 +160,8 @@ def draft(facts: ServiceFacts, last: date | None = None) -> Draft:
         period = Period(period.first, last)
     months = _months(facts, period)
     plan = facts.price * months.numerator / months.denominator
-    lines = [_line(facts, "plan", facts.plan_name, plan, period, facts.plan_id)]
+    lines = [_line(facts, "plan", facts.sold_as, plan, period, facts.plan_id)]
     left, used = rounded(plan, facts.currency), []
-    plan_amount = left
     for reduction in facts.reductions:
         if reduction.starts_on > period.last or reduction.months_left == 0:
             continue
@@ -151,6 +171,10 @@ def draft(facts: ServiceFacts, last: date | None = None) -> Draft:
         if less > 0:
             lines.append(_line(facts, "discount", reduction.description, -less, period))
             left -= less
+    for item in facts.items:
+        if item.price is not None:
+            amount = item.price * months.numerator / months.denominator
+            lines.append(_line(facts, "recurring", item.name, amount, period, exempt=item.tax_exempt))
     for charge in facts.recurring:
         part = _overlap(period, charge.starts_on, charge.ends_on)
         if part is not None:
@@ -158,7 +182,6 @@ def draft(facts: ServiceFacts, last: date | None = None) -> Draft:
             amount = charge.amount * share.numerator / share.denominator
             lines.append(_line(facts, "recurring", charge.description, amount, part, exempt=charge.tax_exempt))
     lines += [waiting_line(charge, facts.taxes, facts.currency, facts.tax_exempt) for charge in facts.waiting]
-    plan_amount = left
     kept = tuple(line for line in lines if line.kind == "plan" or line.taxed.total)
     return Draft(
         facts.service_id,
@@ -170,14 +193,15 @@ def draft(facts: ServiceFacts, last: date | None = None) -> Draft:
         tax_sums(kept, facts.taxes),
         period,
         facts.plan_id,
-        plan_amount,
+        left + items_price(facts, months, exempt=False),
+        items_price(facts, months, exempt=True),
         tuple(charge.id for charge in facts.waiting),
         tuple(used),
     )
 
 
 def plan_price(facts: ServiceFacts, period: Period) -> Decimal:
-    """Return what days of the plan cost with the discounts of now, rounded, as priced."""
+    """Return what days of the plan cost with the discounts of now and the items that bear taxes, rounded, as priced."""
     months = months_in(period, facts.cycle.anchor_day)
     price = rounded(facts.price * months.numerator / months.denominator, facts.currency)
     less = sum(
@@ -188,7 +212,26 @@ def plan_price(facts: ServiceFacts, period: Period) -> Decimal:
         ),
         Decimal(0),
     )
-    return max(Decimal(0), price - less)
+    return max(Decimal(0), price - less) + items_price(facts, months, exempt=False)
+
+
+def exempt_price(facts: ServiceFacts, period: Period) -> Decimal:
+    """Return what days of the items cost that are sold with the plan and bear no taxes, rounded."""
+    return items_price(facts, months_in(period, facts.cycle.anchor_day), exempt=True)
+
+
+def items_price(facts: ServiceFacts, months: Fraction, *, exempt: bool) -> Decimal:
+    """Return what the items sold with the plan cost that bear taxes, or none; each is rounded."""
+    if not facts.items:
+        return Decimal(0)
+    return sum(
+        (
+            rounded(item.price * months.numerator / months.denominator, facts.currency)
+            for item in facts.items
+            if item.price is not None and item.tax_exempt == exempt
+        ),
+        Decimal(0),
+    )
 
 
 def following(facts: ServiceFacts, issued: Draft) -> ServiceFacts:

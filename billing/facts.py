@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.cycles import Period, Timing
-from billing.drafts import RecurringCharge, Reduction, ServiceFacts, WaitingCharge
+from billing.drafts import RecurringCharge, Reduction, ServiceFacts, SoldItem, WaitingCharge
 from billing.rules import BillingRules
 from core.clock import local_date
 
@@ -33,6 +33,11 @@ SELECT id, service_id, description, percent, amount, months_left, starts_on
 FROM discount WHERE operator_id = :operator_id AND service_id = ANY(:ids) AND ended_at IS NULL ORDER BY id
 """
 
+_ITEMS = """
+SELECT plan_id, name, price, tax_exempt FROM plan_item
+WHERE plan_id = ANY(:ids) AND NOT once AND ended_at IS NULL ORDER BY id
+"""
+
 
 def facts_of(session: Session, rules: BillingRules, service_ids: Sequence[int], today: date) -> list[ServiceFacts]:
     """Return the facts of services that have a cycle, in the order of their ids.
@@ -52,7 +57,17 @@ def facts_of(session: Session, rules: BillingRules, service_ids: Sequence[int], 
         discounts[row.service_id].append(
             Reduction(row.id, row.description, row.starts_on, row.percent, row.amount, row.months_left)
         )
-    return list(_gathered(rules, services, charges, discounts, today))
+    items = items_of(session, {row.plan_id for row in services})
+    return list(_gathered(rules, services, charges, discounts, items, today))
+
+
+def items_of(session: Session, plans: Iterable[int]) -> dict[int, tuple[SoldItem, ...]]:
+    """Return what is sold with these plans each month; those that are sold alone are left out."""
+    found: dict[int, tuple[SoldItem, ...]] = {}
+    for row in session.execute(text(_ITEMS), {"ids": sorted(plans)}):
+        item = SoldItem(row.name, row.price, row.tax_exempt)
+        found[row.plan_id] = (*found.get(row.plan_id, ()), item)
+    return found
 
 
 def price_on(session: Session, plan_id: int) -> Decimal:
@@ -67,6 +82,7 @@ def _gathered(
     services: Iterable[Any],
     charges: dict[int, list[Any]],
     discounts: dict[int, list[Reduction]],
+    items: dict[int, tuple[SoldItem, ...]],
     today: date,
 ) -> Iterator[ServiceFacts]:
     taken: set[int] = set()
@@ -109,6 +125,7 @@ def _gathered(
             recurring=tuple(recurring),
             reductions=tuple(discounts.get(row.service_id, ())),
             prepaid=row.prepaid,
+            items=items.get(row.plan_id, ()),
         )
 
 

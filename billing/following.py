@@ -25,8 +25,8 @@ from sqlalchemy.orm import Session
 from billing.credit_notes import CreditLine, write_credit_note
 from billing.cycles import Cycle, Period, Timing, issue_on, month_start, months_in, next_month_start, period_from
 from billing.dates import settle_dates
-from billing.drafts import ServiceFacts, WaitingCharge, draft, plan_price
-from billing.facts import facts_of, waiting_of
+from billing.drafts import ServiceFacts, WaitingCharge, draft, exempt_price, plan_price
+from billing.facts import facts_of, items_of, waiting_of
 from billing.invoices import apply_credit, issue, issue_charges, lock_books
 from billing.rules import BillingRules
 from billing.store import insert_rows
@@ -64,6 +64,14 @@ SELECT s.id, s.subscriber_id, s.plan_id, s.activated_at, s.paid_until, s.prepaid
 FROM service s LEFT JOIN service_billing b ON b.service_id = s.id
 WHERE s.operator_id = :operator_id AND s.id = ANY(:ids) AND b.service_id IS NULL
 ORDER BY s.id
+"""
+
+_ONCE = """
+INSERT INTO charge (operator_id, subscriber_id, service_id, kind, description, amount, tax_exempt, starts_on)
+SELECT b.operator_id, b.subscriber_id, b.service_id, 'one_off', i.name, i.price, i.tax_exempt, b.started_on
+FROM service_billing b JOIN plan_item i ON i.plan_id = b.plan_id AND i.once AND i.ended_at IS NULL
+WHERE b.operator_id = :operator_id AND b.service_id = ANY(:ids)
+ORDER BY b.service_id, i.id
 """
 
 
@@ -149,10 +157,12 @@ def _start(session: Session, rules: BillingRules, services: Sequence[int], today
     if rules.prepaid:
         new_are_prepaid(session, rules, services)
     found = session.execute(text(_STARTS), {"operator_id": rules.operator_id, "ids": list(services)}).all()
-    rows = []
+    rows, new = [], set()
     for service in found:
         activated = local_date(service.activated_at, rules.zone) if service.activated_at else today
         first, rule = _first_day(rules, activated, service.paid_until, service.prepaid)
+        if activated >= rules.starts_on:  # not one that is older than billing
+            new.add(service.id)
         rows.append(
             {
                 "service_id": service.id,
@@ -166,7 +176,13 @@ def _start(session: Session, rules: BillingRules, services: Sequence[int], today
             }
         )
     insert_rows(session, ServiceBilling, rows)
+    _charge_once(session, rules, [row["service_id"] for row in rows if row["service_id"] in new])
     return {service.id for service in found}
+
+
+def _charge_once(session: Session, rules: BillingRules, services: Sequence[int]) -> None:
+    """Let the first invoice have what is charged once with a plan."""
+    session.execute(text(_ONCE), {"operator_id": rules.operator_id, "ids": list(services)})
 
 
 def _first_day(rules: BillingRules, activated: date, paid_until: date | None, prepaid: bool) -> tuple[date, Cycle]:
@@ -219,8 +235,8 @@ def _stop(
             facts.tax_exempt,
         )
     for period in _periods_after(session, cycle.service_id, last):
-        unused, worth = _shorten(session, facts, period, last, now)
-        line = CreditLine("unused", facts.plan_name, _with_taxes(facts, worth), unused)
+        unused, worth, exempt = _shorten(session, facts, period, last, now)
+        line = CreditLine("unused", facts.sold_as, _with_taxes(facts, worth) + exempt, unused)
         _credit(session, actor, rules, cycle.service_id, period.invoice_id, (line,), today)
     cycle.stopped_on = last
     cycle.next_from = last + _DAY
@@ -238,7 +254,11 @@ def _change_plan(
     old = facts_of(session, rules, [cycle.service_id], today)[0]
     plan = session.get_one(RatePlan, service.plan_id)
     new = replace(
-        old, plan_id=plan.id, plan_name=plan.name, price=cycle.price if cycle.price is not None else plan.price
+        old,
+        plan_id=plan.id,
+        plan_name=plan.name,
+        price=cycle.price if cycle.price is not None else plan.price,
+        items=items_of(session, [plan.id]).get(plan.id, ()),
     )
     if old.next_from < today and not old.prepaid:
         _hold_used_days(session, rules, old, today)
@@ -249,8 +269,8 @@ def _change_plan(
     session.flush()
     for period in _periods_after(session, cycle.service_id, today - _DAY):
         invoice_id, old_name = period.invoice_id, session.get_one(RatePlan, period.plan_id).name
-        days, before = _shorten(session, old, period, today - _DAY, now)
-        after = plan_price(new, days)
+        days, before, exempt_before = _shorten(session, old, period, today - _DAY, now)
+        after, exempt_after = plan_price(new, days), exempt_price(new, days)
         replaced = ServicePeriod(
             operator_id=rules.operator_id,
             service_id=cycle.service_id,
@@ -258,22 +278,27 @@ def _change_plan(
             first=days.first,
             last=days.last,
             net=after,
+            exempt_net=exempt_after,
             invoice_id=invoice_id,
         )
         session.add(replaced)
         session.flush()
-        if invoice_id is None and after == 0:
+        was, will_be = _with_taxes(old, before) + exempt_before, _with_taxes(new, after) + exempt_after
+        if invoice_id is None and will_be == 0:
             continue
-        if after > before:
-            pair = (
-                WaitingCharge(0, "plan", old_name, -before, plan_id=old.plan_id, period=days),
-                WaitingCharge(0, "plan", plan.name, after, plan_id=plan.id, period=days),
+        if will_be > was:
+            sides = ((old, old_name, -before, -exempt_before), (new, new.sold_as, after, exempt_after))
+            pair = tuple(
+                WaitingCharge(0, "plan", name, amount, exempt, each.plan_id, days)
+                for each, name, taxed_part, exempt_part in sides
+                for amount, exempt in ((taxed_part, False), (exempt_part, True))
+                if amount
             )
             issued = issue_charges(
                 session,
                 rules,
                 old.subscriber_id,
-                pair if before else pair[1:],
+                pair,
                 today,
                 max(today, today + timedelta(days=rules.first_due_days)),
                 cycle.service_id,
@@ -282,8 +307,8 @@ def _change_plan(
             replaced.invoice_id = issued.id if issued else invoice_id
         else:
             lines = (
-                CreditLine("unused", old_name, _with_taxes(old, before), days),
-                CreditLine("plan", plan.name, -_with_taxes(new, after), days),
+                CreditLine("unused", old_name, was, days),
+                CreditLine("plan", new.sold_as, -will_be, days),
             )
             _credit(session, actor, rules, cycle.service_id, invoice_id, lines, today)
         session.flush()
@@ -292,7 +317,7 @@ def _change_plan(
 def _hold_used_days(session: Session, rules: BillingRules, facts: ServiceFacts, today: date) -> None:
     """Let days of the old plan that were used and not billed wait for the next invoice, beside the new plan's."""
     used = Period(facts.next_from, today - _DAY)
-    worth = plan_price(facts, used)
+    worth, exempt = plan_price(facts, used), exempt_price(facts, used)
     session.add(
         ServicePeriod(
             operator_id=rules.operator_id,
@@ -301,23 +326,25 @@ def _hold_used_days(session: Session, rules: BillingRules, facts: ServiceFacts, 
             first=used.first,
             last=used.last,
             net=worth,
+            exempt_net=exempt,
         )
     )
-    if worth:
-        session.add(
-            Charge(
-                operator_id=rules.operator_id,
-                subscriber_id=facts.subscriber_id,
-                service_id=facts.service_id,
-                kind="plan",
-                description=facts.plan_name,
-                amount=worth,
-                tax_exempt=facts.tax_exempt,
-                starts_on=used.first,
-                ends_on=used.last,
-                plan_id=facts.plan_id,
-            )
+    session.add_all(
+        Charge(
+            operator_id=rules.operator_id,
+            subscriber_id=facts.subscriber_id,
+            service_id=facts.service_id,
+            kind="plan",
+            description=facts.sold_as,
+            amount=amount,
+            tax_exempt=free,
+            starts_on=used.first,
+            ends_on=used.last,
+            plan_id=facts.plan_id,
         )
+        for amount, free in ((worth, facts.tax_exempt), (exempt, True))
+        if amount
+    )
 
 
 def _periods_after(session: Session, service_id: int, last: date) -> Sequence[ServicePeriod]:
@@ -334,19 +361,22 @@ def _periods_after(session: Session, service_id: int, last: date) -> Sequence[Se
 
 def _shorten(
     session: Session, facts: ServiceFacts, period: ServicePeriod, last: date, now: datetime
-) -> tuple[Period, Decimal]:
-    """End a billed period on `last`; return the days beyond it and what they were billed at, as priced."""
+) -> tuple[Period, Decimal, Decimal]:
+    """End a billed period on `last`; return the days beyond it and what they were billed at: `net` and `exempt_net`."""
     whole = Period(period.first, period.last)
     unused = Period(max(period.first, last + _DAY), period.last)
     anchor = facts.cycle.anchor_day
     share = months_in(unused, anchor) / months_in(whole, anchor)
-    worth = rounded(period.net * share.numerator / share.denominator, facts.currency)
+    worth, exempt = (
+        rounded(amount * share.numerator / share.denominator, facts.currency)
+        for amount in (period.net, period.exempt_net)
+    )
     if unused.first == period.first:
         period.cancelled_at = now
     else:
-        period.last, period.net = last, period.net - worth
+        period.last, period.net, period.exempt_net = last, period.net - worth, period.exempt_net - exempt
     session.flush()
-    return unused, worth
+    return unused, worth, exempt
 
 
 def _with_taxes(facts: ServiceFacts, amount: Decimal) -> Decimal:

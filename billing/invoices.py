@@ -312,6 +312,7 @@ def _period_row(operator_id: int, draft: Draft, invoice_id: int | None) -> dict[
         "first": draft.period.first,
         "last": draft.period.last,
         "net": draft.plan_amount,
+        "exempt_net": draft.exempt_amount,
         "invoice_id": invoice_id,
     }
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing.cycles import Timing
 from billing.drafts import Draft, ServiceFacts, upcoming
-from billing.facts import facts_of
+from billing.facts import facts_of, items_of
 from billing.rules import BillingRules
 from billing.taxes import Tax
 from db.models import RatePlan, ServiceBilling
@@ -56,7 +56,8 @@ def proposed_facts(session: Session, facts: Sequence[ServiceFacts], proposal: Pr
     """Return facts, read under proposed rules, with the plan or the prices as they would be."""
     if proposal.plan_id is not None:
         plan = session.get_one(RatePlan, proposal.plan_id)
-        facts = [replace(each, plan_id=plan.id, plan_name=plan.name, price=plan.price) for each in facts]
+        sold = items_of(session, [plan.id]).get(plan.id, ())
+        facts = [replace(each, plan_id=plan.id, plan_name=plan.name, price=plan.price, items=sold) for each in facts]
     if proposal.price_percent is not None:
         facts = [replace(each, price=each.price * (100 + proposal.price_percent) / 100) for each in facts]
     return list(facts)

@@ -161,11 +161,15 @@ GROUP BY 1, 2
 """
 
 _RECURRING = """
-SELECT coalesce(sum(coalesce(b.price, p.price)), 0) + (
+SELECT coalesce(sum(coalesce(b.price, p.price) + coalesce(i.price, 0)), 0) + (
     SELECT coalesce(sum(c.amount), 0) FROM charge c
     WHERE c.operator_id = :operator_id AND c.kind = 'recurring' AND c.cancelled_at IS NULL
       AND c.starts_on <= :today AND (c.ends_on IS NULL OR c.ends_on >= :today))
 FROM service_billing b JOIN rate_plan p ON p.id = b.plan_id
+LEFT JOIN (
+    SELECT plan_id, sum(price) AS price FROM plan_item
+    WHERE operator_id = :operator_id AND NOT once AND ended_at IS NULL GROUP BY 1
+) i ON i.plan_id = b.plan_id
 WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL
 """
 

@@ -126,7 +126,8 @@ class ServiceBilling(Tenanted, Base):
 class ServicePeriod(Tenanted, Base):
     """Days of a service that are billed. A constraint of the database keeps any day from being billed twice.
 
-    `net` is what the plan cost for these days before discounts, as priced. A change of plan or an early end shortens
+    `net` is what the plan cost for these days less discounts, as priced, with what is sold with it and bears taxes;
+    `exempt_net` what is sold with it and bears none. A change of plan or an early end shortens
     the period to the days that were used; what was given back stands in a credit note or on the next invoice.
     """
 
@@ -150,6 +151,7 @@ class ServicePeriod(Tenanted, Base):
     first: Mapped[date]
     last: Mapped[date]
     net: Mapped[Amount]
+    exempt_net: Mapped[Amount] = mapped_column(server_default=text("0"))
     invoice_id: Mapped[BigInt | None] = mapped_column(ForeignKey("invoice.id"))  # None: nothing was to pay
     cancelled_at: Mapped[Instant | None]
 

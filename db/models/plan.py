@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.types import Base, BigInt, Created, Id, Json, Tenanted
+from db.types import Base, BigInt, Created, Id, Instant, Json, Tenanted
 
 
 class RatePlan(Tenanted, Base):
@@ -78,3 +78,28 @@ class RatePlan(Tenanted, Base):
     extra: Mapped[Json] = mapped_column(server_default=text("'[]'"))
     archived: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[Created]
+
+
+class PlanItem(Tenanted, Base):
+    """Something that is sold with a plan: a static address, the rental of a router, television.
+
+    `price` is of a month, or once where `once`; None is in the plan's price. Prices have their taxes added or in them,
+    as the plan's has. One that was taken out of the plan stays here, for who asks later what was sold.
+    """
+
+    __tablename__ = "plan_item"
+    __table_args__ = (
+        Index("ix_plan_item_plan_id", "plan_id", postgresql_where=text("ended_at IS NULL")),
+        CheckConstraint("price > 0", "price"),
+        CheckConstraint("NOT once OR price IS NOT NULL", "once"),
+    )
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    plan_id: Mapped[int] = mapped_column(ForeignKey("rate_plan.id"))
+    name: Mapped[str]
+    price: Mapped[Decimal | None] = mapped_column(Numeric(16, 4))
+    once: Mapped[bool] = mapped_column(server_default=text("false"))
+    tax_exempt: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[Created]
+    ended_at: Mapped[Instant | None]

@@ -25,6 +25,7 @@ from aaa.fair_use import MOST_STEPS
 from billing.fair_use_preview import preview
 from core.rates import Burst, format_rate
 from crm.attributes import BadAttribute, format_extra, parse_extra
+from crm.plan_items import items_of_plans, monthly_price
 from crm.plans import (
     PlanTerms,
     change_plan,
@@ -45,6 +46,7 @@ from portal.formats import octets
 from portal.messages import done
 from portal.permissions import Permission, requires
 from portal.reasons import CAP_ACTIONS
+from portal.staff.plan_items import ItemForm
 from portal.staff.plan_parts import (
     DAYS,
     SPANS,
@@ -246,9 +248,14 @@ def index() -> ResponseReturnValue:
 @requires(Permission.PLANS_VIEW)
 def page(plan_id: int) -> ResponseReturnValue:
     plan = _plan(plan_id)
+    items = items_of_plans(context.db(), [plan])[plan.id]
+    may_sell = context.may(Permission.PLANS_EDIT) and not plan.archived
     return render_template(
         "staff/plans/page.html",
         plan=plan,
+        items=items,
+        monthly=monthly_price(plan, items),
+        item_form=ItemForm(formdata=None) if may_sell else None,
         terms=terms_of_plan(plan),
         rate_limit=rate_limit(plan),
         reach=reach(context.db(), [plan.id])[plan.id],

@@ -15,6 +15,7 @@ from billing.top_ups import top_up, top_up_offer, topped_up
 from core.i18n import translator
 from core.mac import NotAMac, parse_mac
 from crm.devices import devices_of, forget_device
+from crm.plan_items import items_of_plans, monthly_price
 from crm.plan_requests import ask_for_plan, check_choice, offered_plans, open_request, withdraw_request
 from crm.problems import Invalid, WrongState
 from crm.services import change_plan_of, pause, resume
@@ -64,10 +65,14 @@ def plans(service_id: int) -> ResponseReturnValue:
     wish = open_request(db(), service.id)
     shown = _offer(service, request.args.get("plan", ""))
     service = my_service(service_id)
+    offered = offered_plans(db(), operator().id, allowed)
+    items = items_of_plans(db(), offered)
     return render_template(
         "subscriber/plans.html",
         service=service,
-        plans=offered_plans(db(), operator().id, allowed),
+        plans=offered,
+        items=items,
+        monthly={plan.id: monthly_price(plan, items[plan.id]) for plan in offered},
         wished=db().get(RatePlan, wish.plan_id) if wish is not None else None,
         offer=shown,
         billed=is_billed(),

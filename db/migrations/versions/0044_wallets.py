@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from db.protect import protect
+
 revision = "0044"
 down_revision = "0043"
 branch_labels = None
@@ -75,6 +77,7 @@ def upgrade() -> None:
         for setting in ("enable_seqscan", "enable_mergejoin", "enable_hashjoin"):
             op.execute(f"ALTER FUNCTION {name}() SET {setting} = off")
     _prepaid()
+    _bundles()
 
 
 def _prepaid() -> None:
@@ -88,6 +91,32 @@ def _prepaid() -> None:
     )
     op.create_check_constraint(
         op.f("ck_billing_settings_prepaid_notice"), "billing_settings", "prepaid_notice_days BETWEEN 0 AND 30"
+    )
+
+
+def _bundles() -> None:
+    op.create_table(
+        "plan_item",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("operator_id", sa.BigInteger(), nullable=False),
+        sa.Column("plan_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("price", sa.Numeric(precision=16, scale=4), nullable=True),
+        sa.Column("once", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("tax_exempt", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("NOT once OR price IS NOT NULL", name=op.f("ck_plan_item_once")),
+        sa.CheckConstraint("price > 0", name=op.f("ck_plan_item_price")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_plan_item_operator_id_operator")),
+        sa.ForeignKeyConstraint(["plan_id"], ["rate_plan.id"], name=op.f("fk_plan_item_plan_id_rate_plan")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_plan_item")),
+    )
+    op.create_index("ix_plan_item_plan_id", "plan_item", ["plan_id"], postgresql_where=sa.text("ended_at IS NULL"))
+    protect("plan_item", "SELECT, INSERT, UPDATE (ended_at)")
+    op.add_column(
+        "service_period",
+        sa.Column("exempt_net", sa.Numeric(precision=16, scale=4), server_default=sa.text("0"), nullable=False),
     )
 
 

@@ -1,5 +1,6 @@
 """Selling: the plans side by side, and the page that makes a service of the chosen one and orders its installation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -10,10 +11,11 @@ from sqlalchemy import select
 from wtforms import HiddenField, PasswordField
 
 from crm.fields import set_values
+from crm.plan_items import items_of_plans, monthly_price
 from crm.problems import Invalid
 from crm.work_orders import settings_of
 from crm.workflow import SOLD_METHODS, Sale, sell
-from db.models import Lead, Nas, RatePlan
+from db.models import Lead, Nas, PlanItem, RatePlan
 from portal import context
 from portal.errors import put_on_form
 from portal.formats import money, rate
@@ -42,13 +44,23 @@ def plans() -> ResponseReturnValue:
     """Compare the plans on sale; with `subscriber` each leads to the sale of it."""
     subscriber_id = request.args.get("subscriber", type=int)
     subscriber = find_subscriber(subscriber_id) if subscriber_id is not None else None
+    sold = plans_sold()
+    items = items_of_plans(context.db(), sold)
     return render_template(
         "staff/leads/plans.html",
-        plans=plans_sold(),
+        plans=sold,
+        items=items,
+        monthly={plan.id: monthly_price(plan, items[plan.id]) for plan in sold},
         by="speed" if request.args.get("by") == "speed" else "price",
         subscriber=subscriber,
         lead=request.args.get("lead", type=int),
     )
+
+
+def _described(plan: RatePlan, items: Sequence[PlanItem]) -> str:
+    """Return what is sold, in one line: with all that is sold with it, and what a month of that costs."""
+    name = " + ".join((plan.name, *(item.name for item in items if not item.once)))
+    return f"{name} · {rate(plan.download)} / {rate(plan.upload)} · {money(monthly_price(plan, items))}"
 
 
 class SaleForm(WindowForm):
@@ -63,10 +75,9 @@ class SaleForm(WindowForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.plan_id.choices = [
-            (plan.id, f"{plan.name} · {rate(plan.download)} / {rate(plan.upload)} · {money(plan.price)}")
-            for plan in plans_sold()
-        ]
+        sold = plans_sold()
+        items = items_of_plans(context.db(), sold)
+        self.plan_id.choices = [(plan.id, _described(plan, items[plan.id])) for plan in sold]
         self.access_method.choices = [(method.value, label("access_method", method)) for method in SOLD_METHODS]
         self.begins.choices = choices("sale_begins")
         nas = context.db().scalars(select(Nas).order_by(Nas.name))
