@@ -2,9 +2,9 @@
 
 from flask import Flask
 
-from portal.captive import buy, frame, login, reasons
+from portal.captive import buy, devices, frame, login, reasons
 
-__all__ = ["buy", "frame", "login", "reasons"]
+__all__ = ["buy", "devices", "frame", "login", "reasons"]
 
 
 def install(app: Flask) -> None:

@@ -24,6 +24,7 @@ from portal.captive import attempts
 from portal.captive.frame import blueprint, lead_to
 from portal.captive.place import db, place
 from portal.captive.purchases import code_bought
+from portal.captive.refused import notice_for
 from portal.captive.variables import KEPT, BadVariables, Flaw, Visit, visit_of
 from portal.permissions import public
 from portal.subscriber.frame import host as my_host
@@ -260,15 +261,21 @@ def _problem(flaw: Flaw) -> tuple[str, int]:
     return render_template("captive/problem.html", code=400, flaw=flaw, host=host), 400
 
 
+def kept_variables() -> dict[str, str]:
+    """Return what the forms of a page hand on."""
+    return {name: request.values.get(name, "") for name in KEPT}
+
+
 def _login_page(visit: Visit, error: str = "", code: int = 200) -> ResponseReturnValue:
     lead_to(visit.origin)
-    kept = {name: request.values.get(name, "") for name in KEPT}
+    kept = kept_variables()
     typed = request.form.get("code") or (visit.var if not visit.var.startswith("buy-") else "")
     made = render_template(
         "captive/login.html",
         visit=visit,
         kept=kept,
         error=error,
+        notice=notice_for(visit, context.now()),
         code=typed or (request.args.get("code", "")[:60]),
         user=request.form.get("user", ""),
         trial_url=visit.trial_url(status_url(visit)) if place().terms.offer_trial and visit.trial else None,

@@ -6,6 +6,7 @@ known of a place is kept for a few seconds: a whole festival asks for the same p
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import abort, g
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from billing.links import LinkFor, is_genuine, link_key, read_link, signed
 from billing.rules import billing_is_on
 from crm.brands import Branding, brand_of
 from crm.captive import CaptiveTerms, captive_terms, login_hosts
+from crm.incidents import incident_at
 from db.models import Nas, Operator
 from portal import context
 
@@ -36,6 +38,14 @@ class OperatorOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What is disturbed at a place, and up to when as far as is known."""
+
+    title: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """The hotspot of a NAS. `hosts` are where its login page may be; `sells` is whether vouchers are sold there."""
 
@@ -46,6 +56,7 @@ class Place:
     hosts: tuple[str, ...]
     terms: CaptiveTerms
     sells: bool
+    incident: Fault | None = None
 
 
 _places: dict[str, tuple[float, Place]] = {}
@@ -97,6 +108,7 @@ def _found(session: Session, token: str, operator: Operator, nas: Nas) -> Place:
     sells = bool(
         terms.batch_ids and billing_is_on(session, operator.id) and active_accounts(session, operator.id)
     )  # fmt: skip
-    return Place(
-        token, operator_of(operator), brand_of(session, operator), nas.id, login_hosts(session, nas.id), terms, sells
-    )
+    incident = incident_at(session, operator.id, nas.id, context.now())
+    fault = Fault(incident.title, incident.expected_until) if incident is not None else None
+    hosts = login_hosts(session, nas.id)
+    return Place(token, operator_of(operator), brand_of(session, operator), nas.id, hosts, terms, sells, fault)

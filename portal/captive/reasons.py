@@ -9,7 +9,7 @@ itself.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -28,7 +28,8 @@ from billing.ledger import balance_of
 from billing.links import pay_url
 from billing.promises import promise, promises_left
 from billing.rules import billing_is_on, rules_of
-from core.i18n import translator
+from billing.top_ups import top_up, top_up_offer, topped_up
+from core.i18n import N_, translator
 from crm.brands import Allowed, Branding, allowed_by, brand_of
 from crm.incidents import incident_for
 from crm.problems import Invalid, WrongState
@@ -50,6 +51,13 @@ from radius.facts import FactsReader
 log = structlog.get_logger()
 FORM_LASTS = 3600
 LONGEST_TEXT = 2000
+NOBODYS = Trouble(
+    N_("This connection is not registered"),
+    N_(
+        "No line of ours has this address. Your device may be new, or set up wrongly: check its user name and password."
+    ),
+    (),
+)
 _THERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -66,6 +74,8 @@ class Client:
 
     @property
     def trouble(self) -> Trouble | None:
+        if self.service is None:
+            return NOBODYS if self.reason is not None else None
         return TROUBLES.get(self.reason) if self.reason is not None else None
 
 
@@ -73,6 +83,8 @@ def client_of(address: str | None) -> Client | None:
     """Return who comes from an address: None where nobody has it, or subscribers of several operators."""
     with context.portal().tenancy.session(None) as unbound:
         rows = unbound.execute(text("SELECT * FROM captive_client(CAST(:wanted AS inet))"), {"wanted": address}).all()
+        if not rows:
+            return _stranger(unbound, address)
     if len({row.operator_id for row in rows}) != 1:
         return None
     close_foreign_session(rows[0].operator_id)
@@ -90,6 +102,17 @@ def client_of(address: str | None) -> Client | None:
     return Client(operator, brand, service, session.get_one(Subscriber, service.subscriber_id), reason, incident)
 
 
+def _stranger(unbound: Session, address: str | None) -> Client | None:
+    """Return whose network an address is of that no line has; None where that is not one operator's."""
+    rows = unbound.execute(text("SELECT * FROM captive_stranger(CAST(:wanted AS inet))"), {"wanted": address}).all()
+    if len(rows) != 1:
+        return None
+    close_foreign_session(rows[0].operator_id)
+    session = context.open_for(rows[0].operator_id)
+    operator = session.get_one(Operator, rows[0].operator_id)
+    return Client(operator, brand_of(session, operator), None, None, Reason.MAC_NOT_REGISTERED, None)
+
+
 @blueprint.get("/why")
 @public
 @limiter.limit("120 per minute")
@@ -102,7 +125,7 @@ def why() -> ResponseReturnValue:
 @public
 @limiter.limit("20 per hour")
 def help_yourself(step: str) -> ResponseReturnValue:
-    """Promise to pay, resume, boost, or ask: what the page offered, and for the line that it was made for."""
+    """Promise to pay, resume, boost, buy data, or ask: what the page offered, and for the line that it was made for."""
     client = _client()
     service, subscriber = client.service, client.subscriber
     if service is None or subscriber is None or step not in dict(_helps(client)) or not _is_ours(service):
@@ -139,8 +162,19 @@ def _resume(session: Session, client: Client, service: Service, subscriber: Subs
 def _boost(session: Session, client: Client, service: Service, subscriber: Subscriber) -> str:
     described = {"hours": service.plan.boost_hours, "service": service.name}
     description = translator(client.operator.locale)(ON_THE_INVOICE) % described
-    boost(session, _actor(client), service, description, service.boost_until, context.now())
+    try:
+        seen = datetime.fromisoformat(request.form["seen"]) if request.form.get("seen") else None
+    except ValueError:
+        abort(400)
+    boost(session, _actor(client), service, description, seen, context.now())
     return str(_("Your line is faster now."))
+
+
+def _top_up(session: Session, client: Client, service: Service, subscriber: Subscriber) -> str:
+    typed = request.form.get("seen", "")
+    seen = int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 18 else -1
+    top_up(session, _actor(client), service, seen, context.now())
+    return str(_("You have more data. Your line follows within seconds."))
 
 
 def _ask(session: Session, client: Client, service: Service, subscriber: Subscriber) -> str:
@@ -154,7 +188,7 @@ def _ask(session: Session, client: Client, service: Service, subscriber: Subscri
     return str(_("Your message has arrived. You hear from us."))
 
 
-_STEPS = {"promise": _promise, "resume": _resume, "boost": _boost, "ask": _ask}
+_STEPS = {"promise": _promise, "resume": _resume, "boost": _boost, "top_up": _top_up, "ask": _ask}
 
 
 def _page(client: Client, *, error: str = "", done: str = "", code: int = 200) -> ResponseReturnValue:
@@ -182,6 +216,8 @@ def _page(client: Client, *, error: str = "", done: str = "", code: int = 200) -
         owed=owed,
         pay=pay,
         helps=helps,
+        more=top_up_offer(service.plan) if service is not None and "top_up" in helps else None,
+        bought=topped_up(service, context.now()) if service is not None else 0,
         latest=latest,
         token=token,
         error=error,
@@ -206,6 +242,8 @@ def _helps(client: Client) -> Iterator[tuple[str, bool]]:
             yield "promise", True
     if "resume" in wanted and allowed.may_pause:
         yield "resume", True
+    if "top_up" in wanted and allowed.may_boost and top_up_offer(service.plan) is not None:
+        yield "top_up", True
     if "boost" in wanted and allowed.may_boost and offer_of(service.plan) is not None:
         yield "boost", True
 

@@ -45,8 +45,8 @@ TROUBLES: Mapping[Reason, Trouble] = {
     ),
     Reason.CAP_REACHED: Trouble(
         N_("Your data for this period is used up"),
-        N_("The line is closed until the next period begins. A larger plan opens it at once."),
-        ("plan", "ask"),
+        N_("The line is closed until the next period begins. More data or a larger plan opens it at once."),
+        ("top_up", "plan", "ask"),
     ),
     Reason.FAIR_USE: Trouble(
         N_("You have used much data"),
@@ -57,7 +57,7 @@ TROUBLES: Mapping[Reason, Trouble] = {
     Reason.CAP_THROTTLED: Trouble(
         N_("Your data for this period is used up"),
         N_("You are online at a lower speed until the next period begins."),
-        ("boost", "plan"),
+        ("boost", "top_up", "plan", "ask"),
         grave=False,
     ),
     Reason.VOLUME_USED_UP: Trouble(N_("The data that you bought is used up"), N_("Get in touch to buy more.")),

@@ -11,6 +11,17 @@ down_revision = "0041"
 branch_labels = None
 depends_on = None
 
+FUNCTIONS = """
+CREATE FUNCTION captive_stranger(wanted inet) RETURNS TABLE (operator_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    -- Whose addresses these are, where no line has the address now: a device that is not registered, or wrongly set up.
+    SELECT DISTINCT address_pool.operator_id FROM address_pool WHERE address_pool.network >>= wanted LIMIT 2
+$$;
+
+REVOKE ALL ON FUNCTION captive_stranger(inet) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION captive_stranger(inet) TO portico_portal, portico_system;
+"""
+
 
 def upgrade() -> None:
     hotspot = (
@@ -45,6 +56,7 @@ def upgrade() -> None:
     op.create_index("ix_contact_change_operator_id", "contact_change", ["operator_id"], unique=False)
     op.create_index("ix_contact_change_subscriber_id", "contact_change", ["subscriber_id", "id"], unique=False)
     protect("contact_change", "SELECT, INSERT, UPDATE (attempts, used_at), DELETE")
+    op.execute(FUNCTIONS)
 
 
 def downgrade() -> None:
