@@ -210,7 +210,7 @@ def terminate(
 ) -> None:
     """End a service. Its name and address are free for others. Raises WrongState, and Invalid (`note`).
 
-    `reason` is why its subscriber leaves, one of crm.leaving; "" where nobody asked, as when a job ends it.
+    `reason` is why its subscriber leaves, one of crm.leave_reasons; "" where nobody asked, as when a job ends it.
     """
     if len(note) > LONGEST_NOTE:
         raise Invalid(FieldProblem("note", Problem.TOO_LONG, {"limit": str(LONGEST_NOTE)}))

@@ -113,7 +113,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("roles.index", N_("Roles"), "lock-access", Permission.ROLES_EDIT),
             Entry("api_tokens.index", N_("API"), "api", Permission.API_TOKENS),
             Entry("security.index", N_("Signing in"), "shield-check", Permission.STAFF_EDIT),
-            Entry("leaving.reasons", N_("Reasons for leaving"), "door-exit", Permission.SETTINGS_EDIT),
+            Entry("leave_reasons.reasons", N_("Reasons for leaving"), "door-exit", Permission.SETTINGS_EDIT),
             Entry("work_settings.index", N_("Sales and work orders"), "checklist", Permission.SETTINGS_EDIT),
             Entry("retention.index", N_("Retention"), "trash-x", Permission.RETENTION),
             Entry("jobs.index", N_("Jobs"), "progress", Permission.JOBS_VIEW),

@@ -79,13 +79,13 @@ def with_own_columns(table: Table, fields: Sequence[CustomField]) -> Table:
 
 def own_value(field: CustomField, subscriber: Subscriber) -> str:
     """Return what stands in a field of a subscriber, whose values are loaded; "" for nothing."""
-    return next((one.value for one in subscriber.own_values if one.field_id == field.id), "")
+    return next((str(one.value) for one in subscriber.own_values if one.field_id == field.id), "")
 
 
 def own_text(field: CustomField, value: str) -> str:
     """Return a value as it is read: of yes and no the reader's word, a day as days are written."""
     if field.kind == "yes_no" and value:
-        return _("yes") if value == "yes" else _("no")
+        return str(_("yes") if value == "yes" else _("no"))
     return local_day(date.fromisoformat(value)) if field.kind == "date" and value else value
 
 

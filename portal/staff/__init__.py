@@ -11,7 +11,7 @@ AREAS = (
     "subscribers",
     "records",
     "services",
-    "leaving",
+    "leave_reasons",
     "mass_change",
     "boosts",
     "top_ups",

@@ -23,7 +23,7 @@ from core.clock import utc_now
 from crm.attributes import BadAttribute, format_extra, parse_extra
 from crm.equipment import installed_at
 from crm.fields import set_values
-from crm.leaving import reasons_of
+from crm.leave_reasons import reasons_of
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import (
     CAUSES,

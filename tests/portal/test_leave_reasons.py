@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
-from crm.leaving import FIRST
+from crm.leave_reasons import FIRST
 from crm.services import terminate
 from db.audit import Actor
 from db.models import Service

@@ -4,14 +4,14 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from crm.leaving import LONGEST, MOST, change_reasons, reasons_of
+from crm.leave_reasons import LONGEST, MOST, change_reasons, reasons_of
 from crm.problems import Invalid
 from portal import context
 from portal.errors import problem_text
 from portal.messages import done
 from portal.permissions import Permission, requires
 
-blueprint = Blueprint("leaving", __name__, url_prefix="/settings/leaving")
+blueprint = Blueprint("leave_reasons", __name__, url_prefix="/settings/leaving")
 
 
 @blueprint.get("/")
@@ -35,4 +35,4 @@ def save() -> ResponseReturnValue:
 
 
 def _show(typed: str, problem: str = "") -> str:
-    return render_template("staff/leaving/reasons.html", typed=typed, problem=problem, most=MOST, longest=LONGEST)
+    return render_template("staff/leave_reasons/reasons.html", typed=typed, problem=problem, most=MOST, longest=LONGEST)
