@@ -10,7 +10,7 @@ from billing.rules import rules_of
 from billing.run import Batch, run_billing
 from core.clock import utc_now
 from core.i18n import N_
-from crm import broadcasts, mass_change, personal_data
+from crm import broadcasts, leaving, mass_change, personal_data
 from crm.jobs import JobFunction, RunningJob
 from db.models import ServiceBilling
 
@@ -43,6 +43,7 @@ JOBS: Mapping[str, JobFunction] = {
     ISSUE: issue_invoices,
     **mass_change.JOBS,
     **personal_data.JOBS,
+    **leaving.JOBS,
     **broadcasts.JOBS,
     BATCH: make_batch,
     **voucher_cards.JOBS,

@@ -255,6 +255,8 @@ def ask_removal(session: Session, actor: Actor, typed: str, operator: Operator, 
     account = session.get(Account, operator.id, with_for_update=True)
     if account is None or account.platform:
         raise Invalid(FieldProblem("typed", Problem.NOT_OFFERED))
+    if session.scalar(text("SELECT count(*) FROM reseller_usage()")):
+        raise Invalid(FieldProblem("typed", Problem.HAS_RESELLERS))
     if account.removes_at is not None:
         return account.removes_at
     account.removal_asked_at, account.removal_asked_by, account.removes_at = now, actor.name, now + GRACE

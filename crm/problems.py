@@ -30,6 +30,8 @@ class Problem(StrEnum):
     WRONG_ORDER = "wrong_order"  # the last is before the first
     OVERLAPS = "overlaps"  # detail: pool, network
     NO_ROOM_FOR_ALL = "no_room_for_all"  # of ports for each; detail: blocks, needed
+    SUBSCRIBER_REMOVED = "subscriber_removed"
+    VOUCHERS_STAND_ON_IT = "vouchers_stand_on_it"  # a subscriber whose services are vouchers
     TOO_MANY_RULES = "too_many_rules"  # for a router; detail: limit
     PLANNED_ALREADY = "planned_already"  # another plan of ports holds for it at that time
     NOT_A_ROUTE = "not_a_route"
@@ -94,6 +96,7 @@ class Problem(StrEnum):
     AMOUNT_TOO_LARGE = "amount_too_large"
     AMOUNT_TOO_PRECISE = "amount_too_precise"
     AMOUNT_OVER = "amount_over"  # detail: most
+    GONE_AT_PROVIDER = "gone_at_provider"
     WRONG_CURRENCY = "wrong_currency"  # detail: expected
     IN_THE_FUTURE = "in_the_future"
     TOO_LONG_AGO = "too_long_ago"
@@ -104,6 +107,7 @@ class Problem(StrEnum):
     DESK_OPEN = "desk_open"
     LIMIT_REACHED = "limit_reached"  # detail: limit
     LICENCE_FULL = "licence_full"  # no places for so many subscribers more; detail: limit
+    HAS_RESELLERS = "has_resellers"  # an operator that is to be removed
     NOT_A_TAX_ID = "not_a_tax_id"  # detail: name, example
     ALREADY_DONE = "already_done"
     NOT_A_PICTURE = "not_a_picture"  # neither PNG nor JPEG, or a broken one

@@ -44,6 +44,8 @@ TEXTS: Mapping[Problem, str] = {
         "The public addresses have %(blocks)s blocks of so many ports, and %(needed)s private addresses need one each."
         " Give fewer ports to each, more public addresses, or a smaller network."
     ),
+    Problem.SUBSCRIBER_REMOVED: N_("This subscriber was removed. Bring the subscriber back first."),
+    Problem.VOUCHERS_STAND_ON_IT: N_("Vouchers stand on this subscriber, who cannot be removed."),
     Problem.TOO_MANY_RULES: N_(
         "A router should not hold rules for more than %(limit)s subscribers. Make several plans, for several routers."
     ),
@@ -131,6 +133,10 @@ TEXTS: Mapping[Problem, str] = {
     Problem.AMOUNT_TOO_LARGE: N_("This is more than anybody pays. Check the digits."),
     Problem.AMOUNT_TOO_PRECISE: N_("The currency does not have that many decimals."),
     Problem.AMOUNT_OVER: N_("At most %(most)s is possible here."),
+    Problem.GONE_AT_PROVIDER: N_(
+        "The provider has this payment no longer: it was given back there, or the bank took it back. Close it with a"
+        " note."
+    ),
     Problem.WRONG_CURRENCY: N_("The amount must be in %(expected)s."),
     Problem.IN_THE_FUTURE: N_("This day is still to come."),
     Problem.TOO_LONG_AGO: N_("This day is too long ago. Check the year."),
@@ -142,6 +148,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.LICENCE_FULL: N_(
         "Your licence has places for %(limit)s subscribers, and they are taken. The page Licence says how to go on."
     ),
+    Problem.HAS_RESELLERS: N_("It has resellers. They have to be removed first."),
     Problem.NOT_A_TAX_ID: N_("This cannot be a %(name)s; one looks like %(example)s."),
     Problem.LIMIT_REACHED: N_("The limit of %(limit)s is reached."),
     Problem.ALREADY_DONE: N_("This was done already."),

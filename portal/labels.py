@@ -319,6 +319,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     },
     "job_kind": {
         "billing.issue": N_("Issue invoices"),
+        "account.export": N_("Take everything out"),
         "personal_data.erase": N_("Erase a person"),
         "cgnat.write": N_("Put the rules of a port plan on a router"),
         "cgnat.take_off": N_("Take the rules of a port plan off a router"),

@@ -13,6 +13,7 @@ from celery.beat import EmbeddedService, Scheduler
 
 from core.log import configure_logging
 from core.settings import Settings, read_settings
+from core.status import beat
 from worker.schedule import SCHEDULE
 
 settings = read_settings()
@@ -20,6 +21,7 @@ settings = read_settings()
 app = celery.Celery(
     "portico",
     include=[
+        "billing.account_tasks",
         "billing.tasks",
         "billing.einvoice.tasks",
         "billing.gateways.tasks",
@@ -55,6 +57,11 @@ app.conf.update(
 @signals.worker_init.connect
 def _log(**_: Any) -> None:
     configure_logging("worker", settings.log_level)
+
+
+@signals.task_postrun.connect
+def _ran(**_: Any) -> None:
+    beat("schedule", 300)
 
 
 class Enforcing(bootsteps.StartStopStep):
@@ -120,6 +127,15 @@ class Provisioning(bootsteps.StartStopStep):
         self.stop(parent)
 
 
+class Answering(bootsteps.StartStopStep):
+    """Says at a socket whether this worker is alive, whether it can work, and what it counted."""
+
+    def start(self, parent: Any) -> None:
+        from worker.measures import answer
+
+        answer(settings)
+
+
 class Telling(bootsteps.StartStopStep):
     """Sends webhooks, on threads, while the worker runs."""
 
@@ -166,6 +182,7 @@ class Beating(bootsteps.StartStopStep):
 app.steps["worker"].add(Enforcing)
 app.steps["worker"].add(Doing)
 app.steps["worker"].add(Provisioning)
+app.steps["worker"].add(Answering)
 app.steps["worker"].add(Telling)
 app.steps["worker"].add(Beating)
 __all__ = ["Settings", "app"]

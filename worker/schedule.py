@@ -33,6 +33,8 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "forget spent codes": _every(6 * HOUR, "crm.login_tasks.forget_spent_codes"),
     "forget old webhooks": _every(HOUR, "worker.webhooks.forget_old_webhooks"),
     "send reports": _every(MINUTE, "worker.reports.sending.send_reports"),
+    "look after accounts": _every(HOUR, "billing.account_tasks.look_after_accounts"),
+    "remove operators": _every(HOUR, "billing.account_tasks.remove_operators"),
     "find drift": _every(MINUTE, "radius.tasks.sweep"),
     "close stale sessions": _every(MINUTE, "radius.tasks.close_stale_sessions"),
     "delete what was kept long enough": _every(10 * MINUTE, "worker.retention.enforce_retention"),

@@ -154,7 +154,8 @@ class WholesaleStatement(Tenanted, Base):
 
     id: Mapped[Id]
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))  # the parent
-    reseller_id: Mapped[BigInt] = mapped_column(ForeignKey("operator.id"))
+    reseller_id: Mapped[BigInt]  # no foreign key: the parent's books outlive a reseller
+    reseller: Mapped[str]
     month: Mapped[date]  # its first day
     lines: Mapped[Json]
     total: Mapped[Amount]

@@ -22,13 +22,17 @@ from crm.accounts import (
     keep_after_all,
     write_to_platform,
 )
+from crm.jobs import start_job
+from crm.leaving import EXPORT, exports_of
 from crm.licences import history_of, standing_of, today_of
 from crm.notices import EMAIL, Message, values_of
 from crm.problems import Invalid
+from db.audit import record
 from db.models import AccountRequest, Consent, Notification, Operator
 from portal import context, forms
 from portal.auth import limiter
 from portal.errors import problem_text, put_on_form
+from portal.files import send_stored
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires, signed_in
 
@@ -116,6 +120,26 @@ def answer(consent_id: int, what: str) -> ResponseReturnValue:
     return redirect(url_for(".index") + "#consent")
 
 
+@blueprint.post("/exports")
+@requires(Permission.ACCOUNT_EDIT)
+@limiter.limit("10 per hour")
+def export() -> ResponseReturnValue:
+    """Have all that the operator owns put into a file."""
+    job = start_job(context.db(), context.actor(), EXPORT, {})
+    context.db().commit()
+    return redirect(url_for("jobs.page", job_id=job.id))
+
+
+@blueprint.get("/exports/<int:file_id>")
+@requires(Permission.ACCOUNT_EDIT)
+def download(file_id: int) -> ResponseReturnValue:
+    session, operator_id = context.db(), context.staff().operator_id
+    found = next((file for file in exports_of(session, operator_id) if file.id == file_id), None) or abort(404)
+    record(session, context.actor(), "account.download", "stored_file", found.id)
+    session.commit()
+    return send_stored(found, download=True)
+
+
 @blueprint.post("/removal")
 @requires(Permission.ACCOUNT_EDIT)
 def remove() -> ResponseReturnValue:
@@ -160,6 +184,7 @@ def _page(form: ContactForm, removal: RemovalForm) -> str:
         consents=consents,
         hours=HOURS,
         grace=GRACE.days,
+        exports=exports_of(session, operator_id) if context.may(Permission.ACCOUNT_EDIT) else (),
     )
 
 

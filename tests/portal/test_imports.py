@@ -9,6 +9,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.clock import utc_now
+from crm.licences import LicenceTerms, give_licence
+from db.audit import Actor
 from db.models import ImportBatch, ImportRow, Job, RatePlan, Router, Service, ShadowSecret, Subscriber
 from network.access import PASSWORD_PURPOSE
 from network.importing.staging import first_cut_off
@@ -331,3 +334,35 @@ def test_who_comes_from_a_routers_page_reads_that_router(browser, isp, router):
     assert re.search(rf'<select[^>]*id="nas_id"[^>]*>.*?<option selected value="{isp.nas_id}">', page, re.S)
     ids = re.findall(r'<(?:input|select)[^>]* id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_an_import_of_500_into_a_demo_writes_what_fits_and_keeps_the_rest(browser, system, isp, work):
+    with Session(system) as session:
+        actor, today = Actor(isp.operator_id, "test"), utc_now().date()
+        give_licence(session, actor, isp.operator_id, LicenceTerms("Demo", 10, "demo"), today)
+        session.commit()
+    for number in range(3):
+        add_subscriber(system, isp, f"Anterior {number}")
+    lines = "".join(f"Cliente {number};u{number};clave{number};Home 20;20/5;;\n" for number in range(500))
+    answer = upload(browser, f"Nombre;Usuario;Contraseña;Plan;Velocidad;Teléfono;Observaciones\n{lines}".encode())
+    batch = batch_at(answer)
+    name_columns(browser, batch)
+    summary = browser.get(f"/imports/{batch}/summary").text
+    assert "Your licence has places for 7 of the 500 new subscribers." in summary
+    post(browser, f"/imports/{batch}/write", paid_until="")
+    (job,) = work()
+    assert job.state == "done"
+    assert len(all_of(system, Subscriber, isp)) == 10
+    with Session(system) as session:
+        counts = session.get_one(ImportBatch, batch).counts
+        rest = counts["waiting_in"]
+        kept = session.scalars(select(ImportRow).where(ImportRow.batch_id == rest)).all()
+        assert (counts["created"], counts["waiting"], counts["bad"]) == (7, 493, 0)
+        assert len(kept) == 493
+        assert all(row.password is not None for row in kept)
+        give_licence(session, actor, isp.operator_id, LicenceTerms("ISP", 1000, "monthly"), today)
+        session.commit()
+    post(browser, f"/imports/{rest}/write", paid_until="")
+    work()
+    assert len(all_of(system, Subscriber, isp)) == 503
+    assert len(all_of(system, Service, isp)) == 500
