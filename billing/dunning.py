@@ -151,6 +151,7 @@ def run_dunning(
 _DUE = """
 SELECT i.id FROM invoice i LEFT JOIN service s ON s.id = i.service_id
 WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.due_on BETWEEN :first AND :last
+  AND NOT EXISTS (SELECT FROM subscriber b WHERE b.id = i.subscriber_id AND b.removed_at IS NOT NULL)
   AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
   AND EXISTS (
       SELECT FROM unnest(CAST(:days AS int[]), CAST(:stages AS text[])) AS t (days, stage)

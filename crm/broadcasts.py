@@ -83,7 +83,9 @@ def selected(session: Session, operator_id: int, selection: Selection, today: da
         of_service.append(Service.plan_id == selection.plan_id)
     if selection.nas_id is not None:
         of_service.append(Service.id.in_(services_at(session, operator_id, [selection.nas_id], selection.sector)))
-    query = select(Subscriber.id).where(Subscriber.operator_id == operator_id, exists().where(and_(*of_service)))
+    query = select(Subscriber.id).where(
+        Subscriber.operator_id == operator_id, Subscriber.removed_at.is_(None), exists().where(and_(*of_service))
+    )
     if selection.overdue:
         query = query.where(
             exists().where(Invoice.subscriber_id == Subscriber.id, Invoice.open > 0, Invoice.due_on < today)

@@ -169,7 +169,11 @@ def _sender(session: Session, operator_id: int, mail: EmailMessage, address: str
     name = " ".join(parseaddr(header(mail, "From"))[0].split())[:200]
     found = session.scalars(
         select(Subscriber)
-        .where(Subscriber.operator_id == operator_id, func.lower(Subscriber.email) == address)
+        .where(
+            Subscriber.operator_id == operator_id,
+            Subscriber.removed_at.is_(None),
+            func.lower(Subscriber.email) == address,
+        )
         .limit(2)
     ).all()
     return _Sender(address, name, found[0] if len(found) == 1 else None)

@@ -41,7 +41,8 @@ FROM subscriber p
     AND s.state IN ('active', 'suspended', 'paused') {of_service}
 LEFT JOIN session o ON o.service_id = s.id AND o.ended_at IS NULL AND o.operator_id = :operator_id
     AND s.state = 'active'
-WHERE p.operator_id = :operator_id AND p.latitude BETWEEN CAST(:south AS numeric) AND CAST(:north AS numeric)
+WHERE p.operator_id = :operator_id AND p.removed_at IS NULL
+    AND p.latitude BETWEEN CAST(:south AS numeric) AND CAST(:north AS numeric)
     AND p.longitude BETWEEN CAST(:west AS numeric) AND CAST(:east AS numeric)
 GROUP BY p.id
 """

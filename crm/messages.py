@@ -162,9 +162,11 @@ def tell_subscriber(
 ) -> list[Notification]:
     """Tell a subscriber of an event once the caller has committed; `urgent` overrides what the event says.
 
-    Raises KeyError for an event that is not in `EVENTS`.
+    Who was removed is told nothing. Raises KeyError for an event that is not in `EVENTS`.
     """
     known = EVENTS[event]
+    if subscriber.removed_at is not None:
+        return []
     voice = Voice(session, keyring, subscriber.operator_id)
     preference = session.get(MessagePreference, subscriber.id)
     told = Told(known.urgent if urgent is None else urgent, known.about_account)

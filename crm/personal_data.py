@@ -27,7 +27,7 @@ from crm.jobs import JobFunction, RunningJob
 from crm.notices import ADDRESS_PURPOSE
 from crm.services import PASSWORD_PURPOSE
 from db.audit import Actor, record
-from db.models import Invoice, RetentionHold, Service, StoredFile, Subscriber, SubscriberDocument, Ticket, WorkOrder
+from db.models import Invoice, RetentionHold, Service, StoredFile, Subscriber, SubscriberDocument, SubscriberRemoval, Ticket, WorkOrder
 from db.types import Base
 
 ERASE = "personal_data.erase"
@@ -167,6 +167,8 @@ def erase_person(session: Session, keyring: Keyring, actor: Actor, subscriber: S
     subscriber.name, subscriber.notes = f"– {subscriber.id}", ""
     subscriber.email = subscriber.phone = subscriber.tax_id = subscriber.address = None
     subscriber.latitude = subscriber.longitude = None
+    gone = update(SubscriberRemoval).where(SubscriberRemoval.subscriber_id == subscriber.id)
+    session.execute(gone.values(erased_at=func.now(), trouble=""))
     session.flush()
     record(session, actor, "personal_data.erase", "subscriber", subscriber.id, None, {"services": len(services)})
 

@@ -91,6 +91,8 @@ def create_service(
 ) -> Service:
     """Give a subscriber a service, active or pending (ordered, not yet installed). Raises Invalid."""
     problems = _password_problems(terms.access_method, password)
+    if subscriber.removed_at is not None:
+        raise Invalid(FieldProblem("name", Problem.SUBSCRIBER_REMOVED))
     checked = _checked(session, actor.operator_id, terms, None, problems)
     service = Service(
         operator_id=actor.operator_id,
@@ -226,6 +228,8 @@ def reinstate(session: Session, actor: Actor, service: Service) -> None:
     """Take back a termination. Raises WrongState, and Invalid when the name or an address went to somebody else."""
     _lock(session, service)
     _expect(service, "reinstate", ServiceState.TERMINATED)
+    if session.get_one(Subscriber, service.subscriber_id).removed_at is not None:
+        raise Invalid(FieldProblem("name", Problem.SUBSCRIBER_REMOVED))
     _checked(session, actor.operator_id, terms_of_service(session, service), service.id, [])
     before = _standing(service)
     _back_to_active(service)

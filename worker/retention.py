@@ -25,6 +25,7 @@ from crm.retention import (
     end_run,
     rules_of,
 )
+from crm.undelete import erase_due
 from db.models import Operator, RetentionRule, RetentionRun
 from db.session import make_engine, make_sessions
 
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 def enforce_retention() -> None:
     """Delete what is due now."""
     settings = read_settings()
+    erase_due(_sessions(), settings.keyring, utc_now())
     owner = make_engine(settings.owner_database_url.get_secret_value()) if settings.owner_database_url else None
     try:
         enforce(_sessions(), owner, utc_now())

@@ -80,6 +80,7 @@ def known_services(session: Session, operator_id: int) -> list[Known]:
         select(Subscriber.id, Subscriber.name)
         .where(
             Subscriber.operator_id == operator_id,
+            Subscriber.removed_at.is_(None),
             ~select(Service.id).where(Service.subscriber_id == Subscriber.id).exists(),
         )
         .order_by(Subscriber.id)

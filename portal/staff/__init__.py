@@ -9,6 +9,7 @@ AREAS = (
     "dashboard",
     "search",
     "subscribers",
+    "removed",
     "records",
     "services",
     "leave_reasons",

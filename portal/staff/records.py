@@ -25,7 +25,7 @@ from crm.jobs import start_job
 from crm.personal_data import ERASE, NotErasable, check_erasable, export_person
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.retention import standing_hold
-from db.models import CustomField, Service, StoredFile, SubscriberDocument
+from db.models import CustomField, Service, StoredFile, Subscriber, SubscriberDocument
 from portal import context, own_fields
 from portal.errors import problem_text
 from portal.files import send_stored, take_files, uploads
@@ -145,7 +145,8 @@ def export(subscriber_id: int) -> ResponseReturnValue:
 @requires(Permission.PERSONAL_DATA)
 def erase(subscriber_id: int) -> ResponseReturnValue:
     """Erase a person whose name was typed once more."""
-    session, subscriber = context.db(), find(subscriber_id)
+    session = context.db()
+    subscriber = session.get(Subscriber, subscriber_id) or abort(404)  # one who was removed may be erased at once, too
     if request.form.get("name", "").strip() != subscriber.name:
         refuse(_("Nothing was erased: type the name exactly as it stands above."))
         return redirect(url_for(".page", subscriber_id=subscriber_id))

@@ -214,7 +214,8 @@ def _hits(people: _People) -> list[Hit]:
         return []
     shown = people.subscribers[: 2 * MOST]
     session = context.db()
-    rows = {row.id: row for row in session.scalars(select(Subscriber).where(Subscriber.id.in_(shown)))}
+    persons = select(Subscriber).where(Subscriber.id.in_(shown), Subscriber.removed_at.is_(None))
+    rows = {row.id: row for row in session.scalars(persons)}
     wanted = [number for each in shown for number in people.services.get(each, ())]
     services: dict[int, Service] = {}
     if wanted:

@@ -44,7 +44,7 @@ from crm.services import (
     terminate,
     terms_of_service,
 )
-from db.models import AccountingSession, Nas, RatePlan, SeenDevice, Service
+from db.models import AccountingSession, Nas, RatePlan, SeenDevice, Service, Subscriber
 from portal import context
 from portal.errors import put_on_form, wrong_state_text
 from portal.fields import RateField
@@ -123,6 +123,7 @@ TABLE = Table(
 @requires(Permission.SUBSCRIBERS_VIEW)
 def index() -> ResponseReturnValue:
     query = select(Service).options(selectinload(Service.subscriber), selectinload(Service.plan))
+    query = query.where(~Service.subscriber.has(Subscriber.removed_at.is_not(None)))
     return show(context.db(), TABLE, query, "staff/services/index.html")
 
 

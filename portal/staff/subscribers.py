@@ -21,7 +21,6 @@ from crm.subscribers import (
     change_subscriber,
     checked,
     create_subscriber,
-    delete_subscriber,
     details_of,
     namesakes,
 )
@@ -40,7 +39,7 @@ from portal.errors import put_on_form
 from portal.forms import Form, choice, long_text, number, seen_version, text
 from portal.labels import choices
 from portal.map_ground import ground, on_ground
-from portal.messages import done, refuse
+from portal.messages import done
 from portal.own_fields import filled, own_fields, typed_into, with_own_columns, with_own_fields
 from portal.permissions import Permission, requires
 from portal.tables import Column, Filter, Table, matching, show
@@ -116,15 +115,18 @@ class SubscriberForm(Form):
 
 
 def find(subscriber_id: int) -> Subscriber:
-    """Return a subscriber of this operator, or answer 404."""
-    return context.db().get(Subscriber, subscriber_id) or abort(404)
+    """Return a subscriber of this operator, or answer 404; who was removed has one page, to which this leads."""
+    found = context.db().get(Subscriber, subscriber_id) or abort(404)
+    if found.removed_at is not None:
+        abort(redirect(url_for("removed.page", subscriber_id=subscriber_id)))
+    return found
 
 
 @blueprint.get("/")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def index() -> ResponseReturnValue:
     fields = own_fields("subscriber")
-    query = select(Subscriber).options(selectinload(Subscriber.services))
+    query = select(Subscriber).where(Subscriber.removed_at.is_(None)).options(selectinload(Subscriber.services))
     if fields:
         query = query.options(selectinload(Subscriber.own_values))
     return show(
@@ -192,20 +194,6 @@ def differences(stored: Any, typed: Any) -> list[tuple[str, Any, Any]]:
     """Return the fields in which two values of a dataclass differ: name, as stored, as typed."""
     pairs = ((name, getattr(stored, name), getattr(typed, name)) for name in type(stored).__slots__)
     return [(name, first, second) for name, first, second in pairs if first != second]
-
-
-@blueprint.post("/<int:subscriber_id>/delete")
-@requires(Permission.SUBSCRIBERS_EDIT)
-def delete(subscriber_id: int) -> ResponseReturnValue:
-    session = context.db()
-    subscriber = find(subscriber_id)
-    name = subscriber.name
-    if not delete_subscriber(session, context.actor(), subscriber):
-        refuse(_("%(name)s has or had services and stays on record. Terminate the services instead.", name=name))
-        return redirect(url_for(".page", subscriber_id=subscriber_id))
-    session.commit()
-    done(_("%(name)s is removed.", name=name))
-    return redirect(url_for(".index"))
 
 
 # The page of one subscriber, a tab at a time.

@@ -182,7 +182,9 @@ def _signed_in(bound: Session) -> Subscriber | None:
         return None
     subscriber = bound.get(Subscriber, subscriber_id)
     login = bound.get(SubscriberLogin, subscriber_id)
-    if subscriber is None or version != (login.session_version if login is not None else 1):
+    if subscriber is None or subscriber.removed_at is not None:
+        return None
+    if version != (login.session_version if login is not None else 1):
         return None
     g.looked_at_by = staff_id
     g.cookie_renewed = staff_id is None and age > RENEWED

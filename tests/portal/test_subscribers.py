@@ -86,18 +86,6 @@ def test_what_subscribers_are_called_is_text_on_every_page(sign_in, isp, system,
         assert "{{7*7}}" in page.text, path
 
 
-def test_only_a_subscriber_without_services_can_be_removed(sign_in, isp, system, installation):
-    number = add_subscriber(system, isp, "Ana")
-    service = add_service(system, installation, isp, number, "ana")
-    browser = sign_in("manager")
-    page = browser.post(f"/subscribers/{number}/delete", data={"csrf_token": csrf(browser)}, follow_redirects=True)
-    assert "stays on record" in page.text
-    assert service
-    double = add_subscriber(system, isp, "Ana again")
-    assert post(browser, f"/subscribers/{double}/delete").status_code == 302
-    assert browser.get(f"/subscribers/{double}").status_code == 404
-
-
 def csrf(browser) -> str:
     return browser.get("/account/").text.split('name="csrf_token" value="')[1].split('"')[0]
 

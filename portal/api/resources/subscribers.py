@@ -19,7 +19,7 @@ from portal.api.paging import page_of
 from portal.api.problems import ApiProblem, Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Given, Instant, Maybe, Money, Page, PageAsked, Shown, text
+from portal.api.values import Given, Instant, Maybe, Money, Page, PageAsked, Shown, string
 
 TAG = "Subscribers"
 
@@ -44,15 +44,15 @@ class SubscriberShown(Shown):
 class SubscriberGiven(Given):
     """A subscriber to be entered."""
 
-    name: text(200, 1) = Field(examples=["Ana Gómez"])  # type: ignore[valid-type]
-    email: text(254) | None = Field(None, examples=["ana@example.com"])  # type: ignore[valid-type]
-    phone: text(40) | None = Field(None, examples=["+52 55 1234 5678"])  # type: ignore[valid-type]
-    tax_id: text(40) | None = None  # type: ignore[valid-type]
-    address: text(500) | None = None  # type: ignore[valid-type]
+    name: string(200, 1) = Field(examples=["Ana Gómez"])  # type: ignore[valid-type]
+    email: string(254) | None = Field(None, examples=["ana@example.com"])  # type: ignore[valid-type]
+    phone: string(40) | None = Field(None, examples=["+52 55 1234 5678"])  # type: ignore[valid-type]
+    tax_id: string(40) | None = None  # type: ignore[valid-type]
+    address: string(500) | None = None  # type: ignore[valid-type]
     latitude: float | None = Field(None, ge=-90, le=90)
     longitude: float | None = Field(None, ge=-180, le=180, description="Both of the pair, or neither.")
     language: Literal["en", "es"] | None = None
-    notes: text(5000) = ""  # type: ignore[valid-type]
+    notes: string(5000) = ""  # type: ignore[valid-type]
 
     def details(self) -> SubscriberDetails:
         return SubscriberDetails(**_plain(self.model_dump()))
@@ -61,12 +61,12 @@ class SubscriberGiven(Given):
 class SubscriberChange(SubscriberGiven):
     """What to change of a subscriber; what is left out stays."""
 
-    name: text(200, 1) = Field("", examples=["Ana Gómez"])  # type: ignore[valid-type]
+    name: string(200, 1) = Field("", examples=["Ana Gómez"])  # type: ignore[valid-type]
 
 
 class SubscribersAsked(PageAsked):
-    name: Maybe[text(100)] = Field(None, description="A part of the name.")  # type: ignore[valid-type]
-    email: Maybe[text(254)] = Field(None, description="The whole address.")  # type: ignore[valid-type]
+    name: Maybe[string(100)] = Field(None, description="A part of the name.")  # type: ignore[valid-type]
+    email: Maybe[string(254)] = Field(None, description="The whole address.")  # type: ignore[valid-type]
     service_state: Maybe[Literal["pending", "active", "suspended", "paused", "terminated"]] = Field(
         None, description="With a service in this state."
     )
@@ -97,7 +97,7 @@ def _shown(rows: Sequence[Subscriber]) -> list[SubscriberShown]:
 @operation("GET", "/subscribers", Scope.SUBSCRIBERS_READ, tag=TAG, summary="List subscribers",
            answer=Page[SubscriberShown])  # fmt: skip
 def index(query: SubscribersAsked) -> Page[SubscriberShown]:
-    found = select(Subscriber)
+    found = select(Subscriber).where(Subscriber.removed_at.is_(None))
     if query.name is not None:
         found = found.where(func.strpos(func.portico_fold(Subscriber.name), func.portico_fold(query.name)) > 0)
     if query.email is not None:
@@ -109,7 +109,7 @@ def index(query: SubscribersAsked) -> Page[SubscriberShown]:
         found = found.where(services.exists())
     if query.updated_since is not None:
         found = found.where(Subscriber.updated_at >= query.updated_since)
-    return page_of(frame.db(), found, Subscriber.id, query, _shown)
+    return page_of(frame.db(), found, [Subscriber.id], query, _shown)
 
 
 @operation("GET", "/subscribers/<int:subscriber_id>", Scope.SUBSCRIBERS_READ, tag=TAG, summary="Read a subscriber",
