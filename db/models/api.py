@@ -46,7 +46,7 @@ class ApiAnswer(Tenanted, Base):
     token_id: Mapped[BigInt] = mapped_column(ForeignKey("api_token.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)  # SHA-256 of method, address and body
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)  # of method, address and body, under a key
     status: Mapped[int] = mapped_column(SmallInteger)
     headers: Mapped[Json]
     body: Mapped[str]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from portal.api import repeats
-from portal.api.operations import JSON, MERGE_PATCH, OPERATIONS, Operation, open_to_all
+from portal.api.operations import JSON, MERGE_PATCH, OPERATIONS, Operation, needs_body, open_to_all
 from portal.api.problems import MEDIA_TYPE, Kind
 from portal.api.scopes import SCOPES
 from portal.api.values import LARGEST_ID
@@ -21,7 +21,7 @@ _ALWAYS = (
     Kind.UNAUTHENTICATED, Kind.SCOPE_MISSING, Kind.OPERATOR_SUSPENDED, Kind.TOO_MANY, Kind.UNAVAILABLE, Kind.SLOW,
     Kind.MALFORMED, Kind.ERROR,
 )  # fmt: skip
-_NUMBER = re.compile(r"<int:([a-z_]+)>")
+_PLACE = re.compile(r"<(int|string):([a-z_]+)>")
 
 DESCRIPTION = """\
 Everything is JSON over HTTPS. A program signs in with `Authorization: Bearer <token>`; a token is made under
@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
     schemas, references = _schemas()
     paths: dict[str, dict[str, Any]] = {}
     for made in OPERATIONS:
-        paths.setdefault(_NUMBER.sub(r"{\1}", made.path), {})[made.method.lower()] = _operation(made, references)
+        paths.setdefault(_PLACE.sub(r"{\2}", made.path), {})[made.method.lower()] = _operation(made, references)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Portico", "version": VERSION, "description": DESCRIPTION},
@@ -100,15 +100,17 @@ def _operation(made: Operation, references: dict[Any, dict[str, Any]]) -> dict[s
     if made.body is not None:
         content = {"schema": references[(made.body, "validation")]}
         types = (JSON, MERGE_PATCH) if made.method == "PATCH" else (JSON,)
-        described["requestBody"] = {"required": True, "content": dict.fromkeys(types, content)}
+        needed = needs_body(made.body) or made.method == "PATCH"
+        described["requestBody"] = {"required": needed, "content": dict.fromkeys(types, content)}
     return described
 
 
 def _path_parameters(made: Operation) -> list[dict[str, Any]]:
-    schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
+    number = {"schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}, "example": 1}
+    word = {"schema": {"type": "string", "pattern": "^[a-z_]{1,60}$"}, "example": "subscribers"}
     return [
-        {"name": name, "in": "path", "required": True, "schema": schema, "example": 1}
-        for name in _NUMBER.findall(made.path)
+        {"name": name, "in": "path", "required": True, **(number if kind == "int" else word)}
+        for kind, name in _PLACE.findall(made.path)
     ]
 
 
@@ -151,7 +153,7 @@ def _header_parameters(made: Operation) -> list[dict[str, Any]]:
 
 def _kinds(made: Operation) -> list[Kind]:
     kinds = [*_ALWAYS, *made.gives]
-    if "<int:" in made.path:
+    if _PLACE.search(made.path):
         kinds.append(Kind.NOT_FOUND)
     if made.body is not None:
         kinds += [Kind.TOO_LARGE, Kind.MEDIA_TYPE]

@@ -23,7 +23,7 @@ from portal import context
 from portal.api.problems import HANDLERS, ApiProblem, Kind, use_language
 from portal.api.scopes import SCOPES, Scope, usable
 from portal.auth import limiter
-from portal.permissions import Openness, permissions_of, requirement_of
+from portal.permissions import Openness, Permission, permissions_of, requirement_of
 
 log = structlog.get_logger()
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -66,6 +66,12 @@ def require(scope: Scope | None) -> None:
     )
 
 
+def makers_permissions() -> frozenset[Permission]:
+    """Return what the token's maker may do, for what asks more than a scope."""
+    found: frozenset[Permission] = g.api_makers_permissions
+    return found
+
+
 @blueprint.before_request
 def _enter() -> None:
     request.max_content_length = LARGEST_BODY
@@ -83,6 +89,7 @@ def _enter() -> None:
         raise ApiProblem(Kind.OPERATOR_SUSPENDED)
     roles = g.staff.roles
     permissions = permissions_of(roles, changed_permissions(session, claimed.operator_id, roles))
+    g.api_makers_permissions = permissions
     g.api_scopes = usable(token().scopes, permissions)
     g.permissions = frozenset().union(*(SCOPES[scope].needs for scope in g.api_scopes))
     _count_request()

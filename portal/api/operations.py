@@ -86,7 +86,9 @@ def operation(
 
         run.__dict__["requirement"] = Openness.TOKEN
         endpoint = f"{view.__module__.rpartition('.')[2]}_{name}"
-        frame.blueprint.add_url_rule(path, endpoint, run, methods=[method], provide_automatic_options=False)
+        frame.blueprint.add_url_rule(
+            path.replace("<int:", "<row:"), endpoint, run, methods=[method], provide_automatic_options=False
+        )
         return view
 
     return declare
@@ -163,14 +165,22 @@ def _parameters(model: type[BaseModel]) -> BaseModel:
         raise invalid_json(found, parameters=True) from None
 
 
+def needs_body(model: type[BaseModel]) -> bool:
+    """Tell whether something must be said in a body, or all of it may be left out."""
+    return any(each.is_required() for each in model.model_fields.values())
+
+
 def _unknown_parameter(name: str) -> dict[str, str]:
     return {"parameter": name, "rule": "extra_forbidden", "detail": "unknown"}
 
 
 def _body(model: type[BaseModel], types: tuple[str, ...]) -> BaseModel:
-    if request.mimetype not in types:
+    text = request.get_data(cache=True)
+    if not text and not request.mimetype and request.method == "POST" and not needs_body(model):
+        text = b"{}"
+    elif request.mimetype not in types:
         raise ApiProblem(Kind.MEDIA_TYPE, headers={"Accept": ", ".join(types)})
     try:
-        return model.model_validate_json(request.get_data(cache=True))
+        return model.model_validate_json(text)
     except ValidationError as found:
         raise invalid_json(found) from None

@@ -21,7 +21,9 @@ from werkzeug.exceptions import HTTPException
 from billing.rules import BillingOff
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, WrongState
+from crm.work_orders import WrongOrderState
 from portal.errors import http_error, problem_text, wrong_state_text
+from radius.by_hand import SessionOver
 
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
@@ -162,6 +164,10 @@ def _wrong_state(problem: WrongState) -> Response:
     return answer(ApiProblem(Kind.WRONG_STATE, wrong_state_text(problem), state=problem.state))
 
 
+def _wrong_order_state(problem: WrongOrderState) -> Response:
+    return answer(ApiProblem(Kind.WRONG_STATE, state=problem.state))
+
+
 def _conflict(problem: IntegrityError) -> Response:
     """Two at once wanted what only one can have, and the database refused the second."""
     log.warning("api_conflict", path=request.path, error=type(problem.orig).__name__)
@@ -181,6 +187,8 @@ HANDLERS: Mapping[type[Exception], Callable[[Any], Response]] = {
     ChangedMeanwhile: lambda _found: answer(ApiProblem(Kind.CHANGED)),
     StaleDataError: lambda _found: answer(ApiProblem(Kind.CHANGED)),
     WrongState: _wrong_state,
+    WrongOrderState: _wrong_order_state,
+    SessionOver: lambda _found: answer(ApiProblem(Kind.WRONG_STATE, state="ended")),
     BillingOff: lambda _found: answer(ApiProblem(Kind.BILLING_OFF)),
     IntegrityError: _conflict,
     OperationalError: _database,

@@ -79,7 +79,7 @@ SCOPES: Mapping[Scope, Meaning] = {
     Scope.TICKETS_WRITE: _means(N_("Open, answer, solve and close tickets"), Permission.TICKETS_EDIT),
     Scope.WORK_ORDERS_READ: _means(N_("Read work orders"), Permission.WORK_ORDERS_VIEW),
     Scope.WORK_ORDERS_WRITE: _means(N_("Enter, plan and cancel work orders"), Permission.WORK_ORDERS_EDIT),
-    Scope.REPORTS_READ: _means(N_("Run reports"), Permission.BILLING_REPORTS),
+    Scope.REPORTS_READ: _means(N_("Run those reports that you may read"), Permission.EXPORT),
 }
 
 

@@ -15,7 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from core.money import rounded
 
-LARGEST_ID = 2**63 - 1
+LARGEST_ID = 10**18 - 1
 LARGEST_RATE = 1_000_000_000_000
 
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -25,7 +25,7 @@ Rate = Annotated[int, Field(ge=1, le=LARGEST_RATE, description="bit/s")]
 Octets = Annotated[int, Field(description="octets")]
 
 
-def text(longest: int, shortest: int = 0) -> Any:
+def string(longest: int, shortest: int = 0) -> Any:
     """Return the type of a text of so many characters at the most."""
     return Annotated[Text, StringConstraints(min_length=shortest, max_length=longest)]
 
@@ -61,6 +61,10 @@ class Given(BaseModel):
     """What comes in."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Nothing(Given):
+    """An empty object, which may be left out."""
 
 
 class Shown(BaseModel):

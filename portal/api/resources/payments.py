@@ -20,7 +20,7 @@ from portal.api.paging import page_of
 from portal.api.problems import Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Day, Given, Instant, Maybe, Money, MoneyGiven, Page, PageAsked, RowId, Shown, text
+from portal.api.values import Day, Given, Instant, Maybe, Money, MoneyGiven, Page, PageAsked, RowId, Shown, string
 from portal.staff.billing.base import payment_state
 
 TAG = "Payments"
@@ -71,12 +71,12 @@ class PaymentGiven(Given):
     method_id: RowId = Field(description="One of /payment-methods.")
     amount: MoneyGiven
     paid_on: Day | None = Field(None, description="Today, where it is left out.")
-    reference: text(100) = Field("", examples=["SPEI 4711"])  # type: ignore[valid-type]
-    note: text(500) = ""  # type: ignore[valid-type]
+    reference: string(100) = Field("", examples=["SPEI 4711"])  # type: ignore[valid-type]
+    note: string(500) = ""  # type: ignore[valid-type]
 
 
-class Voiding(Given):
-    reason: text(500, 1) = Field(examples=["The transfer was recalled."])  # type: ignore[valid-type]
+class PaymentVoiding(Given):
+    reason: string(500, 1) = Field(examples=["The transfer was recalled."])  # type: ignore[valid-type]
 
 
 class PaymentsAsked(PageAsked):
@@ -155,7 +155,7 @@ def index(query: PaymentsAsked) -> Page[PaymentShown]:
         found = found.where(Payment.paid_on <= query.paid_until)
     if query.created_since is not None:
         found = found.where(Payment.created_at >= query.created_since)
-    return page_of(frame.db(), found, Payment.id, query, _shown)
+    return page_of(frame.db(), found, [Payment.id], query, _shown)
 
 
 @operation("GET", "/payments/<int:payment_id>", Scope.PAYMENTS_READ, tag=TAG, summary="Read a payment",
@@ -188,7 +188,7 @@ def register(body: PaymentGiven) -> PaymentShown:
 
 @operation("POST", "/payments/<int:payment_id>/void", Scope.PAYMENTS_VOID, tag=TAG, summary="Void a payment",
            answer=PaymentShown, gives=(Kind.BILLING_OFF,))  # fmt: skip
-def void(payment_id: int, body: Voiding) -> PaymentShown:
+def void(payment_id: int, body: PaymentVoiding) -> PaymentShown:
     """It was never made, or it bounced. What it had paid is open again."""
     session, payment = frame.db(), one(Payment, payment_id)
     rules = rules_of(session, frame.token().operator_id)

@@ -60,7 +60,7 @@ def test_the_reference_names_every_operation(sign_in, app):
     page = sign_in("manager").get("/settings/api/reference").text
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("api.") and rule.endpoint != "api.openapi":
-            shown = re.sub(r"<int:(\w+)>", r"{\1}", rule.rule.removeprefix("/api/v1"))
+            shown = re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule.removeprefix("/api/v1"))
             assert f'<code class="portal-break">{shown}</code>' in page, shown
 
 
