@@ -33,6 +33,7 @@ from core.money import format_money, money_locale, rounded
 from db.models import (
     BillingSettings,
     CreditNote,
+    Einvoice,
     Invoice,
     InvoiceLine,
     InvoiceTax,
@@ -255,6 +256,7 @@ def _invoice(session: Session, words: _Words, invoice: Invoice, settings: Billin
     facts = [(_("Date of issue"), words.day(invoice.issued_on)), (_("Due date"), words.day(invoice.due_on))]
     if invoice.details.get("service"):
         facts.append((_("Service"), str(invoice.details["service"])))
+    facts += _fiscal(session, words, "invoice", invoice)
     sums = [(_("Net"), words.money(invoice.net))]
     sums += [(f"{tax.name} {_percent(tax.rate)}", words.money(tax.amount)) for tax in taxes]
     after = []
@@ -271,9 +273,22 @@ def _invoice(session: Session, words: _Words, invoice: Invoice, settings: Billin
     return Document(
         "invoice", words.language, words.text(TITLES["invoice"]), document_number(invoice.prefix, invoice.number),
         _party(_, invoice.details.get("issuer", {})), tuple(facts), _party(_, invoice.details.get("subscriber", {})),
-        tuple(items), tuple(sums), (_("Total"), words.money(invoice.total)), tuple(after),
+        tuple(items), tuple(sums), (f"{_('Total')} {invoice.currency}", words.money(invoice.total)), tuple(after),
         settings.invoice_note if settings else "", stamp, "",
     )  # fmt: skip
+
+
+def _fiscal(session: Session, words: _Words, kind: str, document: Invoice | CreditNote) -> list[Row]:
+    """Return the number that the tax office gave a document, where it did."""
+    number = session.scalar(
+        select(Einvoice.fiscal_id).where(
+            Einvoice.operator_id == document.operator_id,
+            Einvoice.kind == kind,
+            Einvoice.subject_id == document.id,
+            Einvoice.state.in_(("accepted", "cancelling", "cancelled")),
+        )
+    )
+    return [(words.text(N_("Fiscal number")), number)] if number else []
 
 
 def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
@@ -288,6 +303,7 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
     facts = (
         (_("Date of issue"), words.day(note.issued_on)),
         (_("For invoice"), document_number(invoice.prefix, invoice.number)),
+        *_fiscal(session, words, "credit_note", note),
         (_("Reason"), note.reason),
     )
     return Document(

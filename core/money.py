@@ -15,7 +15,14 @@ from enum import StrEnum
 from functools import cache
 
 from babel import Locale, UnknownLocaleError
-from babel.numbers import format_currency, get_currency_precision, get_decimal_symbol, get_group_symbol, list_currencies
+from babel.numbers import (
+    format_currency,
+    get_currency_precision,
+    get_currency_symbol,
+    get_decimal_symbol,
+    get_group_symbol,
+    list_currencies,
+)
 
 LARGEST = Decimal(1_000_000_000)
 """More than anybody pays at once; what is larger was mistyped."""
@@ -129,8 +136,22 @@ def rounded(amount: Decimal, currency: str) -> Decimal:
 
 
 def format_money(amount: Decimal, currency: str, locale: str) -> str:
-    """Return an amount as people of the locale write it; unknown locales write like English ones."""
-    return format_currency(amount, currency, locale=_locale(locale))
+    """Return an amount as people of the locale write it; unknown locales write like English ones.
+
+    The sign is the one that is used where the currency is: `$1,234.56` for Mexican pesos in English too, not `MX$`.
+    """
+    written = format_currency(amount, currency, locale=_locale(locale))
+    foreign, own = _signs(currency, locale)
+    return written if foreign == own else written.replace(f"{foreign}\u00a0", own).replace(foreign, own)
+
+
+@cache
+def _signs(currency: str, locale: str) -> tuple[str, str]:
+    """Return how a locale and how the currency's own country writes its sign."""
+    return (
+        get_currency_symbol(currency, locale=_locale(locale)),
+        get_currency_symbol(currency, locale=_locale(money_locale("es", currency))),
+    )
 
 
 @cache

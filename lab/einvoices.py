@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+UNREGISTERED = "XXXX000000XX0"
+"""A tax number that the tax office does not know."""
 _CAC = "{urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2}"
 _CBC = "{urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2}"
 
@@ -123,6 +125,7 @@ def problems_of(xml: bytes, number: str) -> list[str]:
         lines = root.iterfind(f"{_CAC}{kind}Line/{_CBC}LineExtensionAmount")
         total = sum((Decimal(each.text or "") for each in lines), Decimal(0))
         supplier = root.findtext(f"{_CAC}AccountingSupplierParty/{_CAC}Party/{_CAC}PartyTaxScheme/{_CBC}CompanyID")
+        customer = root.findtext(f"{_CAC}AccountingCustomerParty/{_CAC}Party/{_CAC}PartyTaxScheme/{_CBC}CompanyID")
     except (Xml.ParseError, InvalidOperation):
         return ["The document cannot be read"]
     found = []
@@ -132,6 +135,8 @@ def problems_of(xml: bytes, number: str) -> list[str]:
         found.append("The lines do not sum up")
     if not supplier:
         found.append("The issuer has no tax number")
+    if customer == UNREGISTERED:
+        found.append(f"The customer's tax number {customer} is not registered")
     return found
 
 

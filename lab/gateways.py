@@ -1,8 +1,8 @@
 """Payment providers of the lab: local servers that speak Stripe's and Mercado Pago's APIs as their SDKs see them.
 
-One server plays both, under `/stripe` and `/mercadopago`. Each has one account: its key, what it signs webhooks with,
-and where they go. A checkout's page takes a test card; paying
-sends the webhook as the provider would and leads the browser back. Faults are attributes that a test sets.
+One server plays both, under `/stripe` and `/mercadopago`, and the provider of electronic invoices under `/einvoice`.
+Each has one account: its key, what it signs webhooks with, and where they go. A checkout's page takes a test card;
+paying sends the webhook as the provider would and leads the browser back. Faults are attributes that a test sets.
 
     card 4242 4242 4242 4242 pays, 4000 0000 0000 0002 is refused
 """
@@ -21,8 +21,10 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from urllib.request import Request, urlopen
 
+from lab.einvoices import EinvoiceProvider
+
 GOOD_CARD, REFUSED_CARD = "4242424242424242", "4000000000000002"
-STRIPE, MERCADO_PAGO = "stripe", "mercadopago"
+STRIPE, MERCADO_PAGO, EINVOICE = "stripe", "mercadopago", "einvoice"
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Providers:
         self.delay = 0.0
         self.short = 0
         self.pays_in: str | None = None
+        self.einvoices = EinvoiceProvider(accounts[EINVOICE].key) if EINVOICE in accounts else None
         self.webhooks = 1
         self._once: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(1_000_000_001)
@@ -273,6 +276,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer("POST")
 
+    def do_PUT(self) -> None:
+        self._answer("PUT")
+
     def log_message(self, *_args: object) -> None:
         """Say nothing: requests carry keys."""
 
@@ -282,12 +288,22 @@ class _Handler(BaseHTTPRequestHandler):
         provider, _slash, path = parts.path.strip("/").partition("/")
         if provider not in self.lab.accounts:
             self._send(404, b"nothing here", "text/plain")
+        elif provider == EINVOICE:
+            self._einvoice(method, path, body)
         elif path.startswith("pay/"):
             self._page(method, path.removeprefix("pay/"), body)
         else:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             status, answer = self.lab.api(provider, method, f"/{path}", query, self.headers, body)
             self._send(status, json.dumps(answer).encode(), "application/json")
+
+    def _einvoice(self, method: str, path: str, body: bytes) -> None:
+        assert self.lab.einvoices is not None
+        answer = self.lab.einvoices.api(method, path, self.headers, body)
+        if answer is None:
+            self.close_connection = True
+        else:
+            self._send(*answer, "application/json")
 
     def _page(self, method: str, sale_id: str, body: bytes) -> None:
         sale = self.lab.sales.get(sale_id)

@@ -41,7 +41,7 @@ from stack.demo_accounts import open_platform
 from stack.demo_billing import bill_demo
 from stack.demo_captive import fetches, hotspot_port, open_hotspot
 from stack.demo_desk import answer_demo
-from stack.demo_gateways import open_gateways, write_gateways
+from stack.demo_gateways import open_einvoices, open_gateways, write_gateways
 from stack.demo_messages import tell_demo
 from stack.demo_pages import open_pages
 from stack.demo_sites import place_demo
@@ -264,6 +264,7 @@ def seed(settings: Settings) -> Demo:
             place_demo(session, operator.id)
             tell_demo(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
+            open_einvoices(session, operator.id, settings, local_date(utc_now(), ZONE))
             pages = open_pages(session, operator.id, settings, new_password())
             platform = open_platform(session, operator.id, settings, new_password())
             hotspot = open_hotspot(session, operator.id, settings, keyring, PLAZA)

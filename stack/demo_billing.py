@@ -25,7 +25,7 @@ from billing.settings import add_tax, change_settings, settings_of
 from billing.wallets import set_prepaid
 from core.clock import local_date
 from db.audit import Actor
-from db.models import Collector, Invoice, Operator, PaymentMethod, Service, Staff
+from db.models import Collector, Invoice, Operator, PaymentMethod, Service, Staff, Subscriber
 
 # Who pays each month, and by which of the ways that an operator begins with.
 MONTHLY = {"tere.nanez": 1, "hector.urrutia": 0, "ana.rodriguez": 0, "miguel.ocampo": 3, "sofia.castaneda": 1,
@@ -34,6 +34,8 @@ AHEAD = {"ana.rodriguez": 6, "miguel.ocampo": 12, "sofia.castaneda": 3, "vero.do
 OWES_THE_LAST = "ferreteria"
 PREPAID = "sofia.castaneda"
 """Has paid three months ahead, and buys each period from that."""
+UNREGISTERED = ("mc.guerrero", "XXXX000000XX0")
+"""Whose electronic invoices are refused: the tax office of the lab does not know the number."""
 OVERDUE = ("jp.itza", "arturo.benitez")
 SETTINGS = {
     "enabled": True,
@@ -69,6 +71,9 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     cut = select(Service).where(Service.operator_id == operator_id, Service.name.in_(OVERDUE))
     how = {row.id: (row.state, row.suspended_at, row.suspension_cause, row.suspension_detail)
            for row in session.scalars(cut)}  # fmt: skip
+    name, tax_id = UNREGISTERED
+    for service in session.scalars(select(Service).where(Service.operator_id == operator_id, Service.name == name)):
+        session.get_one(Subscriber, service.subscriber_id).tax_id = tax_id
     change_settings(session, actor, {**SETTINGS, "starts_on": starts_on}, None, starts_on)
     add_tax(session, actor, "IVA", Decimal(16), included=True)
     beto = save_collector(session, actor, CollectorTerms("Beto Ramírez", Decimal(5)), None)

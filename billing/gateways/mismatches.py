@@ -45,7 +45,7 @@ def book_mismatch(
     """
     _check_note(note)
     found = what_came(session, settings, checkout)
-    assert found.payment_id is not None, "somebody has paid"
+    payment_id = _payment_of(found)
     locked = _locked(session, checkout)
     rules = rules_of(session, locked.operator_id)
     subscriber = session.get(Subscriber, subscriber_id)
@@ -59,9 +59,9 @@ def book_mismatch(
         amount=amount,
         currency=rules.currency,
         paid_on=rules.today(now),
-        reference=found.payment_id[:100],
+        reference=payment_id[:100],
         note=note.strip(),
-        external_id=found.payment_id,
+        external_id=payment_id,
     )
     payment = register_payment(session, actor, rules, terms, now).payment
     locked.payment_id = payment.id
@@ -79,10 +79,10 @@ def return_mismatch(
     """
     _check_note(note)
     found = what_came(session, settings, checkout)
-    assert found.payment_id is not None, "somebody has paid"
+    payment_id = _payment_of(found)
     locked = _locked(session, checkout)  # held while the provider answers: nobody books it meanwhile
     provider = provider_of(session.get_one(Gateway, locked.gateway_id), settings)
-    refund_id = provider.refund(found.payment_id, found.amount, found.currency, f"portico-mismatch-{locked.id}")
+    refund_id = provider.refund(payment_id, found.amount, found.currency, f"portico-mismatch-{locked.id}")
     what = {"refund": refund_id, "amount": f"{found.amount} {found.currency}", "note": note.strip()}
     _decided(session, actor, locked, "ended", "checkout.returned", what, now)
     session.commit()
@@ -95,6 +95,13 @@ def close_mismatch(session: Session, actor: Actor, checkout: Checkout, note: str
         raise Invalid(FieldProblem("note", Problem.REQUIRED))
     _check_note(note)
     _decided(session, actor, _locked(session, checkout), "ended", "checkout.closed", {"note": note.strip()}, now)
+
+
+def _payment_of(found: ProviderPayment) -> str:
+    """Return the provider's id of what came. Raises Invalid where the provider has it no longer."""
+    if found.payment_id is None:
+        raise Invalid(FieldProblem("note", Problem.GONE_AT_PROVIDER))
+    return found.payment_id
 
 
 def _locked(session: Session, checkout: Checkout) -> Checkout:

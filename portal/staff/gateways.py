@@ -9,7 +9,7 @@ from sqlalchemy import select
 from billing.gateways.accounts import TITLES, enter_account, switch_account
 from billing.gateways.checkouts import webhook_url
 from crm.problems import Invalid
-from db.models import Checkout, Gateway, Subscriber
+from db.models import Checkout, Gateway, GatewayEvent, Subscriber
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.fields import Option
@@ -77,8 +77,16 @@ def _page(form: KeysForm) -> str:
         .order_by(Checkout.id.desc())
         .limit(50)
     ).all()
+    unknown = session.execute(
+        select(GatewayEvent, Gateway.kind)
+        .join(Gateway, Gateway.id == GatewayEvent.gateway_id)
+        .where(GatewayEvent.outcome == "not ours")
+        .order_by(GatewayEvent.id.desc())
+        .limit(20)
+    ).all()
     return render_template(
         "staff/documents/gateways.html",
+        unknown=unknown,
         form=form,
         accounts=[(account, TITLES[account.kind], webhook_url(settings, account)) for account in accounts],
         begun=begun,

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from billing.gateways import ProviderTrouble
+from billing.gateways import ProviderTrouble, Trouble
 from billing.gateways.accounts import TITLES
 from billing.gateways.mismatches import book_mismatch, close_mismatch, return_mismatch, what_came
 from crm.problems import Invalid
@@ -59,8 +59,8 @@ def book(checkout_id: int) -> ResponseReturnValue:
         session.rollback()
         put_on_form(form, invalid)
         return _page(_checkout(checkout_id), form), 422
-    except ProviderTrouble:
-        return _no_answer(checkout_id)
+    except ProviderTrouble as trouble:
+        return _no_answer(checkout_id, trouble)
     session.commit()
     done(_("The payment is registered."))
     return redirect(url_for("payments.page", payment_id=payment.id))
@@ -75,8 +75,8 @@ def give_back(checkout_id: int) -> ResponseReturnValue:
         return_mismatch(session, settings, context.actor(), _checkout(checkout_id), form.note.data or "", context.now())
     except Invalid as invalid:
         return _refused(checkout_id, form, invalid)
-    except ProviderTrouble:
-        return _no_answer(checkout_id)
+    except ProviderTrouble as trouble:
+        return _no_answer(checkout_id, trouble)
     done(_("The provider gives the money back."))
     return redirect(url_for("gateways.index"))
 
@@ -105,8 +105,11 @@ def _refused(checkout_id: int, form: NoteForm, invalid: Invalid) -> ResponseRetu
     return _page(_checkout(checkout_id), None, form), 422
 
 
-def _no_answer(checkout_id: int) -> ResponseReturnValue:
+def _no_answer(checkout_id: int, trouble: ProviderTrouble) -> ResponseReturnValue:
     context.db().rollback()
+    if trouble.trouble is Trouble.REFUSED:
+        flash(_("The provider refused it, and nothing was done: %(words)s", words=trouble.detail), "warning")
+        return redirect(url_for(".page", checkout_id=checkout_id))
     flash(_("The provider does not answer now, so nothing was done. Try again in a while."), "warning")
     return redirect(url_for(".page", checkout_id=checkout_id))
 

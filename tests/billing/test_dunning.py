@@ -153,7 +153,7 @@ def test_the_operators_own_words_are_sent_in_the_subscribers_language(isp):
     isp.session.add(DunningText(operator_id=isp.operator_id, step_id=step.id, language="en", **words))
     passes(isp, DUE + timedelta(days=2))
     (message,) = told(isp)
-    assert (message.subject, message.body) == ("Pay 1", "José María Fernández-Villalobos owes MX$300.00")
+    assert (message.subject, message.body) == ("Pay 1", "José María Fernández-Villalobos owes $300.00")
 
 
 def test_a_late_fee_waits_for_the_next_invoice_once(rows):

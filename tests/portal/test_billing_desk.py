@@ -52,13 +52,13 @@ def test_a_desk_is_opened_used_counted_and_its_report_printed(system, isp, sign_
     assert move(browser, "deposit", "200", description="Banorte 7").status_code == 302
     assert "At most 600" in move(browser, "expense", "601").text
     said = text_of(browser.get("/desk/").text)
-    assert "MX$600.00" in said
+    assert "$600.00" in said
     assert "Banorte 7" in said
     closed = post(browser, "/desk/close", **{"close-counted": "599.50", "close-note": "a coin"})
     assert closed.status_code == 302
     report = text_of(browser.get(closed.location).text)
-    for part in ("Opening MX$500.00", "Cash (1) MX$300.00", "Expected MX$600.00", "Counted MX$599.50",
-                 "Difference -MX$0.50", "a coin", "Receipt 1 Ana Peña"):  # fmt: skip
+    for part in ("Opening $500.00", "Cash (1) $300.00", "Expected $600.00", "Counted $599.50",
+                 "Difference -$0.50", "a coin", "Receipt 1 Ana Peña"):  # fmt: skip
         assert part in report, part
     assert "T-1" not in report  # a transfer is in the bank, not in the till
     desk = desk_of(system, isp)
@@ -93,18 +93,18 @@ def test_a_collector_owes_what_was_collected_less_the_commission(system, isp, si
         beto = session.scalars(select(Collector.id).where(Collector.operator_id == isp.operator_id)).one()
     assert made.location == f"/collectors/{beto}"
     take(browser, ana, methods, amount="200", collector_id=beto)
-    assert "Owes MX$180.00" in text_of(browser.get(made.location).text)
+    assert "Owes $180.00" in text_of(browser.get(made.location).text)
     said = text_of(browser.get(f"{made.location}/closing").text)
-    assert "To hand over of these MX$180.00 Owes in all MX$180.00" in said
+    assert "To hand over of these $180.00 Owes in all $180.00" in said
     post(browser, "/desk/open", opening="0")
     assert move(browser, "handover", "150").status_code == 422  # of whom?
     assert move(browser, "handover", "150", collector_id=beto).status_code == 302
-    assert "Owes MX$30.00" in text_of(browser.get(made.location).text)
+    assert "Owes $30.00" in text_of(browser.get(made.location).text)
     said = text_of(browser.get(f"{made.location}/closing").text)
-    assert "To hand over of these MX$0.00 Owes in all MX$30.00" in said, "a new sheet begins"
+    assert "To hand over of these $0.00 Owes in all $30.00" in said, "a new sheet begins"
     said = text_of(browser.get(f"{made.location}/closing?day={today()}").text)
-    assert "Collected MX$200.00" in said
-    assert "MX$150.00" in text_of(browser.get("/desk/").text)
+    assert "Collected $200.00" in said
+    assert "$150.00" in text_of(browser.get("/desk/").text)
     assert post(browser, f"/collectors/{beto}/edit", name="", commission="120").status_code == 422
     assert payments_of(system, ana)[0].desk_id is None
 
@@ -129,5 +129,5 @@ def test_a_voided_payment_leaves_the_till(system, isp, sign_in, ana, methods):
     post(browser, f"{paid}/void", **{"void-reason": "wrong person"})
     said = text_of(browser.get("/desk/").text)
     assert "voided, not counted" in said
-    assert "MX$0.00 Open" in said
+    assert "$0.00 Open" in said
     assert pay(system, isp, ana, methods["Cash"], "1", paid_on=today())

@@ -65,7 +65,7 @@ def at(app, shop) -> Callable[[str], FlaskClient]:
     [
         pytest.param(
             "manager",
-            ["online now", "MX$300.00 came in today 1 payment", "MX$600.00 overdue 1 subscriber", "Who owes most"],
+            ["online now", "$300.00 came in today 1 payment", "$600.00 overdue 1 subscriber", "Who owes most"],
             ["Who is calling?", "Who pays?"],
             id="manager",
         ),
