@@ -18,9 +18,10 @@ import psycopg
 from bench.generator import SECRET, run_load
 from bench.rounds import Contender
 from bench.site import Site, free_port
+from core.status import udp_port_is_bound
 from stack.accounts import piece_account
 from stack.pieces import Piece, RunningPiece
-from stack.radiusd import PROGRAM, udp_port_is_bound
+from stack.radiusd import PROGRAM
 
 RADDB = Path(__file__).resolve().parent / "raddb"
 DEBIAN = Path("/etc/freeradius/3.0")

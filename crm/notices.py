@@ -35,6 +35,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import prometheus_client
 import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
@@ -61,6 +62,10 @@ _GATEWAYS = frozenset(("sms", "whatsapp", "telegram"))
 _LEAVE = N_("You do not want such messages? Unsubscribe here: %(url)s")
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60, 120, 240, 480, 480))
 LONGEST_SUBJECT = 200
+
+ATTEMPTS = prometheus_client.Counter(
+    "portico_message_attempts", "Attempts to send a message, by channel and by what came of them", ["channel", "state"]
+)
 
 # Channels that would act on the machine that Portico runs on, and not on somebody's phone.
 _LOCAL = frozenset(("dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
@@ -265,6 +270,7 @@ def _send_all(
         except Exception as problem:  # noqa: BLE001 - what nobody thought of about one is no other message's business
             log.warning("message_not_sent", notification_id=notification.id, error=type(problem).__name__)
             state, error = "failed", f"it cannot be sent as it is ({type(problem).__name__})"
+        ATTEMPTS.labels(notification.channel, state).inc()
         with sessions() as session:
             session.execute(
                 update(Notification)

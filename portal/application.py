@@ -24,6 +24,7 @@ from portal import (
     forgotten,
     formats,
     gate,
+    health,
     i18n,
     labels,
     pay,
@@ -98,6 +99,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     radius_words.install(app)
     router_words.install(app)
     assets.install(app)
+    health.install(app)
     subscriber.install(app)  # before auth: its host names lead past the sign-in of staff
     captive.install(app)  # before auth as well: who is sent here by a router asked for somebody else's first page
     auth.install(app)

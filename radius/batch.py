@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import prometheus_client
 import psycopg
 
 from aaa.facts import AccessKind
@@ -54,6 +55,10 @@ class Batch:
         return len(self.packets) + len(self.events) + self.unusable
 
 
+DECISIONS = prometheus_client.Counter("portico_radius_decisions", "Access-Requests by what was decided", ["outcome"])
+RECORDS = prometheus_client.Counter("portico_accounting_records", "Accounting-Requests that were put down")
+
+
 class Store:
     """Puts batches into one database, over one connection."""
 
@@ -83,6 +88,9 @@ class Store:
             self._digits = digits
             self._heard.clear()
             raise
+        for event in batch.events:
+            DECISIONS.labels(event.outcome).inc()
+        RECORDS.inc(len(batch.packets))
 
     # The journal.
 

@@ -28,6 +28,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from core.settings import BadSettings, Settings
+from core.status import beat
 from radius.batch import Batch, PositionMoved, Store
 from radius.journal import (
     ACCOUNTING,
@@ -350,11 +351,13 @@ def main(settings: Settings) -> None:
                     begun = time.monotonic()
                     records = loader.step()
                     loader.tidy()
+                    beat("loading", 60)
                     pause = 0.1
                     if records < MOST // 2 and not loader.recovering:
                         _sleep(PACE - (time.monotonic() - begun), stopping)
                         while not stopping and loader.idle():
                             _sleep(POLL, stopping)
+                            beat("loading", 60)
                             loader.tidy()
         except (psycopg.Error, OSError, PositionMoved) as problem:
             log.warning("loader_interrupted", error=_first_line(problem), again_in=pause)

@@ -17,6 +17,7 @@ import structlog
 
 from core.clock import utc_now
 from core.settings import BadSettings, Settings
+from core.status import beat
 from radius.facts import FactsReader, StoredService
 from radius.facts_codec import plain_plan, plain_policy, plain_sessions
 from radius.image import (
@@ -380,6 +381,7 @@ def _publish(settings: Settings, connection: Connection, stopping: list[int]) ->
         publisher.open()
         while not stopping:
             publisher.step()
+            beat("publishing", 60)
             for _ in listener.notifies(timeout=TICK, stop_after=1):
                 pass
 

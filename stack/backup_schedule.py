@@ -1,12 +1,15 @@
 """The piece that makes a backup each day."""
 
+import math
 import time
 from datetime import datetime, timedelta
 
+import prometheus_client
 import structlog
 
 from core.clock import utc_now
 from core.settings import Settings
+from core.status import beat
 from stack.backup import BackupFailed, back_up, backups, next_backup, prune
 from stack.offsite import copy_missing, is_set, prune_copies
 
@@ -21,7 +24,19 @@ _copied: set[str] = set()  # what this process knows to be in the storage, which
 def main(settings: Settings) -> None:
     """Make backups until the process is stopped."""
     while True:
+        beat("backups", 3600)
         time.sleep(once(settings).total_seconds())
+
+
+def measure(settings: Settings) -> None:
+    """Have the age of the newest backup among what this process counts."""
+
+    def age() -> float:
+        newest = next(iter(backups(settings)), None)
+        return (utc_now() - newest.made_at).total_seconds() if newest is not None else math.inf
+
+    gauge = prometheus_client.Gauge("portico_backup_age_seconds", "Seconds since the newest backup was made")
+    gauge.set_function(age)
 
 
 def once(settings: Settings) -> timedelta:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.settings import BadSettings, Settings
+from core.status import udp_port_is_bound
 from stack.accounts import become, piece_account, prepare_directories
 from stack.installation import PROJECT, piece_environment, programs_directory
 from stack.pieces import Piece
-from stack.radiusd import radiusd_piece, udp_port_is_bound
+from stack.radiusd import radiusd_piece
 from stack.vpn import left_out, prepare_vpn, vpn_piece
 
 WORKER_THREADS = 8

@@ -5,9 +5,9 @@ it reads as `$ENV{…}`.
 """
 
 import sysconfig
-from pathlib import Path
 
 from core.settings import Settings
+from core.status import udp_port_is_bound
 from stack.accounts import piece_account
 from stack.installation import PROJECT, piece_environment
 from stack.pieces import Piece
@@ -57,17 +57,3 @@ def radiusd_piece(settings: Settings) -> Piece:
         ready_seconds=60.0,
         noise=": Info: Adding client ",  # each NAS anew every second, so that a changed one is in force at once
     )
-
-
-def udp_port_is_bound(port: int) -> bool:
-    """Tell whether a process of this machine listens on a UDP port.
-
-    radiusd opens its sockets last, when every module has been instantiated, so they tell that it is ready without
-    a request that some NAS would have to be registered for.
-    """
-    wanted = f":{port:04X}"
-    for table in (Path("/proc/net/udp"), Path("/proc/net/udp6")):
-        rows = table.read_text(encoding="ascii").splitlines()[1:] if table.exists() else []
-        if any(row.split()[1].endswith(wanted) for row in rows):
-            return True
-    return False

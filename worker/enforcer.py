@@ -17,6 +17,7 @@ import structlog
 
 from core.clock import utc_now
 from core.settings import Settings
+from core.status import beat
 from db.threads import ConnectionThreads
 from radius.coa import coa_source
 from radius.enforcement import due_nas, revive
@@ -116,6 +117,7 @@ class _Loops:
             try:
                 await action()
                 failures = 0
+                beat(action.__name__.strip("_"), 300)
             except Exception as problem:
                 failures += 1
                 step = action.__name__.strip("_")

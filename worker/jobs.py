@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from core.i18n import N_
 from core.settings import Settings
+from core.status import beat
 from crm.jobs import Cancelled, JobFunction, RunningJob, take_job, waiting_jobs
 from crm.problems import Invalid
 from db.session import make_engine
@@ -74,6 +75,7 @@ class JobRunner:
                     connection.execute(f"LISTEN {NEW}")
                     while not self._stopping.is_set():
                         self._take_up(engine)
+                        beat("jobs", 60)
                         # In short waits, so that a worker that is told to stop does not sit out the long one.
                         for _ in range(int(LOOK)):
                             if self._stopping.is_set() or any(connection.notifies(timeout=1, stop_after=1)):

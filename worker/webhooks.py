@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings, read_settings
+from core.status import beat
 from crm.messages import tell_staff
 from crm.outbound import NoAnswer, NotAllowed, post
 from crm.webhooks import SECRET_PURPOSE, body_of, forget_old, host_of, signed_headers, switch_off
@@ -131,6 +132,7 @@ class WebhookSender:
                     connection.execute(f"LISTEN {NEW}")
                     while not self._stopping.is_set():
                         self._take_up(sessions)
+                        beat("webhooks", 60)
                         any(connection.notifies(timeout=1, stop_after=1))
             except psycopg.Error as problem:
                 log.warning("database_unreachable", error=str(problem).splitlines()[:1])

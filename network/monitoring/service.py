@@ -22,6 +22,7 @@ from sqlalchemy.orm import joinedload
 from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings
+from core.status import beat
 from crm.incidents import tell_due
 from crm.notices import Outbox
 from db.models import Nas, Operator, Router, RouterState
@@ -102,6 +103,7 @@ class Monitor:
                 await loop.run_in_executor(self._threads, work)
                 if then is not None:
                     then()
+                beat(name, max(10 * seconds, 120))
             except (psycopg.Error, OperationalError) as problem:
                 log.warning("monitoring_delayed", step=name, error=_first_line(problem))
             except Exception:  # one step that fails must not end the others

@@ -1,18 +1,14 @@
-"""Watching: all routers at a glance, graphs of one, incidents, alerts and who is told; `/metrics` and `/health`."""
+"""Watching: all routers at a glance, graphs of one, incidents, alerts and who is told."""
 
-import hmac
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-from sqlalchemy import Float, cast, func, select, text
+from sqlalchemy import Float, cast, func, select
 from wtforms import BooleanField, SelectMultipleField
 from wtforms.widgets import CheckboxInput, ListWidget
 
@@ -27,7 +23,7 @@ from portal.errors import put_on_form
 from portal.graphs import RANGES, interface_series, router_series
 from portal.labels import choices, label
 from portal.messages import done
-from portal.permissions import Permission, public, requires
+from portal.permissions import Permission, requires
 from portal.router_page import router_or_404, router_page
 from portal.router_words import cause_title
 from portal.tables import Column, Filter, Table, show
@@ -360,86 +356,3 @@ def _with_choices(form: RecipientForm) -> RecipientForm:
     form.language.choices = list(LANGUAGES.items())
     form.kinds.choices = [(kind, label("alert_kind", kind)) for kind in KINDS]
     return form
-
-
-# For machines.
-
-
-@blueprint.get("/health")
-@public
-def health() -> ResponseReturnValue:
-    """Say whether the portal and its database work: 200 or 503. Details only for those who may read the metrics."""
-    try:
-        with context.portal().tenancy.session(None) as session:
-            rows = session.execute(text("SELECT * FROM installation_health()")).all()
-    except Exception:  # noqa: BLE001 - whatever it is, the answer is the same
-        return {"status": "down", "database": False}, 503
-    answer: dict[str, Any] = {"status": "up", "database": True}
-    if _may_read_metrics():
-        answer["nodes"] = [
-            {
-                "name": row.node,
-                "image_age_seconds": row.image_age.total_seconds() if row.image_age is not None else None,
-                "load_age_seconds": row.load_age.total_seconds() if row.load_age is not None else None,
-                "journal_backlog_bytes": row.journal_backlog,
-            }
-            for row in rows
-        ]
-    return answer
-
-
-@blueprint.get("/metrics")
-@public
-def metrics() -> ResponseReturnValue:
-    """Counts of the whole installation in Prometheus's text format, for whoever has the token or is this machine."""
-    if not _may_read_metrics():
-        abort(403)
-    with context.portal().tenancy.session(None) as session:
-        rows = session.execute(text("SELECT name, label, value FROM installation_metrics()")).all()
-    registry = CollectorRegistry()
-    registry.register(_Metrics(rows))
-    return Response(generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-class _Metrics(Collector):
-    """Rows of installation_metrics() as gauges."""
-
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self._rows = rows
-
-    def collect(self) -> Any:
-        families: dict[str, GaugeMetricFamily] = {}
-        for name, shown, value in self._rows:
-            what, labels = _METRICS[name]
-            family = families.setdefault(name, GaugeMetricFamily(f"portico_{name}", what, labels=labels))
-            family.add_metric([shown] if labels else [], float(value))
-        yield from families.values()
-
-
-_METRICS: dict[str, tuple[str, list[str]]] = {
-    "routers": ("Watched routers by state", ["status"]),
-    "sessions_open": ("Accounting sessions that are open", []),
-    "orders": ("Orders to routers that are not done", ["state"]),
-    "order_results": ("Requests to NAS in the last five minutes by what came of them", ["result"]),
-    "notifications_late_seconds": ("Seconds for which the message that is due the longest has waited", []),
-    "webhooks_waiting": ("Deliveries to webhooks that wait for their turn", []),
-    "webhook_endpoints": ("Addresses of webhooks by how they are", ["state"]),
-    "jobs": ("Jobs that are not done", ["state"]),
-    "alerts_open": ("Open alerts", ["kind"]),
-    "incidents_open": ("Open incidents", ["scope"]),
-    "notifications_waiting": ("Notices that have not been taken yet", []),
-    "poll_age_seconds": ("Seconds since any router was polled", []),
-    "image_age_seconds": ("Seconds since a node's image was known to be current", ["node"]),
-    "load_age_seconds": ("Seconds since a node's journal was loaded", ["node"]),
-    "journal_backlog_bytes": ("Accounting of a node that is not loaded yet", ["node"]),
-}
-
-
-def _may_read_metrics() -> bool:
-    """Tell whether a request has the token, or without one set, comes from this machine and not through a proxy."""
-    token = context.portal().settings.metrics_token
-    if token is not None:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode(), token.get_secret_value().encode())
-    # A proxy on this machine would make everybody look as if they were here.
-    return request.remote_addr in ("127.0.0.1", "::1") and "X-Forwarded-For" not in request.headers

@@ -4,6 +4,7 @@ import click
 
 from core.log import configure_logging
 from core.settings import read_settings
+from core.status import serve
 from stack.accounts import become, piece_account, prepare_directories
 
 
@@ -14,6 +15,8 @@ def command() -> None:
     prepare_directories(settings)
     become(piece_account(settings))
     configure_logging("backups", settings.log_level)
-    from stack.backup_schedule import main
+    from stack.backup_schedule import main, measure
 
+    measure(settings)
+    serve(settings.run_dir, "backups", {})
     main(settings)

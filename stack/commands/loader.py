@@ -3,6 +3,7 @@
 import click
 
 from core.log import configure_logging
+from db.status import serve_status
 from stack.accounts import become, piece_account, prepare_directories
 from stack.installation import installed_settings
 
@@ -16,4 +17,5 @@ def command() -> None:
     configure_logging("loader", settings.log_level)
     from radius.loader import main
 
+    serve_status(settings, "loader")
     main(settings)

@@ -3,6 +3,7 @@
 import click
 
 from core.log import configure_logging
+from db.status import serve_status
 from stack.accounts import become, piece_account, prepare_directories
 from stack.installation import installed_settings
 
@@ -16,4 +17,5 @@ def command() -> None:
     configure_logging("publisher", settings.log_level)
     from radius.publisher import main
 
+    serve_status(settings, "publisher")
     main(settings)

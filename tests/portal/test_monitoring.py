@@ -255,20 +255,3 @@ def test_nothing_of_another_operator_is_seen(sign_in, system, installation, nas_
     assert browser.get(f"/monitoring/routers/{nas_id}").status_code == 404
     assert browser.get(f"/monitoring/routers/{nas_id}/clients").status_code == 404
     assert "tower-1" not in browser.get("/monitoring/").text.split('id="rows"')[1]
-
-
-# For machines.
-
-
-def test_health_says_that_the_database_answers(app):
-    answer = app.test_client().get("/health")
-    assert (answer.status_code, answer.json["status"]) == (200, "up")
-
-
-def test_metrics_are_for_this_machine_unless_there_is_a_token(app, nas_id):
-    browser = app.test_client()
-    page = browser.get("/metrics").text
-    assert re.search(r'^portico_routers\{status="online"\} \d', page, re.M)
-    assert "tower-1" not in page
-    assert browser.get("/metrics", environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 403
-    assert browser.get("/metrics", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 403

@@ -18,6 +18,7 @@ import pytest
 
 from stack.installation import PROJECT, settings_environment
 from tests.conftest import fresh_settings, new_directory
+from tests.portal.test_health import named
 
 pytestmark = pytest.mark.system
 
@@ -114,6 +115,26 @@ def test_the_portal_answers(stack):
     with urllib.request.urlopen(address, timeout=10) as answer:
         assert answer.status == 200
         assert "Portico" in answer.read().decode()
+
+
+def test_every_piece_says_that_it_is_ready_and_what_the_dashboard_shows_is_counted(stack):
+    address = stack.wait_for(r"Portal +(http://\S+)")[1].rstrip("/")
+    ends = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
+            page = answer.read().decode()
+        ready = dict(re.findall(r'^portico_piece_ready\{piece="(\w+)"\} (\S+)', page, re.M))
+        if set(ready.values()) == {"1.0"} and "portico_image_age_seconds{" in page:
+            break
+        assert time.monotonic() < ends, ready
+        time.sleep(0.5)
+    assert set(ready) >= {"portal", "publisher", "radiusd", "loader", "worker", "monitor"}
+    exported = set(re.findall(r"^# TYPE (portico_[a-z_]+) ", page, re.M))
+    # What is counted by rows appears with the first one, and backups with a directory for them.
+    by_rows = {"alerts_open", "incidents_open", "notifications_late_seconds", "order_results", "webhook_endpoints",
+               "journal_backlog_bytes", "orders", "routers", "jobs", "poll_age_seconds", "load_age_seconds",
+               "backup_age_seconds"}  # fmt: skip
+    assert {name.removesuffix("_bucket") for name in named()} - exported <= {f"portico_{name}" for name in by_rows}
 
 
 def test_a_second_run_on_the_same_data_directory_is_refused(stack):

@@ -75,6 +75,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 """
 
+VERSION = """
+CREATE FUNCTION schema_version() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT version_num FROM alembic_version
+$$;
+REVOKE ALL ON FUNCTION schema_version() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION schema_version() TO portico_portal, portico_system;
+"""
+
 # Of each table: what is told of a row `n`, and which event it is, where `o` is the row as it was.
 _SUBSCRIBER = "jsonb_build_object('id', n.id, 'name', n.name, 'email', n.email, 'phone', n.phone)"
 _SERVICE = """jsonb_build_object('id', n.id, 'subscriber_id', n.subscriber_id, 'name', n.name,
@@ -342,6 +351,7 @@ def upgrade() -> None:
     protect("webhook_delivery", "SELECT, INSERT, UPDATE (state, attempts, next_attempt_at, finished_at)")
     op.execute(FUNCTIONS)
     op.execute(METRICS)
+    op.execute(VERSION)
     for told in TOLD:
         _tell(*told)
 
