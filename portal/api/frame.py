@@ -74,8 +74,9 @@ def makers_permissions() -> frozenset[Permission]:
 
 @blueprint.before_request
 def _enter() -> None:
-    request.max_content_length = LARGEST_BODY
     use_language()
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise ApiProblem(Kind.TOO_LARGE)
     if requirement_of(current_app.view_functions[request.endpoint or ""]) is not Openness.TOKEN:
         return
     claimed = _claimed()

@@ -176,6 +176,8 @@ def _unknown_parameter(name: str) -> dict[str, str]:
 
 def _body(model: type[BaseModel], types: tuple[str, ...]) -> BaseModel:
     text = request.get_data(cache=True)
+    if len(text) > frame.LARGEST_BODY:  # of no length that was said beforehand
+        raise ApiProblem(Kind.TOO_LARGE)
     if not text and not request.mimetype and request.method == "POST" and not needs_body(model):
         text = b"{}"
     elif request.mimetype not in types:
