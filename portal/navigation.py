@@ -1,6 +1,6 @@
 """The navigation: areas and their pages, of which each person sees what their roles allow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import current_app, request, url_for
 from flask_babel import gettext as _
@@ -20,6 +20,13 @@ class Entry:
     permission: Requirement
     on_phone: str = ""
 
+
+SETTINGS = N_("Settings")
+"""The area whose pages are opened seldom: the navigation has one entry for them, which leads to a page with all."""
+
+_ALL_SETTINGS = Entry("settings.index", N_("All settings"), "settings", Openness.SIGNED_IN)
+_BESIDE = ("people.index", "jobs.index", "audit.index")
+"""Those of them that are opened often enough to stand in the navigation as well."""
 
 AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("", (Entry("home.index", N_("Home"), "home", Openness.SIGNED_IN, N_("Home")),)),
@@ -93,7 +100,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         ),
     ),
     (
-        N_("Settings"),
+        SETTINGS,
         (
             Entry("billing_settings.index", N_("Billing rules"), "receipt-tax", Permission.BILLING_SETTINGS),
             Entry("documents.letterhead", N_("Letterhead"), "heading", Permission.BILLING_SETTINGS),
@@ -108,6 +115,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("router_logins.index", N_("Router logins"), "user-key", Permission.SETTINGS_EDIT),
             Entry("webhooks.index", N_("Webhooks"), "webhook", Permission.WEBHOOKS),
             Entry("first_steps.index", N_("First steps"), "list-check", Permission.SETTINGS_EDIT),
+            Entry("resellers.index", N_("Resellers"), "users-plus", Permission.ACCOUNT_EDIT),
             Entry("licence.index", N_("Licence and account"), "license", Openness.SIGNED_IN),
             Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
             Entry("roles.index", N_("Roles"), "lock-access", Permission.ROLES_EDIT),
@@ -181,20 +189,29 @@ def navigation() -> list[tuple[str, list[Link]]]:
     """Return the areas with the pages that this person may see."""
     areas = []
     for title, entries in PLATFORM_AREAS if account().platform else AREAS:
-        links = [
-            Link(
-                _(entry.title),
-                entry.icon,
-                url_for(entry.endpoint),
-                _is_current(entry),
-                _(entry.on_phone) if entry.on_phone else "",
-            )
-            for entry in entries
-            if entry.endpoint in current_app.view_functions and _open(entry.permission)
-        ]
+        links = [_link(entry) for entry in entries if _is_open(entry)]
+        if title == SETTINGS and links:
+            beside = [_link(entry) for entry in entries if entry.endpoint in _BESIDE and _is_open(entry)]
+            within = any(link.current for link in links) and not any(link.current for link in beside)
+            links = [replace(_link(_ALL_SETTINGS), current=within or request.endpoint == "settings.index"), *beside]
         if links:
             areas.append((_(title) if title else "", links))
     return areas
+
+
+def settings_of_person() -> dict[str, Link]:
+    """Return the pages of settings that this person may open, by endpoint."""
+    entries = next(entries for title, entries in AREAS if title == SETTINGS)
+    return {entry.endpoint: _link(entry) for entry in entries if _is_open(entry)}
+
+
+def _is_open(entry: Entry) -> bool:
+    return entry.endpoint in current_app.view_functions and _open(entry.permission)
+
+
+def _link(entry: Entry) -> Link:
+    on_phone = _(entry.on_phone) if entry.on_phone else ""
+    return Link(_(entry.title), entry.icon, url_for(entry.endpoint), _is_current(entry), on_phone)
 
 
 def _is_current(entry: Entry) -> bool:

@@ -70,6 +70,7 @@ AREAS = (
     "auth_events",
     "enforcement",
     "addresses",
+    "settings",
     "policy",
     "retention",
     "brand",
@@ -88,6 +89,7 @@ AREAS = (
     "welcome",
     "first_steps",
     "licence",
+    "resellers",
 )
 
 

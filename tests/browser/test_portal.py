@@ -46,7 +46,9 @@ def test_every_page_of_the_navigation_works_in_both_languages_and_on_a_phone(
     site.connect("beto")
     sign_in(page, site)
     addresses = page.locator(".portal-nav a.nav-link").evaluate_all("links => links.map(link => link.href)")
-    assert len(addresses) >= 5
+    page.goto(f"{site.url}/settings/")
+    addresses += page.locator("main a.card").evaluate_all("links => links.map(link => link.href)")
+    assert len(addresses) >= 40
     for language in ("es", "en"):
         page.locator(f".portal-languages button[value={language}]").click()
         expect(page.locator("html")).to_have_attribute("lang", language)
