@@ -381,8 +381,8 @@ def _services(session: Session, words: _Words, effects: Sequence[Mapping[str, An
 
 def _balance(words: _Words, balance: Decimal) -> Row:
     if balance < 0:
-        return words.text("Credit after this payment"), words.money(-balance)
-    return words.text("Balance after this payment"), words.money(balance)
+        return words.text(N_("Credit after this payment")), words.money(-balance)
+    return words.text(N_("Balance after this payment")), words.money(balance)
 
 
 def _party(translate: Any, kept: Mapping[str, Any]) -> tuple[str, ...]:

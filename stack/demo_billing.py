@@ -24,14 +24,17 @@ from billing.run import issue_batch
 from billing.settings import add_tax, change_settings, settings_of
 from billing.wallets import set_prepaid
 from core.clock import local_date
+from crm.plan_items import ItemTerms, add_item
 from db.audit import Actor
-from db.models import Collector, Invoice, Operator, PaymentMethod, Service, Staff, Subscriber
+from db.models import Collector, Invoice, Operator, PaymentMethod, RatePlan, Service, Staff, Subscriber
 
 # Who pays each month, and by which of the ways that an operator begins with.
 MONTHLY = {"tere.nanez": 1, "hector.urrutia": 0, "ana.rodriguez": 0, "miguel.ocampo": 3, "sofia.castaneda": 1,
            "vero.dominguez": 3, "mc.guerrero": 2}  # fmt: skip
 AHEAD = {"ana.rodriguez": 6, "miguel.ocampo": 12, "sofia.castaneda": 3, "vero.dominguez": 12, "mc.guerrero": 6}
 OWES_THE_LAST = "ferreteria"
+BUNDLE = "Hogar 20 Plus"
+"""Sold with a router, and with the installation charged once."""
 PREPAID = "sofia.castaneda"
 """Has paid three months ahead, and buys each period from that."""
 UNREGISTERED = ("mc.guerrero", "XXXX000000XX0")
@@ -90,6 +93,10 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     wallet = select(Service).where(Service.operator_id == operator_id, Service.name == PREPAID)
     for service in session.scalars(wallet):
         set_prepaid(session, actor, rules_of(session, operator_id), service, True, now)
+    bundle = select(RatePlan).where(RatePlan.operator_id == operator_id, RatePlan.name == BUNDLE)
+    for plan in session.scalars(bundle):
+        for item in (ItemTerms("Router en comodato"), ItemTerms("Instalación", Decimal(500), once=True)):
+            add_item(session, actor, plan, item)
     ladder = terms_of_ladder(session, operator)
     change_ladder(session, actor, operator, replace(ladder, enabled=True, late_fees=True))
     session.flush()

@@ -13,6 +13,7 @@ from billing import wallets
 from billing.cycles import Cycle
 from billing.drafts import ServiceFacts
 from billing.dunning import run_dunning
+from billing.gateways.checkouts import due_of_subscriber
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.payments import PaymentTerms, register_payment, void_payment
 from billing.prepaid import is_told, purchases
@@ -198,6 +199,18 @@ def test_the_end_is_told_in_the_readers_language_with_what_it_costs(isp, install
     assert "9 feb 2027" in told.subject or "9 de febrero" in told.subject
     isp.pay(person.id, "1000", LAST)
     assert remind(isp.session, installation.keyring, isp.rules, noon(LAST)) == 0
+
+
+def test_who_tops_up_online_is_asked_for_what_the_next_period_lacks(isp):
+    service = isp.service(BEGIN)
+    isp.run(BEGIN)
+    asked = []
+    for amount in ("100", "250", "400"):
+        due = due_of_subscriber(isp.session, isp.operator_id, service.subscriber_id, noon(BEGIN))
+        asked.append(due.amount)
+        isp.pay(service.subscriber_id, amount, BEGIN)
+    asked.append(due_of_subscriber(isp.session, isp.operator_id, service.subscriber_id, noon(BEGIN)).amount)
+    assert asked == [300, 200, 250, 300]  # the last one of a wallet that has 450: one more period
 
 
 # The life of a service.
