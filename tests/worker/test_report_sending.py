@@ -124,7 +124,7 @@ def test_what_arrives_is_a_worksheet_in_the_readers_language(sessions, schedule,
     assert attached.get_filename() == "subscribers-2027-02-28.xlsx"
     sheet = openpyxl.load_workbook(io.BytesIO(attached.get_content())).active
     titles, row = ([cell.value for cell in line] for line in sheet.iter_rows(max_row=2))
-    assert titles[0] == "Suscriptor" or titles[0] == "Cliente"
+    assert titles[0] == "Cliente"
     assert row[0] == "=1+1 Ana"
     assert sheet["A2"].data_type == "s"
     assert row[4] == "Activo"
