@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
@@ -95,7 +96,7 @@ def who_had(
     for row in session.execute(query.order_by(started.desc()).limit(MOST)):
         sure = certainty(row.AccountingSession, at, margin)
         if sure is not None:
-            found.append(Holder(row.AccountingSession, sure, *row[1:]))
+            found.append(_holder(row, sure))
     order = list(Certainty)
     return sorted(found, key=lambda holder: order.index(holder.certainty))
 
@@ -106,7 +107,15 @@ def around(session: Session, operator_id: int, asked: Asked, at: datetime, nas_i
     query = _sessions(operator_id, asked, nas_id)
     before = session.execute(query.where(started <= at).order_by(started.desc()).limit(1)).one_or_none()
     after = session.execute(query.where(started > at).order_by(started).limit(1)).one_or_none()
-    return Around(*(row and Holder(row[0], Certainty.NEARBY, *row[1:]) for row in (before, after)))
+    return Around(
+        _holder(before, Certainty.NEARBY) if before else None, _holder(after, Certainty.NEARBY) if after else None
+    )
+
+
+def _holder(row: Any, sure: Certainty) -> Holder:
+    return Holder(
+        row.AccountingSession, sure, row.nas, row.service_id, row.service, row.subscriber_id, row.subscriber
+    )  # fmt: skip
 
 
 def prefixes_of(address: ipaddress.IPv6Address) -> Sequence[ipaddress.IPv6Network]:
@@ -117,8 +126,8 @@ def prefixes_of(address: ipaddress.IPv6Address) -> Sequence[ipaddress.IPv6Networ
     return [ipaddress.IPv6Network((address, length), strict=False) for length in range(128, 31, -1)]
 
 
-def _sessions(operator_id: int, asked: Asked, nas_id: int | None) -> Select[tuple[AccountingSession, ...]]:
-    query: Select[tuple[AccountingSession, ...]] = (
+def _sessions(operator_id: int, asked: Asked, nas_id: int | None) -> Select[*tuple[Any, ...]]:
+    query: Select[*tuple[Any, ...]] = (
         select(
             AccountingSession,
             Nas.name.label("nas"),

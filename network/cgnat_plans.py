@@ -265,7 +265,7 @@ def _put_right(
     job.plan(len(wanted) + len(old))
     added, jumps = [], []
     for row in wanted:
-        made = router.add(MENU, **{**row, "disabled": True})
+        made = router.add(MENU, disabled=True, **row)
         added.append(made)
         if row["chain"] == "srcnat":
             jumps.append(made)

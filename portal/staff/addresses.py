@@ -34,7 +34,7 @@ blueprint = Blueprint("addresses", __name__, url_prefix="/addresses")
 
 CERTAINTY_WORDS = {
     Certainty.CERTAIN: (_l("certain"), "green", "circle-check"),
-    Certainty.LIKELY: (_l("likely, the end is not known"), "yellow", "help-circle"),
+    Certainty.LIKELY: (_l("likely, last heard shortly before"), "yellow", "help-circle"),
     Certainty.POSSIBLE: (_l("possible, it had long been silent"), "orange", "help-circle"),
     Certainty.NEARBY: (_l("only within the margin"), "secondary", "clock-question"),
 }

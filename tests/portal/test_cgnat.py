@@ -66,7 +66,7 @@ def ask(browser, address, at, **fields):
         (40.25, "0", {}),
         (40.25, "60", {"Ana": "only within the margin", "Beto": "only within the margin"}),
         (50, "0", {"Beto": "certain"}),
-        (58, "0", {"Beto": "likely, the end is not known"}),
+        (58, "0", {"Beto": "likely, last heard shortly before"}),
         (120, "0", {}),
     ],
 )
