@@ -14,21 +14,21 @@ class Browser:
         self._cookies: dict[str, str] = {}
 
     def sign_in(self, email: str, password: str) -> None:
-        page = self._first_page()
+        page = self.wait("/sign-in")
         token = re.search(r'name="csrf_token" value="([^"]+)"', page)
         assert token is not None, page[:500]
         body = urlencode({"csrf_token": token[1], "email": email, "password": password})
         self._request("POST", "/sign-in", body, status=302)
 
-    def _first_page(self) -> str:
-        """Return the page to sign in, once gunicorn, which listens at once, has loaded the portal."""
-        for _ in range(50):
+    def wait(self, path: str) -> str:
+        """Return a page, once gunicorn, which listens at once, has loaded what it serves."""
+        for _ in range(150):
             try:
-                return self._request("GET", "/sign-in")
+                return self._request("GET", path)
             except OSError:
                 self._connection.close()
                 time.sleep(0.2)
-        return self._request("GET", "/sign-in")
+        return self._request("GET", path)
 
     def time(self, path: str, count: int) -> list[float]:
         """Return the milliseconds that each of `count` requests took, shortest first."""

@@ -26,6 +26,7 @@ ORDER = (
     "cutoff",
     "memory",
     "pages",
+    "captive",
     "search",
     "imports",
     "billing",
