@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import func, select
 
-from billing import voucher_cards
+from billing import samples, voucher_cards
 from billing.batches import BATCH, make_batch
 from billing.rules import rules_of
 from billing.run import Batch, run_billing
@@ -44,6 +44,7 @@ JOBS: Mapping[str, JobFunction] = {
     **mass_change.JOBS,
     **personal_data.JOBS,
     **leaving.JOBS,
+    **samples.JOBS,
     **broadcasts.JOBS,
     BATCH: make_batch,
     **voucher_cards.JOBS,

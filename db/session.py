@@ -73,26 +73,34 @@ class Tenancy:
 
     @contextmanager
     def acting_for(self, session: Session, operator_id: int) -> Iterator[None]:
-        """Make an open transaction act for another operator while the block runs, and then as before.
+        """Make a session that is bound to an operator act for another one while the block runs, then as before.
 
-        What the block adds must be flushed in it. When it fails, the transaction is undone.
+        What the block adds is flushed at its end. When it fails, the transaction is undone.
         """
-        before = session.scalar(text("SELECT current_setting(:name, true)"), {"name": _OPERATOR})
-        setting = text("SELECT set_config(:name, :value, true)")
-        session.execute(setting, {"name": _OPERATOR, "value": signed_operator(self._key, operator_id)})
+        before = session.info[_OPERATOR]
+        session.info[_OPERATOR] = signed_operator(self._key, operator_id)
         try:
+            _claim(session.connection(), session.info[_OPERATOR])
             yield
             session.flush()
         except BaseException:
+            session.info[_OPERATOR] = before
             session.rollback()
             raise
-        session.execute(setting, {"name": _OPERATOR, "value": before or ""})
+        session.info[_OPERATOR] = before
+        _claim(session.connection(), before)
 
 
 def bind_operator(session: Session, signed: str) -> None:
     """Make every transaction that `session` begins act for the operator of the signed value."""
 
-    def after_begin(_session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-        connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": _OPERATOR, "value": signed})
+    session.info[_OPERATOR] = signed
+
+    def after_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+        _claim(connection, session.info[_OPERATOR])
 
     event.listen(session, "after_begin", after_begin)
+
+
+def _claim(connection: Connection, signed: str) -> None:
+    connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": _OPERATOR, "value": signed})

@@ -319,6 +319,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     },
     "job_kind": {
         "billing.issue": N_("Issue invoices"),
+        "samples.remove": N_("Remove the samples"),
         "account.export": N_("Take everything out"),
         "personal_data.erase": N_("Erase a person"),
         "cgnat.write": N_("Put the rules of a port plan on a router"),

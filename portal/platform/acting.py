@@ -1,15 +1,13 @@
 """Acting in an operator's place, with its consent: asked for here, given there, entered here, recorded in both."""
 
-from flask import abort, redirect, request, url_for
+from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from crm.accounts import ask_consent, holds
+from crm.accounts import ask_consent
 from crm.problems import Invalid
-from db.audit import Actor, record
-from db.models import Consent, Staff
 from portal import context
-from portal.auth import let_in
+from portal.acting import enter_by
 from portal.errors import put_on_form
 from portal.messages import done, refuse
 from portal.permissions import for_platform
@@ -40,25 +38,8 @@ def ask(operator_id: int) -> ResponseReturnValue:
 @for_platform
 def enter(operator_id: int, consent_id: int) -> ResponseReturnValue:
     """Sign in to the operator as the staff member that its consent made; this browser leaves the platform by it."""
-    session, actor = context.db(), context.actor()
-    consent = session.get(Consent, consent_id)
-    if consent is None or consent.operator_id != operator_id or consent.asker_operator_id != actor.operator_id:
-        abort(404)
-    if not holds(consent, context.now()) or consent.staff_id is None:
-        refuse(_("This consent does not hold, or not any more."))
-        return redirect(url_for(".operator", operator_id=operator_id))
-    staff_id = consent.staff_id
-    after = {"consent": consent.id, "until": consent.until}
-    record(session, actor, "consent.enter", "operator", operator_id, None, after)
-    session.flush()
-    name = _("%(name)s (platform)", name=context.staff().name)[:200]
-    with context.portal().tenancy.acting_for(session, operator_id):
-        them = Actor(operator_id, actor.name, None, actor.address)
-        record(session, them, "consent.enter", "consent", consent.id, None, {"who": actor.name, "until": consent.until})
-        person = session.get_one(Staff, staff_id)
-        person.name = name
-        session.flush()
-    session.commit()
-    context.leave_operator()
-    let_in(context.open_for(operator_id).get_one(Staff, staff_id), "password")
-    return redirect(request.script_root + "/")
+    find(operator_id)
+    if enter_by(operator_id, consent_id):
+        return redirect(url_for("home.index"))
+    refuse(_("This consent does not hold, or not any more."))
+    return redirect(url_for(".operator", operator_id=operator_id))

@@ -1,15 +1,22 @@
 """First steps: the way from an empty account to a first subscriber on line, ticked off by what is there."""
 
+import secrets
+
 from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from billing.rules import billing_is_on
+from billing.samples import REMOVE, add_samples, has_samples
 from core.i18n import N_
 from crm.first_steps import Progress, progress_of
+from crm.jobs import start_job
+from crm.problems import Invalid
 from db.models import Account
 from portal import context
+from portal.errors import problem_text
 from portal.home_tiles import Part, tile
-from portal.messages import done
+from portal.messages import done, refuse
 from portal.permissions import Permission, requires, signed_in
 
 blueprint = Blueprint("first_steps", __name__, url_prefix="/first-steps")
@@ -28,7 +35,37 @@ def first_steps() -> Part | None:
 @blueprint.get("")
 @signed_in
 def index() -> ResponseReturnValue:
-    return render_template("staff/first_steps/index.html", progress=_progress())
+    session, operator_id = context.db(), context.staff().operator_id
+    return render_template(
+        "staff/first_steps/index.html",
+        progress=_progress(),
+        samples=has_samples(session, operator_id),
+        may_add=not billing_is_on(session, operator_id),
+    )
+
+
+@blueprint.post("/samples")
+@requires(Permission.SETTINGS_EDIT)
+def add() -> ResponseReturnValue:
+    """Add a few plans, subscribers and tickets to look at."""
+    session = context.db()
+    try:
+        add_samples(session, context.actor(), context.keyring(), secrets.token_urlsafe(12), context.now())
+    except Invalid as invalid:
+        session.rollback()
+        refuse(" ".join(problem_text(problem) for problem in invalid.problems))
+    else:
+        session.commit()
+        done(_("The samples are there. One click removes them again."))
+    return redirect(url_for(".index"))
+
+
+@blueprint.post("/samples/remove")
+@requires(Permission.SETTINGS_EDIT)
+def remove() -> ResponseReturnValue:
+    job = start_job(context.db(), context.actor(), REMOVE, {})
+    context.db().commit()
+    return redirect(url_for("jobs.page", job_id=job.id))
 
 
 @blueprint.post("/hide")
