@@ -25,6 +25,7 @@ class Step(StrEnum):
     ROUTER = "router"
     PING = "ping"
     LINK = "link"
+    RATE = "rate"  # only where it was asked for: somebody is there to use the line
     SECTOR = "sector"
 
 
@@ -52,6 +53,10 @@ class Finding(StrEnum):
     SEEN = "seen"  # where, mac, signal, ago
     NOT_SEEN = "not_seen"  # mac
     NOTHING_TO_SEE = "nothing_to_see"  # behind PPPoE a router sees no devices
+    RATE_REACHED = "rate_reached"  # download, sold: Mbit/s
+    RATE_SHORT = "rate_short"  # download, sold
+    RATE_IDLE = "rate_idle"  # download, sold: too little went through to tell
+    NO_COUNTER = "no_counter"  # the router counts nothing of this line alone
     OTHERS_FINE = "others_fine"  # up, lost
     OTHERS_LOST = "others_lost"  # up, lost
     OTHERS_LOSE = "others_lose"  # pinged, bad: the neighbours answer as badly

@@ -24,6 +24,7 @@ from db.models import (
     CircuitTest,
     Nas,
     NasHeard,
+    RatePlan,
     Router,
     RouterState,
     Service,
@@ -35,12 +36,14 @@ from network.api import RouterAccess, RouterApi, open_router
 from network.check import Mark
 from network.circuit import LOSSY, Facts, Finding, Others, Ping, Step, Way, judge
 from network.circuit_link import find_device, leased_address
+from network.circuit_rate import measure
+from network.monitoring.live import Line
 from network.monitoring.outage import was_lost
 from network.problems import Cause, RouterProblem
 from network.values import NotAValue, parse_duration
 
 TEST = "circuit.test"
-"""Parameters: `test_id`."""
+"""Parameters: `test_id`, and `rate` where the speed is to be measured, too: somebody is there to use the line."""
 
 PATIENCE = 8.0
 """Seconds for the login, and for each command."""
@@ -69,6 +72,8 @@ class _Line:
     sector: str
     access: RouterAccess | None
     heard_at: datetime | None  # when its router last sent a RADIUS packet
+    user_name: str  # of its session, or of the service
+    sold: int  # bit/s towards the subscriber
 
 
 @dataclass(slots=True)
@@ -106,7 +111,8 @@ class _Test:
 def run_circuit_test(job: RunningJob) -> Mapping[str, object]:
     """Test one line and keep what was found. Begun again, it forgets what an earlier try had found."""
     test = _Test(job, int(job.parameters["test_id"]))
-    job.plan(len(Step))
+    rate = bool(job.parameters.get("rate"))
+    job.plan(len(Step) - (not rate))
     now = utc_now()
     with job.session() as session:
         row = session.get(CircuitTest, test.id)
@@ -115,7 +121,7 @@ def run_circuit_test(job: RunningJob) -> Mapping[str, object]:
         line = _read_line(session, job, row.service_id)
     test.write(nas_id=line.nas_id, nas_name=line.nas_name, sector=line.sector, address=line.address)
     _look_at_books(test, line, now)
-    _ask_router(test, line, now)
+    _ask_router(test, line, now, rate=rate)
     verdict = judge(test.facts)
     test.write(verdict=verdict.fault.value, why=verdict.why.value, finished_at=utc_now())
     return {"verdict": verdict.fault.value, "why": verdict.why.value}
@@ -141,6 +147,7 @@ def _read_line(session: Session, job: RunningJob, service_id: int) -> _Line:
     if router is not None:
         with suppress(SecretUnreadable):
             access = access_of(router, job.keyring, PATIENCE)
+    plan = session.get_one(RatePlan, service.plan_id)
     heard = session.get(NasHeard, nas_id) if nas_id is not None else None
     address = live.framed_ip if live is not None and live.framed_ip is not None else service.framed_ip
     macs = {mac for mac in (last.mac if last else None,) if mac}
@@ -150,6 +157,8 @@ def _read_line(session: Session, job: RunningJob, service_id: int) -> _Line:
     return _Line(
         service_id=service_id,
         operator_id=job.operator_id,
+        user_name=live.user_name if live is not None else service.name,
+        sold=service.rate_download or plan.download,
         static=service.access_method == "queue",
         kind=last.kind if last else "",
         address=None if address is None else str(address),
@@ -258,13 +267,14 @@ def _others(session: Session, line: _Line, now: datetime) -> tuple[Others, Other
 # The router.
 
 
-def _ask_router(test: _Test, line: _Line, now: datetime) -> None:
+def _ask_router(test: _Test, line: _Line, now: datetime, *, rate: bool) -> None:
+    steps = (Step.PING, Step.LINK, Step.RATE) if rate else (Step.PING, Step.LINK)
     heard = line.heard_at is not None and now - line.heard_at < HEARD
     told = {"heard": line.heard_at} if line.heard_at is not None else {}
     if line.access is None:
         test.know(way=Way.DEAF if heard else Way.UNKNOWN)
         test.add(Step.ROUTER, Mark.UNKNOWN, Finding.NO_ROUTER if line.nas_id is None else Finding.NO_API, told)
-        _not_asked(test, Step.PING, Step.LINK)
+        _not_asked(test, *steps)
         _tell_of_others(test)
         return
     reached = False
@@ -272,14 +282,16 @@ def _ask_router(test: _Test, line: _Line, now: datetime) -> None:
         with _opened(test, line.access) as router:
             reached = True
             _ask_about_line(test, line, router)
+            if rate:
+                _measure_rate(test, line, router)
     except RouterProblem as problem:
         if not reached:
             alive = heard or problem.cause in _ALIVE
             test.know(way=Way.DEAF if alive else Way.OUT)
             test.add(Step.ROUTER, Mark.WARNING if alive else Mark.FAILED, problem.cause, told, problem.detail)
         else:
-            _add_missing(test, problem)
-    _not_asked(test, Step.PING, Step.LINK)
+            _add_missing(test, problem, steps)
+    _not_asked(test, *steps)
     _tell_of_others(test)
 
 
@@ -364,6 +376,25 @@ def _look_for_device(test: _Test, line: _Line, router: RouterApi, address: str |
     test.add(Step.LINK, Mark.FAILED, Finding.NOT_SEEN, {"mac": mac})
 
 
+def _measure_rate(test: _Test, line: _Line, router: RouterApi) -> None:
+    """Compare what goes through the line just now with what was sold."""
+    kind = "queue" if line.static else line.kind
+    found = measure(router, Line(line.service_id, line.nas_id or 0, line.user_name, kind, line.address))
+    if found is None:
+        test.add(Step.RATE, Mark.UNKNOWN, Finding.NO_COUNTER)
+        return
+    told = {"download": f"{found.download / 1e6:.1f}", "sold": f"{line.sold / 1e6:.1f}"}
+    finding, mark = _JUDGED[found.judged(line.sold)]
+    test.add(Step.RATE, mark, finding, told)
+
+
+_JUDGED = {
+    "reached": (Finding.RATE_REACHED, Mark.OK),
+    "short": (Finding.RATE_SHORT, Mark.WARNING),
+    "idle": (Finding.RATE_IDLE, Mark.UNKNOWN),
+}
+
+
 def _ping_neighbours(test: _Test, line: _Line, router: RouterApi) -> None:
     """Ask whether a few others of the same sector answer as badly: then it is not this subscriber's device."""
     if not line.sector:
@@ -390,10 +421,10 @@ def _ping_neighbours(test: _Test, line: _Line, router: RouterApi) -> None:
 # What is left to be told.
 
 
-def _add_missing(test: _Test, problem: RouterProblem) -> None:
+def _add_missing(test: _Test, problem: RouterProblem, steps: tuple[Step, ...]) -> None:
     """Say at which step the router fell silent in the middle."""
     done = {step["step"] for step in test.steps}
-    for step in (Step.PING, Step.LINK):
+    for step in steps:
         if step.value not in done:
             test.add(step, Mark.UNKNOWN, problem.cause, words=problem.detail)
             return

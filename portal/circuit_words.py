@@ -23,6 +23,7 @@ STEPS: Mapping[str, str] = {
     Step.ROUTER: N_("Router"),
     Step.PING: N_("Ping from the router"),
     Step.LINK: N_("Device seen"),
+    Step.RATE: N_("Speed"),
     Step.SECTOR: N_("Others at the same place"),
 }
 
@@ -46,6 +47,13 @@ FINDINGS: Mapping[str, str] = {
     Finding.SILENT: N_("%(address)s answers none of %(sent)s."),
     Finding.NOT_SEEN: N_("The router sees no such device: no radio link, no lease in use, nothing in ARP."),
     Finding.NOTHING_TO_SEE: N_("Cannot be told: behind PPPoE a router sees only the session."),
+    Finding.RATE_REACHED: N_("%(download)s Mbit/s went through, of %(sold)s that were sold."),
+    Finding.RATE_SHORT: N_("Only %(download)s Mbit/s went through, of %(sold)s that were sold."),
+    Finding.RATE_IDLE: N_(
+        "Cannot be told: only %(download)s Mbit/s went through. Begin a speed test on the subscriber's device, and test"
+        " again meanwhile."
+    ),
+    Finding.NO_COUNTER: N_("Cannot be told: the router counts nothing of this line alone."),
     Finding.OTHERS_FINE: N_("%(up)s others are connected; %(lost)s were lost in the last half hour."),
     Finding.OTHERS_LOST: N_("%(lost)s others were lost in the last half hour, and only %(up)s are connected."),
     Finding.OTHERS_LOSE: N_("%(bad)s of %(pinged)s neighbours answer as badly."),

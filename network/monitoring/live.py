@@ -7,14 +7,14 @@ counters of the subscriber's interface (PPP), hotspot login or queue; of an inte
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import structlog
 
-from network.api import AsyncRouterApi, RouterAccess, open_router_async
+from network.api import AsyncRouterApi, RouterAccess, Row, open_router_async
 from network.problems import RouterProblem
 from network.values import NotAValue, Pair, parse_counters
 
@@ -47,22 +47,47 @@ WHERE w.wanted_until > now()
 """
 
 
-async def read_counters(router: AsyncRouterApi, line: Line) -> Pair | None:
-    """Return the octets of a subscriber so far, upload first; None where the router does not have it."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a router may count a line: rows of a path, which to ask for, and how the octets stand in one."""
+
+    path: str
+    fields: tuple[str, ...]
+    equals: Mapping[str, str]
+    read: Callable[[Row], Pair | None]
+
+
+def places(line: Line) -> Iterator[Place]:
+    """Return where a router may count the octets of a line, in the order in which to look."""
     if line.kind == "ppp":
         for protocol in ("pppoe", "l2tp", "pptp", "sstp", "ovpn"):
-            rows = await router.rows("/interface", "rx-byte", "tx-byte", name=f"<{protocol}-{line.user_name}>")
-            if rows and "rx-byte" in rows[0]:
-                return Pair(int(rows[0]["rx-byte"]), int(rows[0]["tx-byte"]))
+            name = f"<{protocol}-{line.user_name}>"
+            yield Place("/interface", ("rx-byte", "tx-byte"), {"name": name}, _pair("rx-byte", "tx-byte"))
     if line.kind == "hotspot":
-        for row in await router.rows("/ip/hotspot/active", "bytes-in", "bytes-out", "address", user=line.user_name):
-            if line.address in (None, row.get("address")) and "bytes-in" in row:
-                return Pair(int(row["bytes-in"]), int(row["bytes-out"]))
+
+        def at_address(row: Row) -> Pair | None:
+            return _pair("bytes-in", "bytes-out")(row) if line.address in (None, row.get("address")) else None
+
+        fields = ("bytes-in", "bytes-out", "address")
+        yield Place("/ip/hotspot/active", fields, {"user": line.user_name}, at_address)
     if line.address is not None:
         for target in (f"{line.address}/32", line.address):
-            for row in await router.rows("/queue/simple", "bytes", target=target):
-                if "bytes" in row:
-                    return parse_counters(row["bytes"])
+            yield Place(
+                "/queue/simple", ("bytes",), {"target": target},
+                lambda row: parse_counters(row["bytes"]) if "bytes" in row else None,
+            )  # fmt: skip
+
+
+def _pair(upload: str, download: str) -> Callable[[Row], Pair | None]:
+    return lambda row: Pair(int(row[upload]), int(row[download])) if upload in row else None
+
+
+async def read_counters(router: AsyncRouterApi, line: Line) -> Pair | None:
+    """Return the octets of a subscriber so far, upload first; None where the router does not have it."""
+    for place in places(line):
+        for row in await router.rows(place.path, *place.fields, **place.equals):
+            if (found := place.read(row)) is not None:
+                return found
     return None
 
 

@@ -146,6 +146,9 @@ def page(test_id: int) -> ResponseReturnValue:
         session.execute(update(Job).where(Job.id == row.CircuitTest.job_id, ~Job.told).values(told=True))
         session.commit()
     done = {step["step"] for step in row.CircuitTest.steps}
+    job = session.get(Job, row.CircuitTest.job_id) if row.CircuitTest.job_id is not None else None
+    if job is None or not job.parameters.get("rate"):
+        done.add(Step.RATE.value)
     return render_template(
         "staff/circuit/page.html",
         row=row,

@@ -1,8 +1,10 @@
 """A circuit test from the job to the record: real PostgreSQL, an emulated router over a real socket, and its faults."""
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +18,7 @@ from db.audit import Actor
 from db.models import CircuitTest, Job
 from db.session import make_engine
 from lab.routeros import User
-from network import circuit_test
+from network import circuit_rate, circuit_test
 from network.circuit_test import TEST
 from network.jobs import JOBS
 from tests.factories import Isp
@@ -64,14 +66,14 @@ class Site:
             "UPDATE router SET api_address = %s, api_port = %s WHERE nas_id = %s", (address, port, self.nas_id)
         )
 
-    def tested(self, times: int = 1) -> CircuitTest:
+    def tested(self, times: int = 1, **parameters: object) -> CircuitTest:
         assert self.settings.database_url is not None
         engine = make_engine(self.settings.database_url.get_secret_value())
         with Session(engine, expire_on_commit=False) as session:
             row = CircuitTest(operator_id=self.isp.operator_id, service_id=self.line)
             session.add(row)
             session.flush()
-            job = start_job(session, Actor(self.isp.operator_id, "test"), TEST, {"test_id": row.id})
+            job = start_job(session, Actor(self.isp.operator_id, "test"), TEST, {"test_id": row.id, **parameters})
             session.commit()
             for _ in range(times):
                 run_job(engine, self.settings, job.id, JOBS)
@@ -252,3 +254,53 @@ def test_a_test_begun_again_by_another_worker_is_kept_once(site):
 def test_a_line_that_was_never_seen_anywhere_is_left_open(site):
     test = site.tested()
     assert (test.verdict, found(test)["router"]) == ("unsure", "no_router")
+
+
+# The speed, where somebody is there to use the line.
+
+
+@contextmanager
+def downloading(site: Site, rate: float):
+    """Let so many bit/s pass the router's counters of the line, as a speed test does. The plan sells 20 Mbit/s."""
+    table = site.router.box.table("/interface")
+    begun, over = time.monotonic(), threading.Event()
+
+    def counted() -> dict[str, str]:
+        octets = round(rate / 8 * (time.monotonic() - begun))
+        return {"rx-byte": str(octets // 10), "tx-byte": str(1_000_000 + octets)}
+
+    row = table.put({"name": "<pppoe-ana>", "type": "pppoe-in", **counted()})
+
+    def count() -> None:
+        while not over.wait(0.005):
+            table.change(row, counted())
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("rate", "finding", "mark"),
+    [(19e6, "rate_reached", "ok"), (8e6, "rate_short", "warning"), (3e5, "rate_idle", "unknown")],
+)
+def test_the_speed_is_judged_by_what_the_router_counts_while_somebody_downloads(site, monkeypatch, rate, finding, mark):
+    monkeypatch.setattr(circuit_rate, "APART", 0.1)
+    site.online(kind="ppp", user_name="ana", mac=None)
+    with downloading(site, rate):
+        test = site.tested(rate=True)
+    [step] = [each for each in test.steps if each["step"] == "rate"]
+    assert (step["finding"], step["mark"], step["values"]["sold"]) == (finding, mark, "20.0")
+    assert float(step["values"]["download"]) > 0
+    assert (test.verdict, test.why) == ("none", "all_well")  # a slow line is not a broken one
+
+
+def test_a_line_that_the_router_does_not_count_is_not_judged(site):
+    site.online()
+    assert found(site.tested(rate=True))["rate"] == "no_counter"
+    site.moved_to("127.0.0.1", 9)
+    assert found(site.tested(rate=True))["rate"] == "not_asked"

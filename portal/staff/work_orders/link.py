@@ -28,7 +28,7 @@ def begin_link_test(order: WorkOrder) -> None:
         test = CircuitTest(operator_id=service.operator_id, service_id=service.id, staff_id=actor.staff_id)
         session.add(test)
         session.flush()
-        test.job_id = start_job(session, actor, TEST, {"test_id": test.id}, service.name).id
+        test.job_id = start_job(session, actor, TEST, {"test_id": test.id, "rate": True}, service.name).id
         session.flush()
         running = test.id
     note_link_test(session, actor, order, running, utc_now())
