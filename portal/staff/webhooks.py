@@ -269,7 +269,7 @@ def _form_page(form: EndpointForm, endpoint: WebhookEndpoint | None) -> Response
 
 
 def _page(endpoint: WebhookEndpoint, secret: str | None) -> ResponseReturnValue:
-    query: Select[Any] = (
+    query: Select[WebhookDelivery, str, str] = (
         select(WebhookDelivery, WebhookEvent.event, WebhookEvent.key)
         .join(WebhookEvent, WebhookEvent.id == WebhookDelivery.event_id)
         .where(WebhookDelivery.endpoint_id == endpoint.id)
