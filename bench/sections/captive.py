@@ -25,8 +25,9 @@ from db.audit import Actor
 from db.models import RatePlan, Voucher
 from db.session import make_engine
 from stack.accounts import piece_account
+from stack.installation import PROJECT, programs_directory
 from stack.pieces import Piece, RunningPiece
-from stack.programs import PROJECT, portal_piece, programs_directory
+from stack.programs import portal_piece
 
 RATE = 200.0
 PAIRS = 50

@@ -143,6 +143,7 @@ def _read(before: Mapping[str, tuple[datetime, Reason]], since: datetime) -> dic
     )
     found = dict(before)
     for mac, outcome, reason, at in db().execute(newest):
+        assert mac is not None
         if outcome == "accept":
             found.pop(mac, None)
         elif reason in _SHOWN:
