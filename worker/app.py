@@ -25,6 +25,7 @@ app = celery.Celery(
         "billing.tasks",
         "billing.einvoice.tasks",
         "billing.gateways.tasks",
+        "crm.api_tasks",
         "crm.login_tasks",
         "crm.ticket_tasks",
         "network.tasks",

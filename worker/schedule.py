@@ -30,6 +30,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "read mailboxes": _every(MINUTE, "crm.ticket_tasks.read_mailboxes"),
     "look after tickets": _every(MINUTE, "crm.ticket_tasks.look_after_tickets"),
     "send first logins": _every(MINUTE, "crm.login_tasks.send_first_logins"),
+    "forget answers of the API": _every(HOUR, "crm.api_tasks.forget_answers"),
     "forget spent codes": _every(6 * HOUR, "crm.login_tasks.forget_spent_codes"),
     "forget old webhooks": _every(HOUR, "worker.webhooks.forget_old_webhooks"),
     "send reports": _every(MINUTE, "worker.reports.sending.send_reports"),
