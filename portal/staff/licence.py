@@ -194,7 +194,7 @@ def _mail(platform: Contact | None, made: AccountRequest) -> None:
         return
     session, operator = context.db(), context.db().get_one(Operator, made.operator_id)
     with force_locale("en"):
-        subject = f"{operator.name}: {_('a question about the licence')}"
+        subject = _("%(company)s asks about its licence", company=operator.name)
         who = f"{made.name} <{made.email}> {made.phone}".strip()
         body = "\n\n".join((who, made.words))
     message = Message("account.request", EMAIL, platform.email, "en", subject, body)
