@@ -318,6 +318,29 @@ def test_another_currency_is_given_back_once(line: Line, sign_in: Callable[..., 
     assert line.payments() == []
 
 
+def test_what_the_provider_refuses_or_has_no_longer_is_said(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    sale, url = mismatch(line, "short", 10_000)
+    browser = sign_in("finance")
+    line.providers._refund(sale.payments[0]["id"], sale.payments[0]["amount"])  # by hand, on the provider's own pages
+    assert post(browser, f"{url}/return", note="").location.endswith(url)
+    assert "The provider refused it, and nothing was done" in browser.get(url).text
+    sale.payments.clear()  # the bank took it back
+    answer = post(browser, f"{url}/return", note="")
+    assert answer.status_code == 422
+    assert "Close it with a note" in answer.text
+    assert line.checkout(sale).state == "mismatch"
+
+
+def test_what_nobody_began_here_is_listed(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    sale = line.begin("stripe")
+    sale.reference = "of another shop"
+    line.providers.pay(sale.id)
+    line.providers.tell(sale, event_id="evt_stranger")
+    page = sign_in("manager").get("/gateways/").text
+    assert "evt_stranger" in page
+    assert line.payments() == []
+
+
 def test_closing_needs_a_note_and_support_decides_nothing(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
     sale, url = mismatch(line, "short", 10_000)
     assert sign_in("support").get(url).status_code == 403
