@@ -258,7 +258,7 @@ def _why(problem: Exception) -> str:
         case TimeoutError():
             return "no answer in time"
         case OSError() if problem.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
-            return problem.strerror
+            return problem.strerror or problem.__class__.__name__
     return problem.__class__.__name__
 
 

@@ -152,6 +152,7 @@ WITHIN = {
     "einvoices": "einvoices.account",
     "shadow": "imports.index",
     "sectors": "sites.index",
+    "chart": "reports.months",
     "removed": "subscribers.index",
 }
 """Blueprints without an entry of their own, and the entry that their pages belong to."""

@@ -44,6 +44,7 @@ AREAS = (
     "shadow",
     "reports",
     "billing.reports",
+    "billing.chart",
     "billing.statement",
     "vouchers.sell",
     "vouchers.batches",

@@ -114,3 +114,20 @@ def test_reports_are_of_one_operator_and_for_finance(system, installation, isp, 
     assert "Nobody owes anything" in browser.get("/reports/aging").text
     assert "Ana" not in browser.get("/reports/due").text
     assert len(browser.get("/reports/journal?format=csv").text.splitlines()) == 1
+
+
+def test_the_journal_has_the_codes_of_the_operators_own_chart_of_accounts(books, sign_in):
+    browser, _ana, _luis = books
+    page = post(browser, "/reports/accounts/", **{"name-cash": "Caja", "code-receivable": "105-01"})
+    assert page.status_code == 422
+    assert "105-01" in page.text, "what was typed stays"
+    codes = {"code-receivable": "105-01", "name-receivable": "Clientes", "code-income": "401-01", "code-tax": "208-01"}
+    assert post(browser, "/reports/accounts/", **codes).status_code == 302
+    rows = [line.split(",") for line in browser.get("/reports/journal?format=csv").text.splitlines()[1:]]
+    assert {row[4] for row in rows} >= {"105-01", "401-01", "208-01", "cash"}
+    assert {row[5] for row in rows if row[4] == "105-01"} == {"Clientes"}
+    assert post(browser, "/reports/accounts/", **{"code-tax": "208-02"}).status_code == 302
+    again = browser.get("/reports/journal?format=csv").text
+    assert "208-02" in again
+    assert "105-01" not in again
+    assert sign_in("sales").get("/reports/accounts/").status_code == 403
