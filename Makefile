@@ -9,7 +9,7 @@ RUN_PYTHON = $$(cat .portico/venv-run)/bin/python
 TEST_PYTHON = $$(cat .portico/venv-test)/bin/python
 TESTS ?= tests
 
-.PHONY: help run test lint setup setup-test assets bench clean
+.PHONY: help run test lint audit setup setup-test assets bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lint: setup-test ## Style, types, layers and translations only
 	echo "==> mypy"; $$bin/mypy; \
 	echo "==> import-linter"; $$bin/lint-imports; \
 	echo "==> translations"; $$bin/python -m stack.translations check
+
+audit: setup-test ## Look for packages with known holes; 3 when the advisories cannot be asked
+	@$(TEST_PYTHON) -m stack.audit
 
 setup: ## Install what `make run` needs
 	@stack/setup.sh
