@@ -17,6 +17,7 @@ from billing.pdf import NotRendered
 from core.crypto import Keyring
 from core.i18n import N_, translator
 from crm.files import PDF, store_bytes
+from crm.messages import Value, Voice
 from crm.notices import EMAIL, Message, checked_address, deliver
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
@@ -30,9 +31,6 @@ NEWEST = timedelta(days=1)
 LARGEST_ATTACHED = 1_000_000
 """Octets; a document has some 70 kB."""
 
-_GREETING = N_("Hello %(name)s,")
-_HERE = N_("here is your document: %(title)s %(number)s, %(amount)s.")
-_OPEN = N_("Open or print it: %(url)s")
 _PAY = N_("Pay it online: %(url)s")
 
 
@@ -59,27 +57,26 @@ def mail_document(
     operator = session.get_one(Operator, actor.operator_id)
     document = read_document(session, keyring, operator.id, kind, subject_id, None, base_url)
     translate = translator(document.language)
+    voice = Voice(session, keyring, operator.id)
     key = link_key(session, keyring, operator.id)
     url = f"{base_url}/documents/{signed(key, FETCHED_BY[kind], operator.id, subject_id)}.pdf"
     title = translate(TITLES[kind])
-    said = {"title": title, "number": document.number, "amount": document.total[1]}
-    lines = [
-        translate(_GREETING) % {"name": subscriber.name},
-        "",
-        translate(_HERE) % said,
-        translate(_OPEN) % {"url": url},
-    ]
+    pay = ""
     if kind == "invoice" and session.get_one(Invoice, subject_id).open > 0:
-        lines.append(translate(_PAY) % {"url": pay_url(session, keyring, base_url, operator.id, invoice_id=subject_id)})
-    lines += ["", *document.issuer]
-    subject = f"{title} {document.number} · {operator.name}"
+        pay = translate(_PAY) % {"url": pay_url(session, keyring, base_url, operator.id, invoice_id=subject_id)}
+    said: dict[str, Value] = {
+        "title": title, "number": document.number, "amount": document.total[1], "url": url, "pay": pay,
+        "issuer": " · ".join(document.issuer),
+    }  # fmt: skip
+    filled = voice.filled(subscriber.name, document.language, said)
+    subject, body = voice.written("document", voice.words("document", EMAIL, document.language), filled)
     message = Message(
         f"document.{kind}",
         EMAIL,
         to,
         document.language,
         subject,
-        "\n".join(lines),
+        body,
         subscriber_id=subscriber_id,
         file_id=_attached(session, keyring, operator.id, kind, subject_id, base_url),
     )

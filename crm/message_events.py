@@ -108,6 +108,23 @@ EVENTS: dict[str, Event] = {
            " {phone}."),
         {**_INCIDENT, "lasted": N_("how long it lasted"), "cause": N_("what it was")},
     ),
+    "document": Event(
+        N_("Invoice, receipt or credit note sent by mail"),
+        N_("{title} {number} · {operator}"),
+        N_(
+            "Hello {name},\n\nhere is your document: {title} {number}, {amount}.\nOpen or print it: {url}\n{pay}\n\n"
+            "{issuer}"
+        ),
+        N_("{operator}: {title} {number}, {amount}: {url}"),
+        {
+            "title": N_("what it is: an invoice, a receipt"),
+            "number": N_("number of the document"),
+            "amount": N_("its amount"),
+            "url": N_("link to the document"),
+            "pay": N_("a line with the link to pay, where something is open"),
+            "issuer": N_("your company as it stands on documents"),
+        },
+    ),
     "work_order": Event(
         N_("Work order: told to who is to go"),
         N_("Work order {number}: {title}"),

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES
+from crm.brands import brand_of
 from crm.channels import Channels, channels_of, international
 from crm.message_events import EVENTS, default_words
 from crm.notices import EMAIL, Message, deliver
@@ -64,7 +65,9 @@ class Voice:
             for row in session.scalars(select(MessageText).where(MessageText.operator_id == operator_id))
         }
         phone = session.scalar(select(BillingSettings.phone).where(BillingSettings.operator_id == operator_id))
-        self._phone = phone or ""
+        brand = brand_of(session, self.operator)
+        self._name = brand.name
+        self._phone = brand.phone or phone or ""
         self._link_key: bytes | None = None
 
     def words(self, event: str, channel: str, language: str) -> Words:
@@ -142,7 +145,7 @@ class Voice:
     def filled(self, name: str, language: str, values: Mapping[str, Value]) -> dict[str, str]:
         """Return the values of variables as the reader's language has them, each on one line."""
         zone = ZoneInfo(self.operator.timezone)
-        every: dict[str, Value] = {"name": name, "operator": self.operator.name, "phone": self._phone, **values}
+        every: dict[str, Value] = {"name": name, "operator": self._name, "phone": self._phone, **values}
         return {key: one_line(shown(value, language, zone)) for key, value in every.items()}
 
     def _unsubscribe(self, subscriber_id: int) -> str:

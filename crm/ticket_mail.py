@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
 from core.i18n import N_, translator
+from crm.brands import brand_of
 from crm.notices import EMAIL, Message, deliver
 from db.models import Mailbox, Notification, Operator, Subscriber, Ticket, TicketEntry
 
@@ -143,7 +144,7 @@ def _mail(
 
 
 def _signature(session: Session, ticket: Ticket) -> str:
-    return session.get_one(Operator, ticket.operator_id).name
+    return brand_of(session, session.get_one(Operator, ticket.operator_id)).name
 
 
 def _word(ticket: Ticket) -> str:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.clock import utc_now
+from crm.brands import BrandDetails, change_brand
 from crm.channels import GATEWAY_PURPOSE, international, quiet_until
 from crm.message_events import EVENTS, default_words
 from crm.messages import tell_staff, tell_subscriber
@@ -413,7 +414,9 @@ def test_who_unsubscribed_is_told_of_the_account_and_of_nothing_else(isp, sessio
     with sessions() as session:
         assert is_genuine(session, isp.settings.keyring, text)
         forged = text.replace(f"-{number}-", f"-{number + 1}-")
-        assert not any(is_genuine(session, isp.settings.keyring, bad) for bad in (forged, text[:-1] + "a", "1-1", ""))
+        assert not any(
+            is_genuine(session, isp.settings.keyring, bad) for bad in (forged, text[:-4] + "0000", "1-1", "")
+        )
         person, actor = session.get_one(Subscriber, number), Actor(isp.operator_id, "link")
         for _ in range(2):
             set_subscribed(session, actor, person, wanted=False, now=NOON)
@@ -425,3 +428,13 @@ def test_who_unsubscribed_is_told_of_the_account_and_of_nothing_else(isp, sessio
     assert isp.fetch(
         "SELECT count(*) FROM audit_entry WHERE action = 'message.wish' AND operator_id = %s", isp.operator_id
     ) == [(1,)]
+
+
+def test_messages_speak_in_the_name_of_the_brand(isp, sessions):
+    with sessions() as session:
+        change_brand(session, Actor(isp.operator_id, "test"), BrandDetails(name="Red Sol"))
+        session.commit()
+    [message] = tell(isp, sessions, subscriber(isp))
+    body = stored(sessions, message).body
+    assert "Red Sol" in body
+    assert isp.fetch("SELECT name FROM operator WHERE id = %s", isp.operator_id)[0][0] not in body

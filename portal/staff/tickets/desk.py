@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from core.i18n import LANGUAGES
+from crm.brands import brand_of
 from crm.help_desk import canned_text, categories
 from crm.problems import Invalid
 from crm.ticket_alarms import tell_of_assignment
@@ -499,7 +500,7 @@ def _page(
         "ticket": f"#{ticket.number}",
         "subject": ticket.subject,
         "staff": context.staff().name,
-        "operator": context.operator().name,
+        "operator": brand_of(session, context.operator()).name,
     }
     last = (
         select(AccountingSession)
