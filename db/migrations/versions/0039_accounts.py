@@ -129,11 +129,15 @@ RETURNS TABLE (
     online bigint, routers bigint, last_sign_in timestamptz, stored bigint, licence text, subscriber_limit integer,
     period text, until date, suspended_at timestamptz, removes_at timestamptz
 )
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
     -- Every operator with what it uses, for the platform's pages and nobody else.
+BEGIN
+    RETURN QUERY
     SELECT operator.id, operator.slug::text, operator.name::text, account.country::text, operator.created_at,
         parent.name::text,
-        (SELECT count(*) FROM subscriber WHERE subscriber.operator_id = operator.id),
+        (SELECT count(*) FROM subscriber
+            WHERE subscriber.operator_id = operator.id AND subscriber.removed_at IS NULL),
         (SELECT count(*) FROM session WHERE session.operator_id = operator.id AND session.ended_at IS NULL),
         (SELECT count(*) FROM nas WHERE nas.operator_id = operator.id),
         (SELECT max(staff.last_login_at) FROM staff WHERE staff.operator_id = operator.id),
@@ -147,8 +151,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     LEFT JOIN LATERAL (
         SELECT * FROM licence WHERE licence.operator_id = operator.id ORDER BY licence.id DESC LIMIT 1
     ) AS newest ON true
-    WHERE portico_platform() AND account.platform IS NOT TRUE
-$$;
+    WHERE portico_platform() AND account.platform IS NOT TRUE;
+END $$;
 """
 
 RESELLERS = """
@@ -157,17 +161,21 @@ RETURNS TABLE (
     id bigint, slug text, name text, created_at timestamptz, subscribers bigint, services bigint, online bigint,
     last_sign_in timestamptz
 )
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
     -- Sums of the resellers of the operator that this transaction acts for; never who their subscribers are.
+BEGIN
+    RETURN QUERY
     SELECT operator.id, operator.slug::text, operator.name::text, operator.created_at,
-        (SELECT count(*) FROM subscriber WHERE subscriber.operator_id = operator.id),
+        (SELECT count(*) FROM subscriber
+            WHERE subscriber.operator_id = operator.id AND subscriber.removed_at IS NULL),
         (SELECT count(*) FROM service WHERE service.operator_id = operator.id
             AND service.state IN ('active', 'suspended', 'paused')),
         (SELECT count(*) FROM session WHERE session.operator_id = operator.id AND session.ended_at IS NULL),
         (SELECT max(staff.last_login_at) FROM staff WHERE staff.operator_id = operator.id)
     FROM operator JOIN account ON account.operator_id = operator.id
-    WHERE account.parent_id = portico_operator()
-$$;
+    WHERE account.parent_id = portico_operator();
+END $$;
 
 CREATE FUNCTION wholesale_counts(wanted bigint)
 RETURNS TABLE (reseller_id bigint, reseller text, plan_id bigint, plan text, price numeric, services bigint)
@@ -265,6 +273,8 @@ BY_PLATFORM = "(SELECT portico_platform())"
 
 
 def upgrade() -> None:
+    # Here already, because the functions that count subscribers leave out those who were removed.
+    op.execute("ALTER TABLE subscriber ADD COLUMN removed_at timestamptz")
     op.create_table(
         "account",
         sa.Column("operator_id", sa.BigInteger(), nullable=False),

@@ -196,7 +196,7 @@ def upgrade() -> None:
         ["operator_id", sa.literal_column("removed_at DESC"), "subscriber_id"],
         unique=False,
     )
-    op.add_column("subscriber", sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute("ALTER TABLE subscriber ADD COLUMN IF NOT EXISTS removed_at timestamptz")
     op.execute(SEARCH)
     # A lookup compares prefixes for equality, some two hundred at a time, because that is all that row-level security
     # lets an index serve. By GiST this took more than a second among a million sessions.
