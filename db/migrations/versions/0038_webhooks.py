@@ -118,8 +118,8 @@ _USED = """jsonb_build_object('id', n.service_id, 'batch_id', n.batch_id,
     'number', n.number, 'first_login_at', webhook_time(n.first_login_at))"""
 
 _LINE = "n.access_method <> 'voucher'"  # a voucher is a service, too, and has events of its own
-_GONE = "to_jsonb(n) ->> 'deleted_at' IS NOT NULL"
-_WAS_GONE = "to_jsonb(o) ->> 'deleted_at' IS NOT NULL"
+_GONE = "to_jsonb(n) ->> 'removed_at' IS NOT NULL"
+_WAS_GONE = "to_jsonb(o) ->> 'removed_at' IS NOT NULL"
 _GUESS = "coalesce((to_jsonb(n) ->> 'proposed')::boolean, false)"  # until a person says that it is an incident
 _WAS_GUESS = "coalesce((to_jsonb(o) ->> 'proposed')::boolean, false)"
 _SAME_PERSON = (
