@@ -38,6 +38,7 @@ from network.access import PASSWORD_PURPOSE
 from network.routers import RouterTerms, attach_router
 from stack.accounts import piece_account, write_private_file
 from stack.demo_accounts import open_platform
+from stack.demo_api import give_token
 from stack.demo_billing import bill_demo
 from stack.demo_captive import fetches, hotspot_port, open_hotspot
 from stack.demo_desk import answer_demo
@@ -263,6 +264,7 @@ def seed(settings: Settings) -> Demo:
             work_demo(session, operator.id, keyring, utc_now())
             place_demo(session, operator.id)
             tell_demo(session, keyring, operator.id, utc_now())
+            give_token(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
             open_einvoices(session, operator.id, settings, local_date(utc_now(), ZONE))
             pages = open_pages(session, operator.id, settings, new_password())

@@ -8,7 +8,7 @@ that nobody knows is a mistake.
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -102,8 +102,17 @@ Item = TypeVar("Item", bound=BaseModel)
 class Page(Shown, Generic[Item]):
     """A page of a list. `next` is the cursor of the one after it, null on the last."""
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Return the name in the document: `Page[NasShown]` is a NasPage."""
+        return f"{params[0].__name__.removesuffix('Shown')}Page"
+
     items: list[Item]
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
+
+
+Absent: TypeAlias = SkipJsonSchema[None]
+"""Of a parameter that may be left out, but not be null."""
 
 
 class PageAsked(Given):
@@ -112,9 +121,4 @@ class PageAsked(Given):
     model_config = ConfigDict(extra="forbid", strict=False)
 
     limit: int = Field(50, ge=1, le=200, description="Items on a page.")
-    cursor: str | SkipJsonSchema[None] = Field(None, max_length=200, description="`next` of the page before.")
-
-
-Wanted = TypeVar("Wanted")
-Maybe = Wanted | SkipJsonSchema[None]
-"""A parameter that may be left out, but not be null."""
+    cursor: str | Absent = Field(None, max_length=200, description="`next` of the page before.")

@@ -15,7 +15,7 @@ from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Day, Instant, Maybe, Money, Page, PageAsked, RowId, Shown
+from portal.api.values import Absent, Day, Instant, Money, Page, PageAsked, RowId, Shown
 from portal.staff.billing.base import invoice_state, invoices_in
 
 TAG = "Invoices"
@@ -68,13 +68,13 @@ class WholeInvoiceShown(InvoiceShown):
 
 
 class InvoicesAsked(PageAsked):
-    subscriber_id: Maybe[RowId] = None
-    state: Maybe[Literal["unpaid", "open", "partly", "overdue", "paid", "credited"]] = Field(
+    subscriber_id: RowId | Absent = None
+    state: Literal["unpaid", "open", "partly", "overdue", "paid", "credited"] | Absent = Field(
         None, description="`unpaid`: something is left to pay."
     )
-    issued_from: Maybe[Day] = Field(None, description="Issued on this day or later.")
-    issued_until: Maybe[Day] = Field(None, description="Issued on this day or before.")
-    created_since: Maybe[Instant] = None
+    issued_from: Day | Absent = Field(None, description="Issued on this day or later.")
+    issued_until: Day | Absent = Field(None, description="Issued on this day or before.")
+    created_since: Instant | Absent = None
 
 
 def _values(invoice: Invoice) -> dict[str, object]:
@@ -125,7 +125,7 @@ def show(invoice_id: int) -> WholeInvoiceShown:
             **_values(invoice),
             "lines": [
                 LineShown(
-                    kind=line.kind,  # type: ignore[arg-type] # one of these texts
+                    kind=line.kind,
                     description=line.description,
                     first=line.first,
                     last=line.last,

@@ -13,7 +13,7 @@ from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Maybe, Page, PageAsked, Rate, Shown, string
+from portal.api.values import Absent, Page, PageAsked, Rate, Shown, string
 
 TAG = "Network"
 Status = Literal["unknown", "online", "offline"]
@@ -56,12 +56,12 @@ class RouterShown(Shown):
 
 
 class NasAsked(PageAsked):
-    name: Maybe[string(100)] = Field(None, description="A part of the name.")  # type: ignore[valid-type]
-    enabled: Maybe[bool] = None
+    name: string(100) | Absent = Field(None, description="A part of the name.")  # type: ignore[valid-type]
+    enabled: bool | Absent = None
 
 
 class RoutersAsked(PageAsked):
-    status: Maybe[Status] = None
+    status: Status | Absent = None
 
 
 def _nas_shown(rows: Sequence[Nas]) -> list[NasShown]:
@@ -104,7 +104,7 @@ def _routers_shown(rows: Sequence[Router]) -> list[RouterShown]:
                 wan_interface=row.wan_interface,
                 wan_download=row.wan_download,
                 wan_upload=row.wan_upload,
-                status=state.status if state else "unknown",  # type: ignore[arg-type] # one of these texts
+                status=state.status if state else "unknown",
                 status_since=state.status_since if state else None,
                 checked_at=state.checked_at if state else None,
                 identity=state.identity if state else "",

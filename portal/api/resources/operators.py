@@ -14,7 +14,7 @@ from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Maybe, Money, Octets, Page, PageAsked, Rate, Shown, string
+from portal.api.values import Absent, Money, Octets, Page, PageAsked, Rate, Shown, string
 
 
 class OperatorShown(Shown):
@@ -46,8 +46,8 @@ class PlanShown(Shown):
 
 
 class PlansAsked(PageAsked):
-    name: Maybe[string(100)] = Field(None, description="A part of the name.")  # type: ignore[valid-type]
-    archived: Maybe[bool] = None
+    name: string(100) | Absent = Field(None, description="A part of the name.")  # type: ignore[valid-type]
+    archived: bool | Absent = None
 
 
 def _one(plan: RatePlan) -> PlanShown:

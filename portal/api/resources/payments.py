@@ -20,7 +20,7 @@ from portal.api.paging import page_of
 from portal.api.problems import Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Day, Given, Instant, Maybe, Money, MoneyGiven, Page, PageAsked, RowId, Shown, string
+from portal.api.values import Absent, Day, Given, Instant, Money, MoneyGiven, Page, PageAsked, RowId, Shown, string
 from portal.staff.billing.base import payment_state
 
 TAG = "Payments"
@@ -80,11 +80,11 @@ class PaymentVoiding(Given):
 
 
 class PaymentsAsked(PageAsked):
-    subscriber_id: Maybe[RowId] = None
-    state: Maybe[State] = None
-    paid_from: Maybe[Day] = Field(None, description="Paid on this day or later.")
-    paid_until: Maybe[Day] = Field(None, description="Paid on this day or before.")
-    created_since: Maybe[Instant] = Field(None, description="Registered at or after.")
+    subscriber_id: RowId | Absent = None
+    state: State | Absent = None
+    paid_from: Day | Absent = Field(None, description="Paid on this day or later.")
+    paid_until: Day | Absent = Field(None, description="Paid on this day or before.")
+    created_since: Instant | Absent = Field(None, description="Registered at or after.")
 
 
 class MethodShown(Shown):
@@ -115,7 +115,7 @@ def _one(payment: Payment) -> PaymentShown:
         paid_on=payment.paid_on,
         reference=payment.reference,
         note=payment.note,
-        state=payment_state(payment),  # type: ignore[arg-type] # one of these texts
+        state=payment_state(payment),
         void_reason=payment.void_reason,
         paid=[
             PaidShown(**{**each, "amount": Money.of(Decimal(each["amount"]), currency)})

@@ -67,7 +67,7 @@ def _described(report: Report) -> ReportShown:
         title=_(report.title),
         answers=_(report.answers),
         spans=report.spans,
-        columns=[ReportColumn(key=each.key, title=_(each.title), kind=each.kind) for each in report.columns],  # type: ignore[arg-type]
+        columns=[ReportColumn(key=each.key, title=_(each.title), kind=each.kind) for each in report.columns],
     )
 
 

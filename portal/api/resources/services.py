@@ -1,9 +1,9 @@
 """Services: entering, changing and reading them, and the steps of their life."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 from sqlalchemy import Select, select
@@ -31,13 +31,14 @@ from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.problems import ApiProblem, Kind
 from portal.api.scopes import Scope
-from portal.api.values import Day, Given, Instant, Maybe, Nothing, Page, PageAsked, Rate, RowId, Shown, string
+from portal.api.values import Absent, Day, Given, Instant, Nothing, Page, PageAsked, Rate, RowId, Shown, string
 
 TAG = "Services"
 State = Literal["pending", "active", "suspended", "paused", "terminated"]
 Method = Literal["pppoe", "mac", "line", "hotspot", "queue"]
 Binding = Literal["any", "learn", "fixed"]
 Sight = Literal["clear", "partial", "blocked"]
+Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 class ServiceShown(Shown):
@@ -129,17 +130,17 @@ class PasswordGiven(Given):
 
 
 class ServicesAsked(PageAsked):
-    subscriber_id: Maybe[RowId] = None
-    plan_id: Maybe[RowId] = None
-    nas_id: Maybe[RowId] = None
-    name: Maybe[string(253)] = Field(None, description="The whole user name or MAC address.")  # type: ignore[valid-type]
-    state: Maybe[State] = None
-    updated_since: Maybe[Instant] = Field(
+    subscriber_id: RowId | Absent = None
+    plan_id: RowId | Absent = None
+    nas_id: RowId | Absent = None
+    name: string(253) | Absent = Field(None, description="The whole user name or MAC address.")  # type: ignore[valid-type]
+    state: State | Absent = None
+    updated_since: Instant | Absent = Field(
         None, description="Changed at or after; ask with some minutes of overlap, since a change may commit late."
     )
 
 
-def _entered() -> Select[tuple[Service]]:
+def _entered() -> Select[Service]:
     """Return the query of services that are entered one by one; vouchers stand under /vouchers."""
     return select(Service).where(Service.access_method != "voucher")
 
@@ -168,7 +169,7 @@ def _text(address: Any) -> str | None:
 
 
 def _service(service_id: int) -> Service:
-    found = frame.db().scalar(_entered().where(Service.id == service_id))
+    found: Service | None = frame.db().scalar(_entered().where(Service.id == service_id))
     if found is None:
         raise ApiProblem(Kind.NOT_FOUND)
     return found
@@ -238,7 +239,7 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 # Steps.
 
 
-def _step(path: str, scope: Scope, summary: str) -> Any:
+def _step(path: str, scope: Scope, summary: str) -> Callable[[Step], Step]:
     return operation(
         "POST", f"/services/<int:service_id>/{path}", scope, tag=TAG, summary=summary, answer=ServiceShown,
         gives=(Kind.WRONG_STATE,),

@@ -17,7 +17,7 @@ from portal.api.paging import page_of
 from portal.api.problems import ApiProblem, Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Day, Given, Instant, Maybe, Nothing, Octets, Page, PageAsked, RowId, Shown
+from portal.api.values import Absent, Day, Given, Instant, Nothing, Octets, Page, PageAsked, RowId, Shown
 from radius.by_hand import disconnect
 
 TAG = "Sessions"
@@ -47,10 +47,10 @@ class SessionShown(Shown):
 
 
 class SessionsAsked(PageAsked):
-    service_id: Maybe[RowId] = None
-    nas_id: Maybe[RowId] = None
-    live: Maybe[bool] = None
-    started_since: Maybe[Instant] = Field(None, description="Began at or after.")
+    service_id: RowId | Absent = None
+    nas_id: RowId | Absent = None
+    live: bool | Absent = None
+    started_since: Instant | Absent = Field(None, description="Began at or after.")
 
 
 class OrderShown(Shown):
@@ -93,7 +93,7 @@ def _shown(rows: Sequence[AccountingSession]) -> list[SessionShown]:
             service_id=row.service_id,
             nas_id=row.nas_id,
             user_name=row.user_name,
-            kind=row.kind,  # type: ignore[arg-type] # one of these texts
+            kind=row.kind,
             mac=row.mac,
             framed_ip=None if row.framed_ip is None else str(row.framed_ip),
             framed_ipv6_prefix=None if row.framed_ipv6_prefix is None else str(row.framed_ipv6_prefix),

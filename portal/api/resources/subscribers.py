@@ -19,7 +19,7 @@ from portal.api.paging import page_of
 from portal.api.problems import ApiProblem, Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Given, Instant, Maybe, Money, Page, PageAsked, Shown, string
+from portal.api.values import Absent, Given, Instant, Money, Page, PageAsked, Shown, string
 
 TAG = "Subscribers"
 
@@ -65,12 +65,12 @@ class SubscriberChange(SubscriberGiven):
 
 
 class SubscribersAsked(PageAsked):
-    name: Maybe[string(100)] = Field(None, description="A part of the name.")  # type: ignore[valid-type]
-    email: Maybe[string(254)] = Field(None, description="The whole address.")  # type: ignore[valid-type]
-    service_state: Maybe[Literal["pending", "active", "suspended", "paused", "terminated"]] = Field(
+    name: string(100) | Absent = Field(None, description="A part of the name.")  # type: ignore[valid-type]
+    email: string(254) | Absent = Field(None, description="The whole address.")  # type: ignore[valid-type]
+    service_state: Literal["pending", "active", "suspended", "paused", "terminated"] | Absent = Field(
         None, description="With a service in this state."
     )
-    updated_since: Maybe[Instant] = Field(
+    updated_since: Instant | Absent = Field(
         None, description="Changed at or after; ask with some minutes of overlap, since a change may commit late."
     )
 

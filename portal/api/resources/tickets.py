@@ -15,7 +15,7 @@ from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Given, Instant, Maybe, Nothing, Page, PageAsked, RowId, Shown, string
+from portal.api.values import Absent, Given, Instant, Nothing, Page, PageAsked, RowId, Shown, string
 
 TAG = "Tickets"
 State = Literal["new", "open", "waiting_subscriber", "waiting_others", "solved", "closed"]
@@ -80,9 +80,9 @@ class TicketNoteGiven(Given):
 
 
 class TicketsAsked(PageAsked):
-    subscriber_id: Maybe[RowId] = None
-    state: Maybe[State] = None
-    updated_since: Maybe[Instant] = Field(None, description="Written to at or after.")
+    subscriber_id: RowId | Absent = None
+    state: State | Absent = None
+    updated_since: Instant | Absent = Field(None, description="Written to at or after.")
 
 
 class CategoryShown(Shown):

@@ -20,9 +20,9 @@ from portal.api.problems import ApiProblem, Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
 from portal.api.values import (
+    Absent,
     Given,
     Instant,
-    Maybe,
     Money,
     MoneyGiven,
     Octets,
@@ -99,11 +99,11 @@ class VoucherShown(Shown):
 
 
 class BatchesAsked(PageAsked):
-    name: Maybe[string(60)] = Field(None, description="A part of the name.")  # type: ignore[valid-type]
+    name: string(60) | Absent = Field(None, description="A part of the name.")  # type: ignore[valid-type]
 
 
 class VouchersAsked(PageAsked):
-    state: Maybe[State] = None
+    state: State | Absent = None
 
 
 class CodeGiven(Given):

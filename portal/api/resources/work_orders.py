@@ -25,7 +25,7 @@ from portal.api.paging import page_of
 from portal.api.problems import Kind
 from portal.api.resources.rows import one
 from portal.api.scopes import Scope
-from portal.api.values import Given, Instant, Maybe, Page, PageAsked, RowId, Shown, string
+from portal.api.values import Absent, Given, Instant, Page, PageAsked, RowId, Shown, string
 
 TAG = "Work orders"
 WorkKind = Literal["installation", "maintenance", "repair", "move", "recovery", "expansion"]
@@ -105,11 +105,11 @@ class Cancelling(Given):
 
 
 class WorkOrdersAsked(PageAsked):
-    subscriber_id: Maybe[RowId] = None
-    technician_id: Maybe[RowId] = None
-    state: Maybe[State] = None
-    kind: Maybe[WorkKind] = None
-    created_since: Maybe[Instant] = None
+    subscriber_id: RowId | Absent = None
+    technician_id: RowId | Absent = None
+    state: State | Absent = None
+    kind: WorkKind | Absent = None
+    created_since: Instant | Absent = None
 
 
 def _shown(rows: Sequence[WorkOrder]) -> list[WorkOrderShown]:
