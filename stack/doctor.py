@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from core.settings import BadSettings, Settings
 from stack.accounts import piece_account
 from stack.backup import BackupFailed, backups
+from stack.doctor_security import examine_security
+from stack.finding import Finding, Level
 from stack.installation import complete, has_private_database, has_private_redis, secrets_file
 from stack.offsite import copies
 from stack.pieces import PieceFailed
@@ -30,6 +31,8 @@ from stack.radiusd import PROGRAM as RADIUSD
 from stack.redis import PROGRAM as REDIS
 from stack.run import STATE_FILE, is_running, port_problem, wanted_ports
 from stack.vpn import OFF, left_out
+
+__all__ = ["Finding", "Level", "examine"]
 
 GIB = 1 << 30
 VPN_STATUS = {
@@ -41,26 +44,6 @@ VPN_STATUS = {
     "failed": "could not be started",
 }
 Version = tuple[int, ...]
-
-
-class Level(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found. `advice` says what to do, and is empty when nothing is."""
-
-    level: Level
-    subject: str
-    text: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        line = f"{self.level:<4}  {self.subject:<22} {self.text}"
-        return f"{line}\n{'':<6}{'':<22} -> {self.advice}" if self.advice else line
 
 
 # --- Versions ---------------------------------------------------------------------------------------------------------
@@ -291,6 +274,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if has_private_redis(settings) or Path(REDIS).exists():
         yield check_redis(_version([REDIS, "--version"], r"v=(\d+(?:\.\d+)+)"))
     yield check_message_authenticator(freeradius, lenient)
+    yield from examine_security(settings)
 
     states = read_states(settings.run_dir / STATE_FILE, is_running, time.time())
     running = {state.name for state in states if state.alive}

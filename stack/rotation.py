@@ -121,6 +121,17 @@ def sealed_with_others(connection: psycopg.Connection, keyring: Keyring) -> int:
     return count
 
 
+def sealed_values(connection: psycopg.Connection) -> list[tuple[SealedColumn, dict[int, int]]]:
+    """Return for each sealed column how many values it has, by the id of the key that sealed them."""
+    found = []
+    for column in SEALED_COLUMNS:
+        query = sql.SQL("SELECT get_byte({0}, 0), count(*) FROM {1} WHERE length({0}) > 0 GROUP BY 1").format(
+            sql.Identifier(column.column), sql.Identifier(column.table)
+        )
+        found.append((column, {int(key_id): int(count) for key_id, count in connection.execute(query)}))
+    return found
+
+
 def _ids(text: str) -> list[int]:
     return [int(key.partition(":")[0]) for key in text.split(",")]
 

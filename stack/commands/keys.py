@@ -1,13 +1,15 @@
 """`portico keys`: the keys that seal secrets at rest."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from core.crypto import Keyring
 from core.settings import Settings, read_settings
 from stack.installation import complete
+
+Answer = TypeVar("Answer")
 
 
 @click.group()
@@ -23,6 +25,16 @@ def command() -> None:
 def generate(key_id: int) -> None:
     """Print a new key, a value for PORTICO_SECRET_KEYS."""
     click.echo(Keyring.generate(key_id))
+
+
+@command.command("list")
+def list_sealed() -> None:
+    """Show every sealed column, how many values it has, and with which key each is sealed; 1 is the first key."""
+    from stack.rotation import sealed_values
+
+    for column, counts in _with_database(read_settings(), lambda connection, _keyring: sealed_values(connection)):
+        by_key = ", ".join(f"{count} with key {key_id}" for key_id, count in sorted(counts.items())) or "none"
+        click.echo(f"{f'{column.table}.{column.column}':<34} {column.purpose:<26} {by_key}")
 
 
 @command.command()
@@ -65,7 +77,7 @@ def retire() -> None:
     click.echo("Only the newest key is kept. Backups of the database from before need the older ones.")
 
 
-def _with_database(settings: Settings, work: Callable[[Any, Keyring], int]) -> int:
+def _with_database(settings: Settings, work: Callable[[Any, Keyring], Answer]) -> Answer:
     import psycopg
 
     settings = complete(settings)
