@@ -121,6 +121,7 @@ def run_removal(job: RunningJob) -> Mapping[str, object]:
         session.commit()
     for name in removed.kept:
         job.log("warning", name, N_("It has become real, and stays."))
+    job.log("info", "", N_("%(rows)s samples are removed."), rows=removed.rows)
     return {"removed": removed.rows, "kept": len(removed.kept)}
 
 

@@ -88,7 +88,7 @@ STEPS = (
     Step(
         "billing", N_("Switch billing on"),
         N_("Days, taxes and ways to pay are proposed for your country; look them over, then switch it on."),
-        "billing_settings.index", "receipt-tax", _of(BillingSettings, BillingSettings.enabled),
+        "billing_settings.index", "receipt-tax", _of(BillingSettings, BillingSettings.enabled.is_(True)),
     ),
     Step(
         "invoice", N_("Issue the first invoice"),

@@ -41,7 +41,7 @@ def remind_all(session: Session, keyring: Keyring, public_url: str, now: datetim
         if due is None:
             continue
         licence.reminded = due
-        over = licence.until < today_of(now)
+        over = licence.until is not None and licence.until < today_of(now)
         people = session.scalars(
             select(Staff).where(Staff.operator_id == operator.id, Staff.active, Staff.roles.contains(["manager"]))
         )

@@ -11,7 +11,6 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
-from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
@@ -92,7 +91,7 @@ class Mailbox:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.content
         raw = content if isinstance(content, bytes) else str(content).encode()
-        found = cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
+        found = message_from_bytes(raw, policy=policy.default)
         part = found.get_body(("plain", "html"))
         text = str(part.get_content()) if part is not None else ""
         with self._guard:
@@ -111,7 +110,7 @@ class _Controller(Controller):
         assert self.server is not None
         self.bound_port = cast("Any", self.server).sockets[0].getsockname()[1]
         self.port = self.bound_port
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 class _Page(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ from db.audit import Actor, record
 from db.models import Consent, Staff
 from portal import context
 from portal.auth import let_in
+from portal.i18n import reader_language
 
 
 def enter_by(operator_id: int, consent_id: int) -> bool:
@@ -26,10 +27,12 @@ def enter_by(operator_id: int, consent_id: int) -> bool:
     record(session, actor, "consent.enter", "operator", operator_id, None, after)
     session.flush()
     name = _("%(name)s (%(company)s)", name=context.staff().name, company=context.operator().name)[:200]
+    language = reader_language()
     with context.portal().tenancy.acting_for(session, operator_id):
         them = Actor(operator_id, actor.name, None, actor.address)
         record(session, them, "consent.enter", "consent", consent.id, None, {"who": actor.name, "until": until})
-        session.get_one(Staff, staff_id).name = name
+        person = session.get_one(Staff, staff_id)
+        person.name, person.language = name, language
         session.flush()
     session.commit()
     context.leave_operator()

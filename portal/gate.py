@@ -105,7 +105,11 @@ def account_notes() -> list[Note]:
         if asked:
             notes.append(Note("info", "user-question", _("Somebody asks for leave to act here in your place."), url,
                               _("Look at it")))  # fmt: skip
+    if request.endpoint == "licence.index":
+        return notes  # the page says it itself
     standing = remembered.give("standing", operator_id, _KEPT, lambda: standing_of(context.db(), operator_id))
+    if standing.limit is not None and standing.limit <= 100:  # few enough to be counted for each page
+        standing = standing_of(context.db(), operator_id)
     note = _licence_note(standing)
     return [*notes, note] if note else notes
 

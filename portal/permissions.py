@@ -224,7 +224,7 @@ MANAGER = "manager"
 MANAGERS_ALONE = frozenset({Permission.ACCOUNT_EDIT, Permission.STAFF_EDIT, Permission.ROLES_EDIT})
 """With one of these, a role could give itself everything else."""
 
-PLATFORMS_OWN = frozenset({Permission.STAFF_EDIT, Permission.AUDIT_VIEW})
+PLATFORMS_OWN = frozenset({Permission.STAFF_EDIT, Permission.AUDIT_VIEW, Permission.EXPORT})
 """What the staff of the platform may do beside its own pages: it has no subscribers, plans or routers."""
 
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from crm.accounts import account_of
 from crm.api_tokens import Claimed, find_token, note_use, parse_token, use_is_stale
 from crm.roles import changed_permissions
 from db.audit import Actor
@@ -86,7 +87,7 @@ def _enter() -> None:
     if found is None:
         raise _unauthenticated("invalid_token")
     g.api_token, g.staff, g.operator = found
-    if not g.operator.active:
+    if not g.operator.active or account_of(session, claimed.operator_id).suspended_at is not None:
         raise ApiProblem(Kind.OPERATOR_SUSPENDED)
     roles = g.staff.roles
     permissions = permissions_of(roles, changed_permissions(session, claimed.operator_id, roles))

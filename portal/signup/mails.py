@@ -1,5 +1,7 @@
 """The mails of sign-up. Their rows hold a link, so they are of a kind that no page of the portal can read again."""
 
+from typing import Any
+
 from flask import request, url_for
 from flask_babel import force_locale
 from flask_babel import gettext as _
@@ -45,7 +47,7 @@ def send_known(session: Session, platform_id: int, name: str, email: str, langua
     _queue(session, platform_id, Message(KIND, EMAIL, email, language, subject, body))
 
 
-def _address(endpoint: str, **values: str) -> str:
+def _address(endpoint: str, **values: Any) -> str:
     base = context.portal().settings.portal_url or request.host_url.rstrip("/")
     return f"{base}{url_for(endpoint, **values)}"
 
