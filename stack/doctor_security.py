@@ -199,13 +199,8 @@ def look(settings: Settings) -> Seen | None:
             ).fetchone()
     except (psycopg.Error, BadSettings):
         return None
-    return Seen(
-        nas,
-        routers,
-        *(people or (0, 0)),
-        portal_role_unbound=bool(role and role[0]),
-        unprotected_tables=tuple(name for (name,) in tables),
-    )
+    managers, without = people or (0, 0)
+    return Seen(nas, routers, managers, without, bool(role and role[0]), tuple(name for (name,) in tables))
 
 
 def _known(settings: Settings, connection: "psycopg.Connection[Any]", query: str, purpose: str) -> int:
