@@ -75,8 +75,10 @@ class Tenancy:
     def acting_for(self, session: Session, operator_id: int) -> Iterator[None]:
         """Make a session that is bound to an operator act for another one while the block runs, then as before.
 
-        What the block adds is flushed at its end. When it fails, the transaction is undone.
+        What was added before is flushed first, and what the block adds at its end. When it fails, the transaction is
+        undone.
         """
+        session.flush()
         before = session.info[_OPERATOR]
         session.info[_OPERATOR] = signed_operator(self._key, operator_id)
         try:
