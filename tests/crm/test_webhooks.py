@@ -63,6 +63,8 @@ STEPS = (
     ("UPDATE subscriber SET phone = '6' WHERE id = {s}", "", ["subscriber.updated"]),
     ("UPDATE subscriber SET version = version + 1 WHERE id = {s}", "", []),
     ("INSERT INTO subscriber (operator_id, name) VALUES ({o}, 'Gone') RETURNING id", "g", ["subscriber.created"]),
+    ("UPDATE subscriber SET removed_at = now() WHERE id = {g}", "", ["subscriber.removed"]),
+    ("UPDATE subscriber SET removed_at = NULL WHERE id = {g}", "", ["subscriber.created"]),
     ("DELETE FROM subscriber WHERE id = {g}", "", ["subscriber.removed"]),
     ("INSERT INTO service (operator_id, subscriber_id, plan_id, access_method, name, state)"
      " VALUES ({o}, {s}, {p}, 'mac', 'aa:bb:cc:00:00:09', 'pending') RETURNING id", "v", []),
