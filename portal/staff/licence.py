@@ -98,26 +98,38 @@ def give() -> ResponseReturnValue:
     return redirect(url_for(".index") + "#consent")
 
 
-@blueprint.post("/consents/<int:consent_id>/<any('grant', 'end'):what>")
+@blueprint.post("/consents/<int:consent_id>/grant")
 @requires(Permission.ACCOUNT_EDIT)
-def answer(consent_id: int, what: str) -> ResponseReturnValue:
-    """Say yes to what is asked, or no, or end what was given."""
-    session = context.db()
-    consent = session.get(Consent, consent_id)
-    if consent is None or consent.operator_id != context.staff().operator_id:
-        abort(404)
+def grant(consent_id: int) -> ResponseReturnValue:
+    """Say yes to what is asked."""
+    session, consent = context.db(), _consent(consent_id)
     try:
-        if what == "grant":
-            grant_consent(session, context.actor(), consent, context.now())
-        else:
-            end_consent(session, context.actor(), consent, context.now())
+        grant_consent(session, context.actor(), consent, context.now())
     except Invalid as invalid:
         session.rollback()
         refuse(" ".join(problem_text(problem) for problem in invalid.problems))
     else:
         session.commit()
-        done(_("They may act here now.") if what == "grant" else _("Nobody acts here by it any more."))
+        done(_("They may act here now."))
     return redirect(url_for(".index") + "#consent")
+
+
+@blueprint.post("/consents/<int:consent_id>/end")
+@requires(Permission.ACCOUNT_EDIT)
+def end(consent_id: int) -> ResponseReturnValue:
+    """Say no to what is asked, or end what was given."""
+    end_consent(context.db(), context.actor(), _consent(consent_id), context.now())
+    context.db().commit()
+    done(_("Nobody acts here by it any more."))
+    return redirect(url_for(".index") + "#consent")
+
+
+def _consent(consent_id: int) -> Consent:
+    """Return a consent of this operator, not one that it asked of others."""
+    found = context.db().get(Consent, consent_id)
+    if found is None or found.operator_id != context.staff().operator_id:
+        abort(404)
+    return found
 
 
 @blueprint.post("/exports")

@@ -219,6 +219,10 @@ def test_only_signing_in_and_the_language_are_public(app):
         "pay.document",
         "pay.page",
         "pay.webhook",  # signed by the provider
+        "sign_up.ask",  # says the same to everybody, and is closed unless the settings open it
+        "sign_up.open_account",  # a link that nobody can guess
+        "sign_up.opening",
+        "sign_up.page",
         "technician.manifest",  # words alone; the page itself asks for a permission
         "technician.worker",
         "ticket.add",  # a link that nobody can guess, to one ticket
