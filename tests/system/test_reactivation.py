@@ -1,4 +1,5 @@
-"""Who was cut for not paying is back on the live session within two seconds of paying, at the counter or by card.
+"""What was bought and what was used changes the live session: who was cut for not paying is back within two seconds of
+paying, at the counter, by card or into a wallet; who used more than is fair goes slower.
 
 Everything is real but the router, which is emulated and speaks UDP, and the provider, which is the lab's: the portal's
 application listens on a port, radiusd, publisher, loader and worker run as they do in production.
@@ -57,12 +58,14 @@ def billing(site: Site, app: Flask, system: Engine) -> Iterator[tuple[Isp, dict[
         yield isp, methods
 
 
-def cut(site: Site, system: Engine, isp: Isp, name: str) -> Cpe:
-    """Connect a subscriber whose first month was due three days ago; return the CPE once the cut-off has it."""
+def cut(site: Site, system: Engine, isp: Isp, name: str, prepaid: bool = False) -> Cpe:
+    """Connect a subscriber whose first month was due three days ago, or is bought before it; return the CPE once the
+    cut-off has it.
+    """
     _, nas = site.nas()
-    cpe = site.connect(nas, name, activated_at=utc_now() - timedelta(days=3))
+    cpe = site.connect(nas, name, activated_at=utc_now() - timedelta(days=3), prepaid=prepaid)
     assert site.address_list(cpe) == "portico-active"
-    assert bill(system, isp) == 1
+    assert bill(system, isp) == (0 if prepaid else 1)
     seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the cut-off")
     proven(site, cpe, name, 1)
     return cpe
@@ -90,36 +93,60 @@ def is_back(site: Site, cpe: Cpe, name: str, since: float) -> None:
     assert site.isp.fetch("SELECT state FROM service WHERE id = %s", site.isp.services[name]) == [("active",)]
 
 
-def test_a_payment_at_the_counter_brings_the_live_session_back(site: Site, system: Engine, billing) -> None:
-    isp, methods = billing
-    cpe = cut(site, system, isp, "mostrador")
+def subscriber_of(site: Site, name: str) -> int:
+    ((subscriber_id,),) = site.isp.fetch("SELECT subscriber_id FROM service WHERE id = %s", site.isp.services[name])
+    return subscriber_id
+
+
+@pytest.fixture(scope="module")
+def clerk(site: Site, billing) -> requests.Session:
+    """A clerk of finance who has signed in."""
     browser, address = requests.Session(), site.settings.public_url
     token = _field(browser.get(f"{address}/sign-in", timeout=10).text, "csrf_token")
-    signing = {"csrf_token": token, "email": isp.staff["finance"], "password": PASSWORD}
+    signing = {"csrf_token": token, "email": billing[0].staff["finance"], "password": PASSWORD}
     assert browser.post(f"{address}/sign-in", data=signing, timeout=10).status_code == 200
-    ((subscriber_id,),) = site.isp.fetch(
-        "SELECT subscriber_id FROM service WHERE id = %s", site.isp.services["mostrador"]
-    )
-    form = f"{address}/payments/new/{subscriber_id}"
-    page = browser.get(form, timeout=10).text
+    return browser
+
+
+def take(site: Site, clerk: requests.Session, method_id: int, name: str, amount: str) -> float:
+    """Register a payment as a clerk does; return when the button was pressed that saves it."""
+    form = f"{site.settings.public_url}/payments/new/{subscriber_of(site, name)}"
     fields = {
-        "csrf_token": _field(page, "csrf_token"), "agreed": _field(page, "agreed"), "amount": "300",
-        "method_id": methods["Cash"], "paid_on": today().isoformat(), "reference": "", "collector_id": "", "note": "",
+        "csrf_token": _field(clerk.get(form, timeout=10).text, "csrf_token"), "amount": amount,
+        "method_id": method_id, "paid_on": today().isoformat(), "reference": "", "collector_id": "", "note": "",
         "currency": "MXN",
     }  # fmt: skip
+    shown = clerk.post(form, data={**fields, "agreed": ""}, timeout=10)
+    assert shown.status_code == 200, "what it will do is shown before it is done"
     since = time.monotonic()
-    answer = browser.post(form, data=fields, timeout=10, allow_redirects=False)
+    answer = clerk.post(
+        form, data={**fields, "agreed": _field(shown.text, "agreed")}, timeout=10, allow_redirects=False
+    )
     assert answer.status_code == 302, answer.text
-    is_back(site, cpe, "mostrador", since)
+    return since
+
+
+def test_a_payment_at_the_counter_brings_the_live_session_back(site: Site, system: Engine, billing, clerk) -> None:
+    isp, methods = billing
+    cpe = cut(site, system, isp, "mostrador")
+    is_back(site, cpe, "mostrador", take(site, clerk, methods["Cash"], "mostrador", "300"))
+
+
+def test_a_wallet_that_is_filled_brings_a_prepaid_session_back(site: Site, system: Engine, billing, clerk) -> None:
+    isp, methods = billing
+    cpe = cut(site, system, isp, "prepago", prepaid=True)
+    take(site, clerk, methods["Cash"], "prepago", "299")
+    site.interim(cpe)
+    assert site.address_list(cpe) == "portico-suspended", "a period is bought whole"
+    is_back(site, cpe, "prepago", take(site, clerk, methods["Cash"], "prepago", "1"))
+    ((paid_until,),) = site.isp.fetch("SELECT paid_until FROM service WHERE id = %s", site.isp.services["prepago"])
+    assert paid_until >= today() + timedelta(days=27)
 
 
 def test_a_card_brings_the_live_session_back(site: Site, system: Engine, billing) -> None:
     isp, _methods = billing
     cpe = cut(site, system, isp, "tarjeta")
-    ((subscriber_id,),) = site.isp.fetch(
-        "SELECT subscriber_id FROM service WHERE id = %s", site.isp.services["tarjeta"]
-    )
-    path = pay_path(system, site.settings, isp, subscriber_id=subscriber_id)
+    path = pay_path(system, site.settings, isp, subscriber_id=subscriber_of(site, "tarjeta"))
     with providers_of(isp, site.settings) as providers:
         browser, address = requests.Session(), site.settings.public_url
         token = _field(browser.get(address + path, timeout=10).text, "csrf_token")
@@ -130,6 +157,24 @@ def test_a_card_brings_the_live_session_back(site: Site, system: Engine, billing
         providers.pay(url[1].rsplit("/", 1)[1])  # and its webhook
         assert providers.told == [200]
         is_back(site, cpe, "tarjeta", since)
+
+
+def test_steps_of_fair_use_slow_the_live_session_within_two_seconds(site: Site) -> None:
+    steps = [
+        {"span": "day", "octets": 2_000_000, "download": 1_000_000, "upload": 500_000},
+        {"span": "month", "octets": 1_000_000, "download": 4_000_000, "upload": 2_000_000},
+    ]
+    _, nas = site.nas()
+    cpe = site.connect(nas, "justo", plan_id=site.isp.plan(steps=steps))
+    session = cpe.session
+    for used, rate in ((400_000, "5M/20M"), (700_000, "2M/4M"), (1_000_000, "500k/1M")):
+        site.network.call(lambda _, used=used: session.count(used // 4, used - used // 4))
+        since = time.monotonic()
+        site.interim(cpe)
+        took = seconds_until(lambda rate=rate: session.grant.rate_text == rate, f"the rate {rate}", since=since)
+        assert took < MOST
+    assert cpe.session is session, "the session was never interrupted"
+    assert [order[0] for order in site.orders("justo")] == ["coa", "coa"]
 
 
 def _field(page: str, name: str) -> str:

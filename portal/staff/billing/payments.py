@@ -241,7 +241,10 @@ def _agree(form: PaymentForm, effects: PaymentEffects) -> None:
 
 
 def _digest(effects: PaymentEffects) -> str:
-    return hashlib.sha256(json.dumps(effects.document(), sort_keys=True).encode()).hexdigest()[:32]
+    document = effects.document()
+    for paid in document["paid"]:
+        del paid["invoice_id"]  # of a period that is bought now, it is another one each time that is tried
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _form_page(
