@@ -204,7 +204,7 @@ def create(body: ServiceGiven) -> ServiceShown:
     """It is in force within a second."""
     session = frame.db()
     subscriber = session.get(Subscriber, body.subscriber_id)
-    if subscriber is None:
+    if subscriber is None or subscriber.removed_at is not None:
         raise Invalid(FieldProblem("subscriber_id", Problem.UNKNOWN_CHOICE))
     apart = {"subscriber_id", "password", "state", "paid_until"}
     terms = ServiceTerms(**_tuples(body.model_dump(exclude=apart)))

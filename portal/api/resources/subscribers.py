@@ -90,6 +90,14 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _subscriber(subscriber_id: int) -> Subscriber:
+    """Return a subscriber. Raises ApiProblem, also for one who was removed and may come back for some days."""
+    found = one(Subscriber, subscriber_id)
+    if found.removed_at is not None:
+        raise ApiProblem(Kind.NOT_FOUND)
+    return found
+
+
 def _shown(rows: Sequence[Subscriber]) -> list[SubscriberShown]:
     return [SubscriberShown.model_validate(row) for row in rows]
 
@@ -115,7 +123,7 @@ def index(query: SubscribersAsked) -> Page[SubscriberShown]:
 @operation("GET", "/subscribers/<int:subscriber_id>", Scope.SUBSCRIBERS_READ, tag=TAG, summary="Read a subscriber",
            answer=SubscriberShown, single=True)  # fmt: skip
 def show(subscriber_id: int) -> SubscriberShown:
-    return SubscriberShown.model_validate(one(Subscriber, subscriber_id))
+    return SubscriberShown.model_validate(_subscriber(subscriber_id))
 
 
 @operation("POST", "/subscribers", Scope.SUBSCRIBERS_WRITE, tag=TAG, summary="Enter a subscriber",
@@ -129,7 +137,7 @@ def create(body: SubscriberGiven) -> SubscriberShown:
 @operation("PATCH", "/subscribers/<int:subscriber_id>", Scope.SUBSCRIBERS_WRITE, tag=TAG,
            summary="Change a subscriber", answer=SubscriberShown, shown_by=show)  # fmt: skip
 def change(subscriber_id: int, body: SubscriberChange) -> SubscriberShown:
-    subscriber = one(Subscriber, subscriber_id)
+    subscriber = _subscriber(subscriber_id)
     details = replace(details_of(subscriber), **_plain(body.model_dump(exclude_unset=True)))
     change_subscriber(frame.db(), frame.actor(), subscriber, details, subscriber.version)
     return _after(subscriber)
@@ -139,14 +147,14 @@ def change(subscriber_id: int, body: SubscriberChange) -> SubscriberShown:
            summary="Remove a subscriber", status=204, gives=(Kind.WRONG_STATE, Kind.CONFLICT))  # fmt: skip
 def remove(subscriber_id: int) -> None:
     """Only one who never had a service, such as a double entry."""
-    if not delete_subscriber(frame.db(), frame.actor(), one(Subscriber, subscriber_id)):
+    if not delete_subscriber(frame.db(), frame.actor(), _subscriber(subscriber_id)):
         raise ApiProblem(Kind.WRONG_STATE)
 
 
 @operation("GET", "/subscribers/<int:subscriber_id>/balance", Scope.INVOICES_READ, tag=TAG,
            summary="Read what a subscriber owes", answer=BalanceShown, single=True)  # fmt: skip
 def balance(subscriber_id: int) -> BalanceShown:
-    subscriber = one(Subscriber, subscriber_id)
+    subscriber = _subscriber(subscriber_id)
     owed = balance_of(frame.db(), subscriber.id)
     return BalanceShown(subscriber_id=subscriber.id, balance=Money.of(owed, context.operator().currency))
 

@@ -86,6 +86,11 @@ def test_lists_are_narrowed(program, system, installation, isp):
     assert ids("/subscribers?email=ana@EXAMPLE.com") == [ana]
     assert ids("/subscribers?service_state=active") == [luis]
     assert ids("/subscribers?name=%25") == []
+    gone = add_subscriber(system, isp, "Gone", removed_at=utc_now())
+    assert gone not in ids("/subscribers")
+    assert erp.get(f"/subscribers/{gone}").status_code == 404
+    line = {"subscriber_id": gone, "plan_id": isp.plan_id, "access_method": "line", "name": "x"}
+    assert erp.post("/services", line).status_code == 422
     before = erp.get(f"/services/{service}").json["updated_at"]
     with Session(system) as session:
         session.execute(update(Service).where(Service.id == service).values(pool="p"))
