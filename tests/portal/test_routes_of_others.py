@@ -280,7 +280,9 @@ def test_a_subscriber_reaches_nothing_of_another_subscriber_or_operator(world: W
         if not rule.rule.startswith("/my/") or "<int:" not in rule.rule:
             continue
         for number in (OURS, THEIRS):
-            address = re.sub(r"<[^>]+>", "x", re.sub(r"<int[^>]*>", str(number), rule.rule.replace("<slug>", slug)))
+            address = re.sub(
+                r"<[^>]+>", "x", re.sub(r"<(?:int|row)[^>]*>", str(number), rule.rule.replace("<slug>", slug))
+            )
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 answer = browser.open(address, method=method)
                 tried += 1
@@ -296,7 +298,7 @@ def test_nobody_gets_an_error_or_anything_of_anybody(world: World):
     for rule in world.app.url_map.iter_rules():
         if rule.endpoint == "static":
             continue
-        address = re.sub(r"<[^>]+>", "x", re.sub(r"<int[^>]*>", str(THEIRS), rule.rule))
+        address = re.sub(r"<[^>]+>", "x", re.sub(r"<(?:int|row)[^>]*>", str(THEIRS), rule.rule))
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             answer = browser.open(address, method=method, data={"email": "x"} if method == "POST" else None)
             public = requirement_of(world.app.view_functions[rule.endpoint]) is Openness.PUBLIC
