@@ -5,6 +5,7 @@ the router's error, the reason stands there in RADIUS's own words.
 """
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -36,6 +37,7 @@ LONGEST_NAME, LONGEST_PASSWORD = 253, 128
 STATUS_LASTS = 31 * 24 * 3600
 CONNECTING = 20
 """Seconds within which accounting must have told of a login; before, the page waits for it."""
+A_SECOND = timedelta(seconds=1)
 ICON = 96
 _A_DAY = 24 * 3600
 
@@ -97,8 +99,7 @@ def sent_to_router(visit: Visit, name: str, password: str = "") -> ResponseRetur
 
 def status_url(visit: Visit) -> str:
     """Return the page that shows a phone what is left, signed so that it shows nobody else's."""
-    last = _newest_session(visit.mac)
-    text = _serializer().dumps([place().nas_id, visit.mac, visit.origin, last.id if last is not None else 0])
+    text = _serializer().dumps([place().nas_id, visit.mac, visit.origin, round(time.time(), 3)])
     return url_for("captive.status", s=text, _external=True)
 
 
@@ -121,8 +122,8 @@ def _newest_session(mac: str) -> AccountingSession | None:
 def status() -> ResponseReturnValue:
     """Time and data left, and the way to log out."""
     try:
-        value, made = _serializer().loads(request.args.get("s", ""), max_age=STATUS_LASTS, return_timestamp=True)
-        nas_id, mac, origin, last = value
+        nas_id, mac, origin, left_at = _serializer().loads(request.args.get("s", ""), max_age=STATUS_LASTS)
+        made = datetime.fromtimestamp(left_at, UTC)
     except (BadSignature, ValueError, TypeError):
         return _problem(Flaw.MISSING)
     if nas_id != place().nas_id:
@@ -132,7 +133,14 @@ def status() -> ResponseReturnValue:
     session = newest if newest is not None and newest.ended_at is None else None
     if session is not None:
         attempts.forget(place(), mac)
-    known = newest is not None and newest.id != last  # what this login began has been heard of, and is over
+    # What this login began has been heard of, and is over. A session from before it has ended before it; a router
+    # counts whole seconds.
+    known = (
+        newest is not None
+        and newest.ended_at is not None
+        and newest.ended_at >= made
+        and newest.started_at >= made - A_SECOND
+    )
     return render_template(
         "captive/status.html",
         session=session,
@@ -279,7 +287,6 @@ def _login_page(visit: Visit, error: str = "", code: int = 200) -> ResponseRetur
         code=typed or (request.args.get("code", "")[:60]),
         user=request.form.get("user", ""),
         trial_url=visit.trial_url(status_url(visit)) if place().terms.offer_trial and visit.trial else None,
-        other="es" if g.language == "en" else "en",
     )
     return made, code
 
