@@ -30,7 +30,9 @@ from billing.pdf import A4, PAPERS, Paper, render_pdf
 from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
 from core.money import format_money, money_locale, rounded
+from crm.countries import tax_id_label
 from db.models import (
+    Account,
     BillingSettings,
     CreditNote,
     Einvoice,
@@ -134,7 +136,8 @@ def read_document(
     row = _row(session, operator_id, kind, subject_id)
     operator = session.get_one(Operator, operator_id)
     spoken = language_for(language, session, operator, row.subscriber_id)
-    words = _Words(spoken, row.currency)
+    account = session.get(Account, operator_id)
+    words = _Words(spoken, row.currency, tax_id_label(account.country if account else None))
     key = link_key(session, keyring, operator_id)
     check = f"{base_url.rstrip('/')}/check/{signed(key, CHECKED_BY[kind], operator_id, subject_id)}"
     settings = session.get(BillingSettings, operator_id)
@@ -214,9 +217,10 @@ def standing_of(session: Session, operator_id: int, kind: str, subject_id: int) 
 class _Words:
     """Texts, days and amounts in the language of a document."""
 
-    def __init__(self, language: str, currency: str) -> None:
+    def __init__(self, language: str, currency: str, tax_number: str = "") -> None:
         self.language = language
         self.text = translator(language)
+        self.tax_number = tax_number or self.text("Tax number")
         self._currency = currency
         self._locale = money_locale(language, currency)
 
@@ -272,8 +276,9 @@ def _invoice(session: Session, words: _Words, invoice: Invoice, settings: Billin
         stamp = _("PAID")
     return Document(
         "invoice", words.language, words.text(TITLES["invoice"]), document_number(invoice.prefix, invoice.number),
-        _party(_, invoice.details.get("issuer", {})), tuple(facts), _party(_, invoice.details.get("subscriber", {})),
-        tuple(items), tuple(sums), (f"{_('Total')} {invoice.currency}", words.money(invoice.total)), tuple(after),
+        _party(words, invoice.details.get("issuer", {})), tuple(facts),
+        _party(words, invoice.details.get("subscriber", {})), tuple(items), tuple(sums),
+        (f"{_('Total')} {invoice.currency}", words.money(invoice.total)), tuple(after),
         settings.invoice_note if settings else "", stamp, "",
     )  # fmt: skip
 
@@ -308,7 +313,7 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
     )
     return Document(
         "credit_note", words.language, words.text(TITLES["credit_note"]), document_number(note.prefix, note.number),
-        _party(_, invoice.details.get("issuer", {})), facts, _party(_, invoice.details.get("subscriber", {})),
+        _party(words, invoice.details.get("issuer", {})), facts, _party(words, invoice.details.get("subscriber", {})),
         tuple(items), tuple(sums), (_("Total credited"), words.money(note.total)), (), "", "", "",
     )  # fmt: skip
 
@@ -353,7 +358,7 @@ def _receipt(
     person = {name: getattr(subscriber, name) for name in ("name", "tax_id", "address")}
     return Document(
         "receipt", words.language, words.text(TITLES["receipt"]), document_number(payment.prefix, payment.number),
-        _party(_, issuer), tuple(facts), _party(_, person), tuple(items), (),
+        _party(words, issuer), tuple(facts), _party(words, person), tuple(items), (),
         (_("Amount paid"), words.money(payment.amount)), tuple(after), settings.receipt_note if settings else "",
         _("VOID") if payment.voided_at is not None else "", "",
     )  # fmt: skip
@@ -385,11 +390,11 @@ def _balance(words: _Words, balance: Decimal) -> Row:
     return words.text(N_("Balance after this payment")), words.money(balance)
 
 
-def _party(translate: Any, kept: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the lines of an address: the name first, its tax number said to be one."""
+def _party(words: _Words, kept: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the lines of an address: the name first, its tax number called as the country does."""
     lines = [str(kept.get("name") or "")]
     if kept.get("tax_id"):
-        lines.append(f"{translate('Tax number')}: {kept['tax_id']}")
+        lines.append(f"{words.tax_number}: {kept['tax_id']}")
     lines += [str(kept[name]) for name in ("address", "phone", "email") if kept.get(name)]
     return tuple(lines)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from threading import Thread
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from crm.accounts import make_platform
+from crm.countries import COUNTRIES, is_tax_id, tax_id_label
 from db.migrate import migrate
 from db.models import (
     Account,
@@ -223,3 +225,14 @@ def test_somebody_who_has_a_login_by_now_is_told_so_after_the_link(stranger, sys
     assert page.status_code == 422
     assert "signs in with this e-mail address already" in page.text
     assert PASSWORD not in page.text
+
+
+@pytest.mark.parametrize("country", COUNTRIES.values(), ids=COUNTRIES)
+def test_each_pack_knows_its_zones_its_tax_number_and_is_whole(country):
+    assert all(ZoneInfo(zone) for zone in country.zones)
+    assert is_tax_id(country.code, country.tax_id_example)
+    assert not is_tax_id(country.code, "123")
+    assert tax_id_label(country.code) == country.tax_id
+    assert country.invoice_note
+    assert country.receipt_note
+    assert country.phone_prefix.startswith("+")
