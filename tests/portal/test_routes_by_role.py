@@ -74,7 +74,7 @@ def lines() -> list[Line]:
 def door(installation: Settings) -> Iterator[Flask]:
     """The portal with its doors, and behind each of them nothing but a word."""
     migrate(installation)
-    app = create_app(installation, testing=True)
+    app = create_app(installation.model_copy(update={"sign_up": True}), testing=True)
     app.config["WTF_CSRF_ENABLED"] = False  # that it is asked for is a test of its own
 
     # Pages that say no are drawn with all that stands around them, which is not what is tried here.
