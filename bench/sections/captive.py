@@ -28,6 +28,7 @@ from stack.accounts import piece_account
 from stack.installation import PROJECT, programs_directory
 from stack.pieces import Piece, RunningPiece
 from stack.programs import portal_piece
+from stack.redis import redis_piece
 
 RATE = 200.0
 PAIRS = 50
@@ -39,6 +40,7 @@ def measure(options: Options) -> Section:
     """Measure the page alone, then a crowd, then pairs of phones with one code."""
     seconds = options.scaled(20, 2)
     with open_site() as site, portico(site, make_users(10)) as running, ExitStack() as stack:
+        stack.enter_context(RunningPiece(redis_piece(site.settings), site.settings.log_dir / "redis.log"))
         path, codes = _sell(site, int(RATE * seconds) + PAIRS)
         page = stack.enter_context(RunningPiece(portal_piece(site.settings), site.settings.log_dir / "portal.log"))
         plain_port = free_port()

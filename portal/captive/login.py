@@ -133,14 +133,8 @@ def status() -> ResponseReturnValue:
     session = newest if newest is not None and newest.ended_at is None else None
     if session is not None:
         attempts.forget(place(), mac)
-    # What this login began has been heard of, and is over. A session from before it has ended before it; a router
-    # counts whole seconds.
-    known = (
-        newest is not None
-        and newest.ended_at is not None
-        and newest.ended_at >= made
-        and newest.started_at >= made - A_SECOND
-    )
+    # What this login began has been heard of, and is over. Routers cut the time of what they tell to whole seconds.
+    known = newest is not None and newest.ended_at is not None and newest.started_at >= made - A_SECOND
     return render_template(
         "captive/status.html",
         session=session,
