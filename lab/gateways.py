@@ -188,12 +188,22 @@ class Providers:
                 return 200, self._session(self.sales[name])
             case "GET", ["v1", "payment_intents", name]:
                 for sale in self.sales.values():
-                    if any(payment["id"] == name for payment in sale.payments):
-                        metadata = {"portico_reference": sale.reference}
-                        return 200, {"id": name, "object": "payment_intent", "metadata": metadata}
+                    for payment in sale.payments:
+                        if payment["id"] == name:
+                            return 200, self._intent(sale, payment)
             case "POST", ["v1", "refunds"]:
                 return self._refund(form["payment_intent"], int(form["amount"]))
         return 404, {"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such thing"}}
+
+    def _intent(self, sale: Sale, payment: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": payment["id"],
+            "object": "payment_intent",
+            "metadata": {"portico_reference": sale.reference},
+            "status": "succeeded" if payment["approved"] else "requires_payment_method",
+            "amount_received": payment["amount"] if payment["approved"] else 0,
+            "currency": payment["currency"].lower(),
+        }
 
     def _session(self, sale: Sale) -> dict[str, Any]:
         paid = sale.paid

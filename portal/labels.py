@@ -534,6 +534,7 @@ ACTIONS: Mapping[str, str] = {
     "checkout.mismatch": N_("Another amount came online"),
     "checkout.booked": N_("Money that did not match booked"),
     "checkout.returned": N_("Money that did not match given back"),
+    "gateway_event.assigned": N_("Online payment assigned to a subscriber"),
     "checkout.closed": N_("Money that did not match closed with a note"),
     "payment.void": N_("Payment voided"),
     "payment.refund": N_("Payment refunded"),

@@ -104,5 +104,8 @@ class Provider(Protocol):
     def reference_of(self, payment_id: str) -> str | None:
         """Return which checkout of ours a payment belongs to, if any."""
 
+    def payment(self, payment_id: str) -> ProviderPayment:
+        """Return what the provider has of one payment, whoever began it; `payment_id` is its id there."""
+
     def refund(self, payment_id: str, amount: Decimal, currency: str, key: str) -> str:
         """Give money back and return the provider's id of that; the same key twice is one refund."""

@@ -291,6 +291,7 @@ def _note(session: Session, gateway: Gateway, hint: Hint, outcome: str) -> None:
         event_id=hint.event_id[:200],
         kind=hint.kind[:100],
         outcome=outcome,
+        provider_payment=hint.payment_id[:200] if hint.payment_id else None,
     )
     session.execute(
         statement.on_conflict_do_update(

@@ -31,6 +31,12 @@ from billing.gateways import (
 
 API = "https://api.mercadopago.com"
 
+_STATES = (
+    (("approved",), PaymentState.PAID),
+    (("pending", "in_process", "authorized"), PaymentState.PENDING),
+    (("rejected", "cancelled"), PaymentState.REFUSED),
+)
+
 
 class _OtherHost(HttpClient):  # type: ignore[misc] # the SDK has no types
     """The SDK's own transport, to a server of the lab: its address is fixed inside the SDK."""
@@ -86,21 +92,21 @@ class MercadoPago:
         """Return the payment that was approved, else the newest one that still may be."""
         found = self._ask(lambda: self._sdk.payment().search({"external_reference": reference}))
         payments = [each for each in found["results"] if each.get("external_reference") == reference]
-        for wanted, state in (
-            (("approved",), PaymentState.PAID),
-            (("pending", "in_process", "authorized"), PaymentState.PENDING),
-            (("rejected", "cancelled"), PaymentState.REFUSED),
-        ):
+        for wanted, state in _STATES:
             for each in payments:
                 if each["status"] in wanted:
-                    amount = Decimal(str(each["transaction_amount"]))
-                    return ProviderPayment(state, reference, str(each["id"]), amount, str(each["currency_id"]))
+                    return _read(each, state)
         return ProviderPayment(PaymentState.PENDING, reference)
 
     def reference_of(self, payment_id: str) -> str | None:
         found = self._ask(lambda: self._sdk.payment().get(payment_id))
         reference = found.get("external_reference")
         return None if reference is None else str(reference)
+
+    def payment(self, payment_id: str) -> ProviderPayment:
+        found = self._ask(lambda: self._sdk.payment().get(payment_id))
+        states = (state for wanted, state in _STATES if found["status"] in wanted)
+        return _read(found, next(states, PaymentState.ENDED))
 
     def refund(self, payment_id: str, amount: Decimal, currency: str, key: str) -> str:
         made = self._ask(lambda: self._sdk.refund().create(payment_id, {"amount": float(amount)}, self._once(key)))
@@ -123,3 +129,8 @@ class MercadoPago:
             raise ProviderTrouble(Trouble.KEY)
         detail = str(said.get("message", "")) if isinstance(said, dict) else ""
         raise ProviderTrouble(Trouble.UNREACHABLE if status >= 500 or status == 429 else Trouble.REFUSED, detail)
+
+
+def _read(found: Mapping[str, Any], state: PaymentState) -> ProviderPayment:
+    amount, reference = Decimal(str(found["transaction_amount"])), found.get("external_reference")
+    return ProviderPayment(state, reference, str(found["id"]), amount, str(found["currency_id"]))

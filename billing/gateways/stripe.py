@@ -105,6 +105,16 @@ class Stripe:
         reference = found.to_dict().get("metadata", {}).get(REFERENCE)
         return None if reference is None else str(reference)
 
+    def payment(self, payment_id: str) -> ProviderPayment:
+        with _troubles():
+            found = self._client.v1.payment_intents.retrieve(payment_id)
+        if found.status != "succeeded":
+            ended = found.status == "canceled"
+            return ProviderPayment(PaymentState.ENDED if ended else PaymentState.PENDING, payment_id=found.id)
+        currency = found.currency.upper()
+        amount = from_smallest_units(found.amount_received, currency)
+        return ProviderPayment(PaymentState.PAID, None, found.id, amount, currency)
+
     def refund(self, payment_id: str, amount: Decimal, currency: str, key: str) -> str:
         params: Any = {"payment_intent": payment_id, "amount": smallest_units(amount, currency)}
         with _troubles():

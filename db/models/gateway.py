@@ -79,5 +79,6 @@ class GatewayEvent(Tenanted, Base):
     event_id: Mapped[str]
     kind: Mapped[str]
     outcome: Mapped[str]
+    provider_payment: Mapped[str | None]  # the provider's id of the payment that it is about
     times: Mapped[int] = mapped_column(server_default="1")  # how often it was told
     created_at: Mapped[Created]

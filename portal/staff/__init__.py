@@ -52,6 +52,7 @@ AREAS = (
     "documents",
     "gateways",
     "mismatches",
+    "strangers",
     "billing.payments",
     "promotions",
     "billing.invoices",

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from billing.gateways.accounts import TITLES, enter_account, switch_account
 from billing.gateways.checkouts import webhook_url
+from billing.gateways.strangers import is_open
 from crm.problems import Invalid
 from db.models import Checkout, Gateway, GatewayEvent, Subscriber
 from portal import context, forms
@@ -80,7 +81,7 @@ def _page(form: KeysForm) -> str:
     unknown = session.execute(
         select(GatewayEvent, Gateway.kind)
         .join(Gateway, Gateway.id == GatewayEvent.gateway_id)
-        .where(GatewayEvent.outcome == "not ours")
+        .where(is_open(), GatewayEvent.provider_payment.is_not(None))
         .order_by(GatewayEvent.id.desc())
         .limit(20)
     ).all()

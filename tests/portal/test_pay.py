@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from billing.gateways.tasks import look
 from billing.links import LinkFor, link_key, signed
 from core.settings import Settings
-from db.models import Checkout, GatewayEvent, Payment, PaymentMethod
+from db.models import AuditEntry, Checkout, GatewayEvent, Payment, PaymentMethod, Subscriber
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
 from tests.portal.billing_isp import bill, billed_line, cut_off, pay, service_of, start_billing
@@ -331,14 +331,51 @@ def test_what_the_provider_refuses_or_has_no_longer_is_said(line: Line, sign_in:
     assert line.checkout(sale).state == "mismatch"
 
 
-def test_what_nobody_began_here_is_listed(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
-    sale = line.begin("stripe")
-    sale.reference = "of another shop"
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_nobody_began_here_is_assigned_once_to_whom_a_person_chooses(
+    line: Line, sign_in: Callable[..., FlaskClient], kind: str
+) -> None:
+    sale = line.begin(kind)
+    sale.reference = f"of another shop, {kind}"
+    line.providers.short = 5_000
     line.providers.pay(sale.id)
-    line.providers.tell(sale, event_id="evt_stranger")
-    page = sign_in("manager").get("/gateways/").text
-    assert "evt_stranger" in page
+    line.providers.tell(sale, event_id=f"evt_stranger_{kind}")
     assert line.payments() == []
+    browser, manager = sign_in("finance"), sign_in("manager")
+    page = manager.get("/gateways/").text
+    assert f"evt_stranger_{kind}" in page
+    with Session(line.system) as session:
+        wanted = select(GatewayEvent.id, GatewayEvent.provider_payment).where(
+            GatewayEvent.event_id == f"evt_stranger_{kind}"
+        )
+        event_id, provider_payment = session.execute(wanted).one()
+        name = session.get_one(Subscriber, line.subscriber_id).name
+    url = f"/gateways/told/{event_id}"
+    assert f'{url}"' in page
+    page = browser.get(f"{url}?q={name}").text
+    assert f"{url}/assign/{line.subscriber_id}" in page
+    assert "250.00" in page
+    line.providers.answers = 500
+    assert post(browser, f"{url}/assign/{line.subscriber_id}").location == url
+    assert line.payments() == []  # the provider did not answer
+    line.providers.answers = None
+    other = make_isp(line.system, line.settings)
+    assert post(sign_in("finance", of=other), f"{url}/assign/{line.subscriber_id}").status_code == 404
+    assert post(browser, f"{url}/assign/999999999").location == url
+    assert line.payments() == []
+    assert post(browser, f"{url}/assign/{line.subscriber_id}").status_code == 302
+    (payment,) = line.payments()
+    assert (payment.amount, payment.external_id) == (Decimal(250), provider_payment)
+    assert post(browser, f"{url}/assign/{line.subscriber_id}").location == url
+    line.providers.tell(sale, event_id=f"evt_later_{kind}")
+    assert len(line.payments()) == 1
+    listed = manager.get("/gateways/").text
+    assert f"evt_stranger_{kind}" not in listed
+    assert f"evt_later_{kind}" not in listed
+    with Session(line.system) as session:
+        audited = session.scalars(select(AuditEntry.after).where(AuditEntry.action == "gateway_event.assigned",
+                                                             AuditEntry.entity_id == event_id)).all()  # fmt: skip
+    assert [each["payment_id"] for each in audited] == [payment.id]
 
 
 def test_closing_needs_a_note_and_support_decides_nothing(line: Line, sign_in: Callable[..., FlaskClient]) -> None:

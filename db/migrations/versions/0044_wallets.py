@@ -78,6 +78,7 @@ def upgrade() -> None:
             op.execute(f"ALTER FUNCTION {name}() SET {setting} = off")
     _prepaid()
     _bundles()
+    op.add_column("gateway_event", sa.Column("provider_payment", sa.String(), nullable=True))
 
 
 def _prepaid() -> None:
