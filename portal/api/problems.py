@@ -206,6 +206,9 @@ def _elsewhere(problem: HTTPException) -> Any:
 
 
 def install(app: Flask) -> None:
-    """Let addresses under /api/ that lead nowhere be answered like the others."""
-    for code in (400, 404, 405, 413):
-        app.register_error_handler(code, _elsewhere)
+    """Let addresses under /api/ that lead nowhere be answered like the others.
+
+    For all errors at once: a handler of one code would come before those of the blueprints, and subscribers would see
+    the staff's page.
+    """
+    app.register_error_handler(HTTPException, _elsewhere)

@@ -51,7 +51,9 @@ def test_requests_that_cannot_be_taken_say_why(program, app):
     assert "correo" in found["errors"][0]["detail"]
     assert spanish.headers["Content-Language"] == "es"
     is_problem(erp.ask("PATCH", "/subscribers/999999999", {}, If_Match='"x"'), 404, "not-found")
-    is_problem(erp.post("/subscribers", {"name": "Ana"}, Idempotency_Key="ñ".encode().decode("latin1")), 400, "malformed")
+    is_problem(
+        erp.post("/subscribers", {"name": "Ana"}, Idempotency_Key="ñ".encode().decode("latin1")), 400, "malformed"
+    )
 
 
 def test_pages_that_do_not_exist_stay_pages(app):
