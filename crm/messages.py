@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -209,8 +209,8 @@ def shown(value: Any, language: str, zone: ZoneInfo) -> str:
         case str():
             return value
         case datetime():
-            pattern = "d 'de' MMMM, HH:mm" if language == "es" else "MMMM d, HH:mm"
-            return str(format_datetime(value, pattern, tzinfo=zone, locale=language))
+            day = format_skeleton("MMMMd", value, tzinfo=zone, locale=language)
+            return f"{day}, {format_datetime(value, 'HH:mm', tzinfo=zone, locale=language)}"
         case date():
             return str(format_date(value, "long", locale=language))
         case timedelta():

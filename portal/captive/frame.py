@@ -12,12 +12,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from billing.links import read_link
-from core.i18n import DEFAULT_LANGUAGE, LANGUAGES
+from core.i18n import DEFAULT_LANGUAGE, languages_of
 from portal import context
 from portal.captive.place import place_of
 from portal.i18n import LANGUAGE_COOKIE
 
 blueprint = Blueprint("captive", __name__, url_prefix="/captive")
+SPOKEN = languages_of("captive")
+"""A phone of a guest may speak more languages than the rest of the portal."""
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
     " frame-ancestors 'none'; form-action 'self'"
@@ -55,10 +57,10 @@ def speak(locale: str) -> None:
     wanted = (
         request.values.get("lang"),
         request.cookies.get(LANGUAGE_COOKIE),
-        request.accept_languages.best_match(list(LANGUAGES)),
+        request.accept_languages.best_match(list(SPOKEN)),
         locale[:2],
     )
-    g.language = next((one for one in wanted if one and one in LANGUAGES), DEFAULT_LANGUAGE)
+    g.language = next((one for one in wanted if one and one in SPOKEN), DEFAULT_LANGUAGE)
 
 
 def lead_to(*origins: str) -> None:
@@ -75,7 +77,7 @@ def _protect(response: Response) -> Response:
 
 @blueprint.context_processor
 def _values() -> dict[str, object]:
-    return {"place": g.get("place"), "brand": g.place.brand if "place" in g else None}
+    return {"place": g.get("place"), "brand": g.place.brand if "place" in g else None, "spoken": SPOKEN}
 
 
 @blueprint.errorhandler(HTTPException)

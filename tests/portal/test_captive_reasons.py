@@ -1,20 +1,23 @@
 """Why a line or a device is closed, as whoever is behind it sees it, with each of the ways to help oneself."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from gettext import NullTranslations
 from itertools import count
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_babel import force_locale, get_translations
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from core.clock import utc_now
+from core.i18n import DECLARED, Language, languages_of
 from core.settings import Settings
 from crm.brands import Allowed, change_allowed
 from db.audit import Actor
@@ -343,3 +346,70 @@ def test_who_holds_a_refused_device_writes_and_staff_read_its_number(line, hotsp
     for _again in range(12):
         answer = line.browser.post(url, data=form | {"contact": "x", "text": "y"})
     assert answer.status_code == 429
+
+
+# A language that only these pages have.
+
+LIMITED = [language for language in DECLARED.values() if "captive" in language.areas]
+
+
+class Untranslated(NullTranslations):
+    """Stands behind a catalogue and remembers what it did not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: set[str] = set()
+
+    def gettext(self, message: str) -> str:
+        self.texts.add(message)
+        return message
+
+
+@pytest.fixture
+def untranslated(app: Flask, language: Language) -> Iterator[set[str]]:
+    """The texts that a page had to show in English instead of in a language."""
+    behind = Untranslated()
+    with app.test_request_context(), force_locale(language.code):
+        catalogue = get_translations()
+        catalogue.add_fallback(behind)
+        yield behind.texts
+        catalogue._fallback = None
+
+
+@pytest.mark.parametrize("language", LIMITED, ids=lambda language: language.code)
+def test_a_language_of_these_pages_alone_is_the_phones_and_is_complete(app, line, hotspot, language, untranslated):
+    visitor, spoken = app.test_client(), {"Accept-Language": f"{language.code}-BR,{language.code};q=0.9,en;q=0.8"}
+    pages = [visitor.get(hotspot.path, query_string=GIVEN, headers=spoken)]
+    pages += [visitor.get(hotspot.path, headers=spoken), visitor.get("/captive/nobody", headers=spoken)]
+    pages += [visitor.get(f"{hotspot.path}/login.html", headers=spoken)]
+    plain = {"user": "ana", "password": "x", "id": "", "challenge": ""}
+    for typed in ({"code": ""}, {"code": "x" * 300}, {"user": "ana"}, plain):
+        pages.append(visitor.post(hotspot.path, data=GIVEN | typed, headers=spoken))
+    for error in ("invalid username or password", "RADIUS server is not responding", "no more sessions are allowed"):
+        pages.append(visitor.get(hotspot.path, query_string=GIVEN | {"error": error}, headers=spoken))
+    for reason in DEVICE_TROUBLES:
+        refuse(line, reason)
+        pages.append(visitor.get(f"{hotspot.path}/device", query_string=GIVEN, headers=spoken))
+    pages.append(line.get(**spoken))
+    line.change(Service, line.service_id, state="paused")
+    line.allow(may_pause=True)
+    pages.append(line.get(**spoken))
+    pages += [line.send(step, pages[-1].text, text="", lang=language.code) for step in ("ask", "resume")]
+    assert [page.status_code for page in pages[-2:]] == [422, 200]
+    assert [page.request.url for page in pages if f'<html lang="{language.code}">' not in page.text] == []
+    assert untranslated == set()
+
+
+@pytest.mark.parametrize("language", LIMITED, ids=lambda language: language.code)
+def test_the_languages_of_these_pages_are_on_their_switch_and_nowhere_else(app, hotspot, language):
+    visitor = app.test_client()
+    names = dict(re.findall(r'<a href="[^"]*lang=(\w+)[^"]*" lang="\w+">(.*?)</a>',
+                            visitor.get(hotspot.path, query_string=GIVEN).text))  # fmt: skip
+    assert names == {code: name for code, name in languages_of("captive").items() if code != "en"}
+    assert names[language.code] == language.name
+    chosen = visitor.get(hotspot.path, query_string=GIVEN | {"lang": language.code}).text
+    assert f'<html lang="{language.code}">' in chosen
+    assert f'<input type="hidden" name="lang" value="{language.code}">' in chosen, "a form keeps it"
+    staff = visitor.get("/sign-in", headers={"Accept-Language": language.code}, follow_redirects=True).text
+    assert '<html lang="en"' in staff
+    assert language.name not in staff
