@@ -70,8 +70,9 @@ def demo(scenario: Path | None = None, seconds: float | None = None) -> None:
     accounts = _accounts(settings.data_dir / "providers.json")
     with ExitStack() as stack:
         if accounts:
+            kept = settings.data_dir / "einvoices.jsonl"
             try:
-                stack.enter_context(Providers(accounts, settings.lab_address, settings.lab_gateway_port))
+                stack.enter_context(Providers(accounts, settings.lab_address, settings.lab_gateway_port, kept))
             except OSError as problem:
                 raise click.ClickException(f"PORTICO_LAB_GATEWAY_PORT: {problem}") from None
             click.echo(f"lab: payment providers are at port {settings.lab_gateway_port}", err=True)

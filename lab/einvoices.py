@@ -10,9 +10,10 @@ import hmac
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -43,11 +44,13 @@ class EinvoiceProvider:
     `refuses` (reasons for which nothing is taken), `keeps` (nothing can be cancelled), `talks` (a page, no JSON).
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, kept: Path | None = None) -> None:
+        """Keep the documents in a file, if one is named: what was issued before a restart can be cancelled after it."""
         self.key = key
-        self.documents: dict[str, Issued] = {}
+        self._kept = kept
+        self.documents: dict[str, Issued] = _read(kept) if kept is not None else {}
         self.requests: list[str] = []
-        self.submissions = 0  # that issued something
+        self.submissions = len(self.documents)  # that issued something
         self.answers: int | None = None
         self.delay = 0.0
         self.mute = 0
@@ -85,6 +88,7 @@ class EinvoiceProvider:
                 if self.keeps:
                     return 200, {"state": "cancel_refused", "reasons": ["The period for cancelling is over"]}
                 issued.state = "cancelled"
+                self._keep(issued)
                 return 200, self._said(issued)
         return 404, {"state": "unknown"}
 
@@ -106,12 +110,32 @@ class EinvoiceProvider:
         seal = hmac.new(self.key.encode(), xml, hashlib.sha256).hexdigest()
         issued.stamped = f"{xml.decode()}\n<!-- {fiscal_id} {seal} -->\n"
         self.documents[key] = issued
+        self._keep(issued)
         return 201, self._said(issued)
+
+    def _keep(self, issued: Issued) -> None:
+        if self._kept is not None:
+            with self._kept.open("a") as file:
+                # The break comes first: what follows a line that was cut short is whole.
+                file.write("\n" + json.dumps({**asdict(issued), "xml": issued.xml.decode(), "ready_at": 0}))
 
     def _said(self, issued: Issued) -> dict[str, Any]:
         if issued.state == "accepted" and issued.ready_at > len(self.requests):
             return {"state": "pending", "retry_after": 90}
         return {"state": issued.state, "fiscal_id": issued.fiscal_id, "document": issued.stamped}
+
+
+def _read(kept: Path) -> dict[str, Issued]:
+    """Return the documents of a file; of each, what was written last. A line that was cut short is passed by."""
+    documents: dict[str, Issued] = {}
+    for line in kept.read_text().splitlines() if kept.exists() else ():
+        try:
+            found = json.loads(line)
+            issued = Issued(**{**found, "xml": found["xml"].encode()})
+        except (ValueError, TypeError, KeyError):
+            continue
+        documents[issued.key] = issued
+    return documents
 
 
 def problems_of(xml: bytes, number: str) -> list[str]:

@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from urllib.request import Request, urlopen
@@ -63,7 +64,9 @@ class Providers:
     `short` (so much less is paid than was asked), `pays_in` (another currency), `webhooks` (how often each is told).
     """
 
-    def __init__(self, accounts: dict[str, Account], address: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, accounts: dict[str, Account], address: str = "127.0.0.1", port: int = 0, einvoices: Path | None = None
+    ) -> None:
         self.accounts = accounts
         self.sales: dict[str, Sale] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
@@ -73,7 +76,7 @@ class Providers:
         self.delay = 0.0
         self.short = 0
         self.pays_in: str | None = None
-        self.einvoices = EinvoiceProvider(accounts[EINVOICE].key) if EINVOICE in accounts else None
+        self.einvoices = EinvoiceProvider(accounts[EINVOICE].key, einvoices) if EINVOICE in accounts else None
         self.webhooks = 1
         self._once: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(1_000_000_001)

@@ -62,6 +62,12 @@ class Desk:
     def invoices(self) -> list[Invoice]:
         return invoices_of(self.system, self.subscriber_id)
 
+    def moved_to(self, url: str) -> None:
+        terms = AccountTerms(True, today() - timedelta(days=40), "mx", url, "lab-key")
+        with Session(self.system) as session:
+            enter_account(session, self.settings.keyring, Actor(self.isp.operator_id, "test"), terms)
+            session.commit()
+
     def void(self, invoice_id: int) -> None:
         with Session(self.system) as session:
             rules = rules_of(session, self.isp.operator_id)
@@ -87,10 +93,7 @@ def desk(system: Engine, installation: Settings, isp: Isp) -> Iterator[Desk]:
     told = EinvoiceProvider("lab-key")
     with EinvoiceServer(told) as server:
         made = Desk(system, installation, isp, told, server.url, subscriber_id, utc_now())
-        terms = AccountTerms(True, today() - timedelta(days=40), "mx", server.url, "lab-key")
-        with Session(system) as session:
-            enter_account(session, installation.keyring, Actor(isp.operator_id, "test"), terms)
-            session.commit()
+        made.moved_to(server.url)
         yield made
 
 
@@ -204,6 +207,22 @@ def test_a_voided_invoice_is_cancelled_and_one_not_sent_yet_never_leaves(desk):
     assert desk.turn(timedelta(minutes=2)) == Turn(cancelled=1)
     assert desk.provider.requests.count("POST documents/cancel") == 1, "it was cancelled, though the line broke"
     assert desk.turn(timedelta(hours=1)) == Turn(), "its credit note needs no document"
+
+
+def test_what_was_issued_before_the_labs_provider_was_restarted_can_be_cancelled(desk, tmp_path):
+    kept = tmp_path / "einvoices.jsonl"
+    with EinvoiceServer(EinvoiceProvider("lab-key", kept)) as server:
+        desk.moved_to(server.url)
+        assert desk.turn() == Turn(accepted=2)
+    kept.write_text(kept.read_text() + '\n{"key": "cut sho')  # it was killed while it wrote
+    restarted = EinvoiceProvider("lab-key", kept)
+    with EinvoiceServer(restarted) as server:
+        desk.moved_to(server.url)
+        desk.void(desk.invoices()[0].id)
+        assert desk.turn(timedelta(minutes=2)) == Turn(cancelled=1)
+    assert restarted.submissions == 2
+    states = [each.state for each in EinvoiceProvider("lab-key", kept).documents.values()]
+    assert states == ["cancelled", "accepted"]
 
 
 def test_a_part_credited_is_a_document_that_names_its_invoice(desk):
