@@ -152,6 +152,16 @@ def change_plan_of(session: Session, actor: Actor, service: Service, plan_id: in
 # Steps.
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of a service, and of one that is suspended since when and why."""
+
+    state: str = ServiceState.ACTIVE.value
+    suspended_at: datetime | None = None
+    cause: str | None = None
+    detail: str = ""
+
+
 def suspend(session: Session, actor: Actor, service: Service, cause: str, detail: str, now: datetime) -> None:
     """Cut a service off: walled garden or refusal, as the operator chose. Raises Invalid and WrongState."""
     _lock(session, service)
@@ -224,15 +234,19 @@ def terminate(
     _note(session, actor, "service.terminate", service, before)
 
 
-def reinstate(session: Session, actor: Actor, service: Service) -> None:
-    """Take back a termination. Raises WrongState, and Invalid when the name or an address went to somebody else."""
+def reinstate(session: Session, actor: Actor, service: Service, standing: Standing = Standing()) -> None:
+    """Take back a termination; the service is active, or as it was before where that is said.
+
+    Raises WrongState, and Invalid when the name or an address went to somebody else.
+    """
     _lock(session, service)
     _expect(service, "reinstate", ServiceState.TERMINATED)
     if session.get_one(Subscriber, service.subscriber_id).removed_at is not None:
         raise Invalid(FieldProblem("name", Problem.SUBSCRIBER_REMOVED))
     _checked(session, actor.operator_id, terms_of_service(session, service), service.id, [])
     before = _standing(service)
-    _back_to_active(service)
+    service.state, service.suspended_at = standing.state, standing.suspended_at
+    service.suspension_cause, service.suspension_detail = standing.cause, standing.detail
     service.terminated_at, service.leave_reason, service.leave_note = None, "", ""
     with _name_of_its_own(session):
         session.flush()

@@ -8,8 +8,10 @@ back and it is said whose it is. After 30 days the person is erased (`crm.person
 a legal hold stands: then as soon as that is settled. Who asks to be erased at once, is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import select, update
@@ -19,7 +21,7 @@ from core.crypto import Keyring
 from crm.licences import require_room
 from crm.personal_data import NotErasable, erase_person
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.services import reinstate, terminate
+from crm.services import Standing, reinstate, terminate
 from db.audit import Actor, record
 from db.models import Service, Subscriber, SubscriberLogin, SubscriberRemoval
 
@@ -93,8 +95,10 @@ def remove_subscriber(
 def bring_back(session: Session, actor: Actor, removal: SubscriberRemoval) -> Subscriber:
     """Undo a removal. Raises NotBroughtBack, and Invalid where the licence has no room, or the time is over."""
     subscriber = session.get_one(Subscriber, removal.subscriber_id, with_for_update=True, populate_existing=True)
+    if subscriber.removed_at is None:  # somebody else was quicker, and the removal is a row no more
+        raise Invalid(FieldProblem("name", Problem.ALREADY_DONE))
     session.refresh(removal)
-    if removal.erased_at is not None or subscriber.removed_at is None:
+    if removal.erased_at is not None:
         raise Invalid(FieldProblem("name", Problem.ALREADY_DONE))
     require_room(session, subscriber.operator_id)
     taken: list[Taken] = []
@@ -104,15 +108,9 @@ def bring_back(session: Session, actor: Actor, removal: SubscriberRemoval) -> Su
         if service is None or service.state != "terminated":
             continue
         try:
-            reinstate(session, actor, service)
+            reinstate(session, actor, service, _standing(kept))  # in one step: on the way nothing is to be told
         except Invalid as invalid:
             taken += [Taken(service.name, problem) for problem in invalid.problems]
-            continue
-        service.state = kept["state"]
-        if kept["suspended_at"]:
-            service.suspended_at = datetime.fromisoformat(kept["suspended_at"])
-            service.suspension_cause, service.suspension_detail = kept["cause"], kept["detail"]
-        session.flush()
     if taken:
         raise NotBroughtBack(*taken)
     states = {str(kept["id"]): kept["state"] for kept in removal.services}
@@ -123,17 +121,31 @@ def bring_back(session: Session, actor: Actor, removal: SubscriberRemoval) -> Su
     return subscriber
 
 
+def _standing(kept: Mapping[str, Any]) -> Standing:
+    """Return how a service stood that a removal kept."""
+    if kept["suspended_at"] is None:
+        return Standing(kept["state"])
+    return Standing(kept["state"], datetime.fromisoformat(kept["suspended_at"]), kept["cause"], kept["detail"])
+
+
 def erase_due(sessions: sessionmaker[Session], keyring: Keyring, now: datetime) -> int:
     """Erase whose time is over, each in a transaction of its own, and return how many were.
 
-    Who may not be erased yet is asked about again the next time. Several workers do each person once.
+    Who may not be erased yet is asked about again the next time, and so is one with whom it failed: that keeps nobody
+    else from being forgotten. Several workers do each person once.
     """
     with sessions() as session:
         query = select(SubscriberRemoval.subscriber_id).where(
             SubscriberRemoval.erase_at <= now, SubscriberRemoval.erased_at.is_(None)
         )
         due = list(session.scalars(query.order_by(SubscriberRemoval.erase_at)))
-    return sum(_erase(sessions, keyring, subscriber_id, now) for subscriber_id in due)
+    erased = 0
+    for subscriber_id in due:
+        try:
+            erased += _erase(sessions, keyring, subscriber_id, now)
+        except Exception:
+            log.exception("subscriber_not_erased", subscriber_id=subscriber_id)
+    return erased
 
 
 def _erase(sessions: sessionmaker[Session], keyring: Keyring, subscriber_id: int, now: datetime) -> bool:
