@@ -73,11 +73,15 @@ def enforce(
         if owner is not None:
             _drop(owner, runs)
         for run in runs:
-            for _count in delete_batches(sessions, run.id, batch=batch):
-                pass
-            with sessions() as session:
-                ended = end_run(session, run.id, utc_now())
-                session.commit()
+            try:
+                for _count in delete_batches(sessions, run.id, batch=batch):
+                    pass
+                with sessions() as session:
+                    ended = end_run(session, run.id, utc_now())
+                    session.commit()
+            except Exception:  # is gone on with the next time; the rows of others are not to wait for it
+                log.exception("retention_failed", operator_id=run.operator_id, kind=run.kind)
+                continue
             removed[run.operator_id] = removed.get(run.operator_id, 0) + ended.removed
             if ended.removed:
                 log.info("retention_enforced", operator_id=run.operator_id, kind=run.kind, rows=ended.removed)

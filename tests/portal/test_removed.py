@@ -7,8 +7,19 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
-from crm.undelete import erase_due
-from db.models import AuditEntry, RetentionHold, Service, Subscriber, SubscriberRemoval
+from crm.problems import Invalid
+from crm.undelete import bring_back, erase_due, remove_subscriber
+from db.audit import Actor
+from db.models import (
+    AuditEntry,
+    RetentionHold,
+    Service,
+    StoredFile,
+    Subscriber,
+    SubscriberDocument,
+    SubscriberRemoval,
+    WebhookEvent,
+)
 from db.session import make_engine, make_sessions
 from tests.portal.conftest import add_service, add_subscriber, post
 
@@ -87,6 +98,45 @@ def test_a_service_of_who_is_removed_is_not_reinstated_by_hand(sign_in, system, 
     assert {state for state, _cause in states(system, ana).values()} == {"terminated"}
 
 
+def test_who_presses_the_button_twice_at_once_reads_that_it_was_done(system, isp, ana, sessions):
+    actor = Actor(isp.operator_id, "test")
+    with sessions() as first, sessions() as second:
+        remove_subscriber(first, actor, first.get_one(Subscriber, ana), "", utc_now())
+        first.commit()
+        removals = [session.get_one(SubscriberRemoval, ana) for session in (first, second)]
+        bring_back(first, actor, removals[0])
+        first.commit()
+        with pytest.raises(Invalid, match="already_done"):
+            bring_back(second, actor, removals[1])
+
+
+def test_of_who_comes_back_programs_hear_what_each_service_is_and_not_more(sign_in, system, isp, ana, installation):
+    waiting = add_service(system, installation, isp, ana, "ana-waiting", state="pending")
+    with Session(system) as session:
+        session.execute(
+            text(
+                "INSERT INTO webhook_endpoint (operator_id, url, events, secret)"
+                " VALUES (:operator, 'https://erp.example/', '{*}', 's')"
+            ),
+            {"operator": isp.operator_id},
+        )
+        session.commit()
+    browser = sign_in("manager")
+    post(browser, f"/subscribers/{ana}/remove")
+    with Session(system) as session:
+        session.execute(delete(WebhookEvent))
+        session.commit()
+    post(browser, f"/subscribers/removed/{ana}/bring-back")
+    with Session(system) as session:
+        told = [(event.event, event.data.get("name")) for event in session.scalars(select(WebhookEvent))]
+        assert session.get_one(Service, waiting).state == "pending"
+    assert sorted(told) == [
+        ("service.activated", "ana-active"),
+        ("service.suspended", "ana-suspended"),
+        ("subscriber.created", "Ana Núñez"),
+    ]
+
+
 def test_not_everybody_may_remove(sign_in, ana):
     browser = sign_in("sales")
     assert post(browser, f"/subscribers/{ana}/remove").status_code == 403
@@ -126,3 +176,23 @@ def test_after_30_days_the_person_is_erased_unless_something_stands_against_it(
     assert "Nobody was removed" in browser.get("/subscribers/removed").text
     post(browser, f"/subscribers/removed/{ana}/bring-back")
     assert {state for state, _cause in states(system, ana).values()} == {"terminated"}
+
+
+def test_somebody_with_whom_erasing_fails_keeps_nobody_else(sign_in, system, isp, ana, sessions, installation):
+    beto, carla = (add_subscriber(system, isp, name) for name in ("Beto", "Carla"))
+    browser = sign_in("manager")
+    with sessions() as session:
+        session.execute(delete(SubscriberRemoval))
+        file = {"name": "a", "media_type": "text/plain", "size": 1, "sha256": "0", "content": b"x"}
+        made = StoredFile(operator_id=isp.operator_id, **file)
+        session.add(made)
+        session.flush()
+        for owner in (ana, carla):  # who is not removed: the file cannot go with Ana
+            document = {"subscriber_id": owner, "kind": "other", "file_id": made.id, "author": "a"}
+            session.add(SubscriberDocument(operator_id=isp.operator_id, **document))
+        session.commit()
+    for number in (ana, beto):
+        post(browser, f"/subscribers/{number}/remove")
+    assert erase_due(sessions, installation.keyring, utc_now() + timedelta(days=31)) == 1
+    assert removal(system, ana).erased_at is None
+    assert removal(system, beto).erased_at is not None

@@ -281,6 +281,30 @@ def test_every_kind_can_be_counted_and_deleted(engine, owner, isp, installation)
     assert isp.fetch("SELECT state FROM notification WHERE operator_id = %s", isp.operator_id) == [("waiting",)]
 
 
+def test_a_run_that_fails_keeps_no_other_rows_from_going(engine, owner, isp, installation):
+    mine, other = {"operator_id": isp.operator_id}, Isp.create(installation, None)
+    with Session(engine) as session:
+        set_rules(session, Actor(isp.operator_id, "test"), {"ticket_files": 90})
+        set_rules(session, Actor(other.operator_id, "test"), {"sessions": 365})
+        session.commit()
+    closed = {"source": "staff", "queue": "support", "subject": "s", "priority": "normal", "key": "f",
+              "created_at": OLD, "updated_at": OLD, "state": "closed", "closed_at": OLD}  # fmt: skip
+    ticket = isp.insert("ticket", **mine, number=2, **closed)
+    file = isp.insert("stored_file", **mine, name="a", media_type="text/plain", size=1, sha256="0", content=b"x")
+    for _ in range(2):  # the file is one answer's and, within the hold's reach, another's
+        entry = isp.insert("ticket_entry", **mine, ticket_id=ticket, kind="note", author="a", created_at=OLD)
+        isp.insert("ticket_file", "file_id", **mine, entry_id=entry, file_id=file)
+    sessions_of(isp, 3)
+    sessions_of(other, 4)
+    enforce(make_sessions(engine), None, NIGHT, batch=1)
+    assert (left(isp), left(other)) == (0, 0)
+    assert ("ticket_files", 0, 0, False) in runs(engine, isp)
+    isp.connection.execute("DELETE FROM ticket_file WHERE file_id = %s", (file,))
+    enforce(make_sessions(engine), None, NIGHT)
+    assert ("ticket_files", 0, 0, True) in runs(engine, isp)
+    other.connection.close()
+
+
 @pytest.mark.parametrize(("kind", "days"), [("sessions", 30), ("sessions", 99_999), ("ledger", 90)])
 def test_a_rule_that_billing_could_not_live_with_is_refused(engine, isp, kind, days):
     with Session(engine) as session, pytest.raises(Invalid):
