@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 blueprint = Blueprint("addresses", __name__, url_prefix="/addresses")
 
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""Nobody had an address of ours before, and margins around the first and last years that there are have no date."""
+
 CERTAINTY_WORDS = {
     Certainty.CERTAIN: (_l("certain"), "green", "circle-check"),
     Certainty.LIKELY: (_l("likely, last heard shortly before"), "yellow", "help-circle"),
@@ -177,7 +180,10 @@ def _read(typed: dict[str, str]) -> tuple[Asked | None, int | None, datetime | N
         problems["port"] = _("A port is a number from 1 to 65535, of an IPv4 address.")
     try:
         at = datetime.fromisoformat(typed["at"]).replace(tzinfo=context.zone()).astimezone(UTC)
-    except ValueError:
+        if not _EARLIEST <= at <= context.now() + timedelta(days=1):
+            raise ValueError(typed["at"])
+    except (ValueError, OverflowError):
+        at = None
         problems["at"] = _("Enter a date and a time.")
     if not typed["reason"]:
         problems["reason"] = _("Say why you ask, such as the number of the letter. It is kept with the lookup.")

@@ -147,6 +147,13 @@ def test_what_cannot_be_asked_is_refused_beside_its_field(sign_in, isp, hour, fi
     assert (refused.status_code, said in refused.text) == (422, True)
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59", "0001-01-01T00:00", "yesterday"])
+def test_an_instant_beside_the_calendar_is_refused_beside_its_field(sign_in, isp, at):
+    fields = {"address": "10.8.0.77", "at": at, "margin": "3600", "reason": "file 7"}
+    refused = post(sign_in("manager"), "/addresses/", **fields)
+    assert (refused.status_code, "Enter a date and a time." in refused.text) == (422, True)
+
+
 @pytest.mark.parametrize("asked", ["10.8.0.77", "2001:db8:8:4d00::1"])
 def test_no_lookup_reads_a_whole_table(system, isp, installation, asked):
     with system.connect() as connection:
