@@ -13,6 +13,7 @@ Recovery codes are ten, of 80 bits each, shown once. Of each only the hash is ke
 import base64
 import hashlib
 import secrets
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -168,7 +169,7 @@ def remove_app(session: Session, actor: Actor, person: Staff) -> None:
 
 
 def _take_step(keyring: Keyring, found: Authenticator, typed: str, now: datetime) -> bool:
-    code = "".join(one for one in typed if one.isdigit())
+    code = "".join(one for one in typed if one in string.digits)
     totp = pyotp.TOTP(keyring.open(PURPOSE, found.secret))
     present = int(now.timestamp()) // STEP
     taken = 0

@@ -64,6 +64,11 @@ def test_with_an_app_the_password_alone_opens_nothing(app, sign_in, isp, system)
     assert browser.get("/subscribers/").status_code == 200
 
 
+def test_digits_of_other_scripts_are_a_wrong_code_like_any_other(app, sign_in, isp):
+    set_up(sign_in(SUPPORT))
+    assert second_step(first_step(app, isp, SUPPORT), code="١٢٣٤٥٦").status_code == 401
+
+
 def test_a_code_is_good_once_and_those_before_it_no_more(app, sign_in, isp):
     secret, _codes = set_up(sign_in(SUPPORT))
     code = later(secret)
