@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import request, url_for
+from flask import url_for
 from flask_babel import force_locale
 from flask_babel import gettext as _
 from sqlalchemy import insert
@@ -48,8 +48,8 @@ def send_known(session: Session, platform_id: int, name: str, email: str, langua
 
 
 def _address(endpoint: str, **values: Any) -> str:
-    base = context.portal().settings.portal_url or request.host_url.rstrip("/")
-    return f"{base}{url_for(endpoint, **values)}"
+    # Never what the request calls this host: a stranger could have a link of ours sent that leads to them.
+    return f"{context.portal().settings.public_url}{url_for(endpoint, **values)}"
 
 
 def _queue(session: Session, operator_id: int, message: Message) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
 from flask_babel import gettext as _
@@ -232,8 +232,9 @@ def _page(reseller_id: int, *, form: PlanForm | None = None, asking: AskForm | N
 
 def _mail(made: Made) -> str:
     """Return the address by which the manager chooses a password, and mail it where a mail server is set."""
-    base = context.portal().settings.portal_url or request.host_url.rstrip("/")
-    address = f"{base}{url_for('welcome.page', operator_id=made.operator_id, token=made.token)}"
+    # Never what the request calls this host, as in `portal.forgotten`.
+    path = url_for("welcome.page", operator_id=made.operator_id, token=made.token)
+    address = f"{context.portal().settings.public_url}{path}"
     if context.portal().settings.smtp_host is None:
         return address
     language = context.operator().locale.partition("-")[0]

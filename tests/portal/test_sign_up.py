@@ -66,6 +66,15 @@ def mails_to(system, email: str) -> list[Notification]:
         return list(session.scalars(query))
 
 
+def test_a_link_leads_here_whatever_the_request_calls_this_host(stranger, system, app):
+    email, evil = "host@valle.example", "http://evil.example"
+    token = stranger.get("/sign-up", base_url=evil).text.split('name="csrf_token" value="')[1].split('"')[0]
+    told = {"csrf_token": token, "name": "Inés Peña", "email": email}
+    assert stranger.post("/sign-up", data=told, base_url=evil).status_code < 400
+    (mail,) = mails_to(system, email)
+    assert f"{app.extensions['portico'].settings.public_url}/sign-up/" in mail.body
+
+
 def link_in(mail: Notification) -> str:
     return re.search(r"https?://[^/]+(/sign-up/\S+)", mail.body)[1]
 
