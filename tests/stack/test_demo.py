@@ -10,7 +10,8 @@ from core.settings import Settings
 from db.models import ROLES
 from db.session import make_engine
 from lab.scenario import read_scenario
-from stack.demo import LINES, STRANGERS, Demo, seed
+from stack.demo import Demo, seed
+from stack.demo_people import LINES, STRANGERS
 from stack.explanation import explanation_text
 
 
