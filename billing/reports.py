@@ -318,7 +318,8 @@ class JournalLine:
 
 _JOURNAL = """
 SELECT e.number AS entry, e.booked_on, e.kind, e.source || ' ' || e.source_id AS document,
-       coalesce(nullif(a.code, ''), l.account) AS account, coalesce(a.name, '') AS account_name, coalesce(b.name, '') AS subscriber,
+       coalesce(nullif(a.code, ''), l.account) AS account, coalesce(a.name, '') AS account_name,
+       coalesce(b.name, '') AS subscriber,
        greatest(l.amount, 0) AS debit, greatest(-l.amount, 0) AS credit, e.reason
 FROM (
     SELECT * FROM ledger_entry

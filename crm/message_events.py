@@ -155,8 +155,8 @@ EVENTS: dict[str, Event] = {
         N_("A new browser has signed in to your account"),
         N_(
             "Hello {name},\n\nsomebody has signed in to your account at the portal of {operator}, from a browser that"
-            " was not known before:\n\n{browser}\n{address}\n{when}\n\nIf it was you, there is nothing to do. If not,"
-            " change your password at once and sign out that browser: {sessions}"
+            " was not known before:\n\n{browser}\n{address}\n{when}\n\nIf it was you, there is nothing to do. If"
+            " not, change your password at once and sign out that browser: {sessions}"
         ),
         N_("{operator}: a new browser has signed in to your account ({browser}, {address}, {when})."
            " Not you? Change your password: {sessions}"),
@@ -169,8 +169,8 @@ EVENTS: dict[str, Event] = {
         N_("Your account was signed in to from a new place"),
         N_(
             "Hello {name},\n\nsomebody has signed in to your account at the portal of {operator}, from a network that"
-            " you have not used before:\n\n{browser}\n{address}\n{when}\n\nIf it was you, there is nothing to do. If not,"
-            " change your password at once and sign out that browser: {sessions}"
+            " you have not used before:\n\n{browser}\n{address}\n{when}\n\nIf it was you, there is nothing to do. If"
+            " not, change your password at once and sign out that browser: {sessions}"
         ),
         N_("{operator}: your account was signed in to from a new place ({browser}, {address}, {when})."
            " Not you? Change your password: {sessions}"),

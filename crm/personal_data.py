@@ -27,7 +27,17 @@ from crm.jobs import JobFunction, RunningJob
 from crm.notices import ADDRESS_PURPOSE
 from crm.services import PASSWORD_PURPOSE
 from db.audit import Actor, record
-from db.models import Invoice, RetentionHold, Service, StoredFile, Subscriber, SubscriberDocument, SubscriberRemoval, Ticket, WorkOrder
+from db.models import (
+    Invoice,
+    RetentionHold,
+    Service,
+    StoredFile,
+    Subscriber,
+    SubscriberDocument,
+    SubscriberRemoval,
+    Ticket,
+    WorkOrder,
+)
 from db.types import Base
 
 ERASE = "personal_data.erase"

@@ -95,7 +95,7 @@ def keep_all_hotspots(engine: Engine, keyring: Keyring, public_host: str, longes
         due = routers_to_look_at(session, MOST)
     counts = {"right": 0, "changed": 0, "failed": 0}
     with ThreadPoolExecutor(AT_ONCE, "hotspots") as threads:
-        for outcome in threads.map(lambda each: _keep_hotspots(engine, keyring, *each, public_host, deadline), due):
+        for outcome in threads.map(lambda each: _keep_hotspots(engine, keyring, each, public_host, deadline), due):
             if outcome:
                 counts[outcome] += 1
     return counts
@@ -130,13 +130,14 @@ def write_all_shaper_files(engine: Engine, directory: Path) -> dict[str, list[st
 
 
 def _keep_hotspots(
-    engine: Engine, keyring: Keyring, operator_id: int, nas_id: int, public_host: str, deadline: float
+    engine: Engine, keyring: Keyring, place: tuple[int, int], public_host: str, deadline: float
 ) -> str:
     """Look after the hotspots of one router; what goes wrong with it is noted and never the others' business."""
     from network.backups import router_access
     from network.hotspots import keep_hotspots, note_look, wanted_by
     from network.problems import RouterProblem
 
+    operator_id, nas_id = place
     if time.monotonic() > deadline:
         return ""
     try:

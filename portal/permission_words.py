@@ -86,7 +86,9 @@ AREAS: Mapping[str, Mapping[Permission, str]] = {
         Permission.JOBS_VIEW: N_("See long work and its outcome"),
         Permission.JOBS_ALL: N_("Cancel and repeat long work of others"),
         Permission.AUDIT_VIEW: N_("See the audit log"),
-        Permission.ACCOUNT_EDIT: N_("Let the platform act here, manage resellers, take everything out, have it removed"),
+        Permission.ACCOUNT_EDIT: N_(
+            "Let the platform act here, manage resellers, take everything out, have it removed"
+        ),
         Permission.STAFF_EDIT: N_("Invite staff, give roles, switch people off"),
         Permission.WEBHOOKS: N_("Say which programs are told of what happens, and see what they were told"),
         Permission.ROLES_EDIT: N_("Narrow and widen roles"),

@@ -141,7 +141,7 @@ _QUERIES: Mapping[Obstacle, TextClause] = {
         " AND EXISTS (SELECT FROM usage_period x WHERE x.service_id = r.service_id)"
     ),
     Obstacle.MORE_SERVICES: text(
-        f"{_START} WHERE r.batch_id = :batch AND r.state = 'created' AND EXISTS ("
+        f"{_START} WHERE r.batch_id = :batch AND r.state = 'created' AND EXISTS ("  # noqa: S608 - a constant
         "SELECT FROM service x WHERE x.subscriber_id = r.subscriber_id AND x.id IS DISTINCT FROM r.service_id)"
     ),
     Obstacle.TAKEN_OVER: text(

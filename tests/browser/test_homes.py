@@ -1,4 +1,4 @@
-"""The homes before a real browser: the keyboard of a cashier, and every role's home and day for all eyes and on a phone.
+"""The homes before a real browser: the keyboard of a cashier, each role's home and day for all eyes and on a phone.
 
 One page stands for each kind: a list, the page of a subscriber, forms, a ticket, a work order, the calendar, the map,
 reports, settings. What many pages share, they show; a walk over every page took minutes.

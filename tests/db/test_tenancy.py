@@ -85,7 +85,8 @@ def fill(connection: psycopg.Connection, isp: Isp) -> None:
             "price": 1,
         },
         "wholesale_statement": {
-            "reseller_id": isp.operator_id, "reseller": "R", "month": "2027-01-01", "lines": "[]", "total": 1, "currency": "USD",
+            "reseller_id": isp.operator_id, "reseller": "R", "month": "2027-01-01", "lines": "[]", "total": 1,
+            "currency": "USD",
         },
         "sample_row": {"entity": "subscriber", "entity_id": subscriber},
     }  # fmt: skip
@@ -640,9 +641,9 @@ def test_only_the_functions_meant_for_it_run_as_the_owner_for_the_portal(system_
             " AND has_function_privilege('portico_portal', oid, 'EXECUTE') AND prorettype <> 'trigger'::regtype"
         )
         assert {name for (name,) in rows} == {
-            "captive_client", "captive_stranger", "installation_health", "installation_metrics", "licence_standing", "next_vpn_address",
-            "open_account", "platform_contact", "platform_operators", "portico_operator", "portico_platform",
-            "reseller_usage", "wholesale_counts",
+            "captive_client", "captive_stranger", "installation_health", "installation_metrics", "licence_standing",
+            "next_vpn_address", "open_account", "platform_contact", "platform_operators", "portico_operator",
+            "portico_platform", "reseller_usage", "wholesale_counts",
             "schema_version", "search_invoices", "search_payments", "search_people", "search_services",
             "search_subscribers", "staff_login", "subscriber_portal", "subscribers_of_email",
         }  # fmt: skip

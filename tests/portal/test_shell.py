@@ -186,10 +186,12 @@ def test_only_signing_in_and_the_language_are_public(app):
         "two_factor.check",  # for whose password was right a moment ago
         "two_factor.page",
         "captive.api",  # what has "captive" asks for the signed address of a hotspot
+        "captive.ask_about_device",
         "captive.begin",
         "captive.bought",
         "captive.buy",
         "captive.colours",
+        "captive.device",
         "captive.help_yourself",  # and for who comes from the address of a line
         "captive.login",
         "captive.page",
@@ -211,8 +213,12 @@ def test_only_signing_in_and_the_language_are_public(app):
         "my.sign_in_page",
         "my.with_password",
         "my.worker",
-        "monitoring.health",  # says whether it runs, and nothing of any operator
-        "monitoring.metrics",  # from this machine, or with the token of the settings
+        "health.alive",  # says whether a piece runs, and nothing of any operator
+        "health.health",
+        "health.metrics",  # from this machine, or with the token of the settings
+        "health.piece_alive",
+        "health.piece_ready",
+        "health.ready",
         "pay.back",  # what has "pay" asks for a signed link instead
         "pay.begin",
         "pay.check",

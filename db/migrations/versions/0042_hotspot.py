@@ -1,5 +1,7 @@
 """What is read of a router's hotspots, and contact data that subscribers change by themselves."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -24,7 +26,7 @@ GRANT EXECUTE ON FUNCTION captive_stranger(inet) TO portico_portal, portico_syst
 
 
 def upgrade() -> None:
-    hotspot = (
+    hotspot: tuple[sa.Column[Any], ...] = (
         sa.Column("found_hosts", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("looked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("look_problem", sa.String(), server_default="", nullable=False),

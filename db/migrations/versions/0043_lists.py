@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("operator_id", sa.BigInteger(), nullable=False),
         sa.Column("title", sa.String(), nullable=False),
-        sa.Column("position", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("position", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_leave_reason_operator_id_operator")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_leave_reason")),
     )
