@@ -3,8 +3,10 @@
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from flask import Flask
-from flask_babel import format_date, format_datetime, format_decimal, format_timedelta
+from babel.dates import format_skeleton
+from babel.numbers import format_decimal
+from flask import Flask, g
+from flask_babel import format_date, format_datetime, format_timedelta
 from flask_babel import gettext as _
 from markupsafe import Markup
 
@@ -12,6 +14,7 @@ from core.codes import is_concealed
 from core.money import format_money, money_locale
 from core.rates import format_rate
 from portal import context
+from portal.context import signed_in_staff
 from portal.i18n import reader_language
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -24,7 +27,7 @@ def octets(count: int | None) -> str:
     size, unit = float(count), 0
     while abs(size) >= 999.95 and unit < len(_UNITS) - 1:
         size, unit = size / 1000, unit + 1
-    return f"{format_decimal(round(size, 1 if unit and size < 100 else 0))}\u00a0{_UNITS[unit]}"
+    return f"{_decimal(round(size, 1 if unit and size < 100 else 0))}\u00a0{_UNITS[unit]}"
 
 
 def rate(bits_per_second: int | None) -> str:
@@ -40,11 +43,19 @@ def short_rate(bits_per_second: int | float | None) -> str:
         (1.0, "bit/s"),
     )
     scaled = bits_per_second / size
-    return f"{format_decimal(round(scaled, 0 if scaled >= 100 else 1 if scaled >= 10 else 2))}\u00a0{unit}"
+    return f"{_decimal(round(scaled, 0 if scaled >= 100 else 1 if scaled >= 10 else 2))}\u00a0{unit}"
 
 
 def number(count: int | float | None) -> str:
-    return "–" if count is None else str(format_decimal(count))
+    return "–" if count is None else _decimal(count)
+
+
+def _decimal(count: float) -> str:
+    """Return a number with the separators of the operator's country, so that it reads like the money beside it."""
+    known = "operator" in g or signed_in_staff() is not None
+    language = reader_language()
+    locale = money_locale(language, context.operator().currency) if known else language
+    return str(format_decimal(count, locale=locale))
 
 
 def local_time(instant: datetime | None) -> str:
@@ -59,6 +70,11 @@ def local_day(day: date | datetime | None) -> str:
     if isinstance(day, datetime):
         day = day.astimezone(context.zone()).date()
     return str(format_date(day, "medium", rebase=False))
+
+
+def local_month(day: date) -> str:
+    """Return a month with its year, as a row or a choice names it: `Nov 2026`."""
+    return str(format_skeleton("yMMM", day, locale=reader_language()))
 
 
 def ago(instant: datetime | None) -> str | Markup:
@@ -103,7 +119,20 @@ def login_name(name: str) -> str:
     return _("voucher") if is_concealed(name) else name
 
 
-FILTERS = (octets, rate, short_rate, number, local_time, local_day, ago, duration, money, dialled, login_name)
+FILTERS = (
+    octets,
+    rate,
+    short_rate,
+    number,
+    local_time,
+    local_day,
+    local_month,
+    ago,
+    duration,
+    money,
+    dialled,
+    login_name,
+)
 
 
 def install(app: Flask) -> None:
