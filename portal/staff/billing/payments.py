@@ -32,6 +32,7 @@ from billing.payments import (
     what_it_will_do,
 )
 from billing.rules import BillingRules
+from billing.wallets import to_top_up
 from crm.problems import Invalid
 from db.models import Collector, Payment, PaymentMethod, Refund, Staff, Subscriber
 from portal import context, forms
@@ -167,6 +168,8 @@ class PaymentForm(Form):
 def create_page(subscriber_id: int) -> ResponseReturnValue:
     subscriber, rules = _subscriber(subscriber_id), base.rules()
     owed = balance_of(context.db(), subscriber.id)
+    if owed <= 0:  # who pays before using is asked for the next period
+        owed = to_top_up(context.db(), rules.operator_id, subscriber.id, context.now())
     form = PaymentForm(
         data={
             "amount": base.as_typed(owed) if owed > 0 else "",
