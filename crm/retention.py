@@ -15,8 +15,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -179,6 +180,12 @@ def standing_hold(session: Session, subscriber_id: int) -> RetentionHold | None:
     return session.scalar(
         select(RetentionHold).where(RetentionHold.subscriber_id == subscriber_id, RetentionHold.lifted_at.is_(None))
     )
+
+
+def is_held(subscriber_id: Any) -> ColumnElement[bool]:
+    """Return the condition that a legal hold protects the subscriber whose id stands in a column."""
+    standing = select(RetentionHold.subscriber_id).where(RetentionHold.lifted_at.is_(None))
+    return standing.where(RetentionHold.subscriber_id == subscriber_id).exists()
 
 
 def held_ids(session: Session | Connection, operator_id: int) -> dict[str, list[int]]:

@@ -31,6 +31,7 @@ from core.i18n import N_
 from core.settings import Settings
 from crm.outbound import NoAnswer, NotAllowed, check_web_address
 from crm.problems import FieldProblem, Invalid, Problem
+from crm.retention import is_held
 from db.audit import Actor, record
 from db.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
@@ -329,8 +330,12 @@ def replay_failed(
 
 
 def forget_old(session: Session, now: datetime, most: int = 50_000) -> int:
-    """Delete events, and with them their deliveries, that are older than `KEPT`; of all operators."""
-    old = select(WebhookEvent.id).where(WebhookEvent.created_at < now - KEPT).order_by(WebhookEvent.created_at)
+    """Delete events, and with them their deliveries, that are older than `KEPT`; of all operators.
+
+    Those about somebody under a legal hold stay.
+    """
+    over = (WebhookEvent.created_at < now - KEPT, ~is_held(WebhookEvent.subscriber_id))
+    old = select(WebhookEvent.id).where(*over).order_by(WebhookEvent.created_at)
     gone = session.execute(
         delete(WebhookEvent).where(WebhookEvent.id.in_(old.limit(most))).returning(WebhookEvent.id)
         .execution_options(synchronize_session=False)

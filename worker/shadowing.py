@@ -25,7 +25,8 @@ from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from core.rates import RateLimit
 from core.settings import read_settings
-from db.models import Nas, Operator, Router, ShadowEvent, ShadowSecret
+from crm.retention import is_held
+from db.models import Nas, Operator, Router, Service, ShadowEvent, ShadowSecret
 from db.session import make_engine
 from network.access import access_of
 from network.api import RouterAccess, open_router
@@ -84,7 +85,8 @@ def follow_shadows() -> None:
 def follow_all(engine: Engine, keyring: Keyring) -> int:
     """Do one round and return how many events were written; a router that fails is no other's business."""
     with Session(engine) as session:
-        session.execute(delete(ShadowEvent).where(ShadowEvent.at < utc_now() - KEPT))
+        held = select(Service.id).where(Service.id == ShadowEvent.service_id, is_held(Service.subscriber_id)).exists()
+        session.execute(delete(ShadowEvent).where(ShadowEvent.at < utc_now() - KEPT, ~held))
         session.commit()
         routers = [
             (router.nas_id, access) for router in session.scalars(_ROUTERS) if (access := _access(router, keyring))

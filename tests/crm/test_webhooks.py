@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.crypto import Keyring
 from core.settings import Settings
 from crm.problems import Invalid
+from crm.retention import hold, lift
 from crm.services import restore, suspend
 from crm.subscribers import SubscriberDetails, create_subscriber
 from crm.webhooks import (
@@ -29,7 +30,7 @@ from crm.webhooks import (
 )
 from db.audit import Actor
 from db.migrate import migrate
-from db.models import AuditEntry, Service, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from db.models import AuditEntry, Service, Subscriber, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from db.session import Tenancy, make_engine, tenancy_key
 from tests.factories import Isp
 from tests.rows import add_operator, add_plan, add_service, add_subscriber
@@ -317,10 +318,16 @@ def test_a_test_of_one_endpoint_is_no_business_of_another(rows, lan, listening):
     assert everything.id not in owners
 
 
-def test_what_is_old_is_forgotten_with_its_deliveries(rows, listening):
+def test_what_is_old_is_forgotten_with_its_deliveries_once_no_hold_stands(rows, listening):
     operator_id, _endpoint = listening
     add_subscriber(rows, operator_id)
     rows.execute(text("UPDATE webhook_event SET created_at = :then"), {"then": NOW - timedelta(days=31)})
+    person = rows.scalar(select(func.max(WebhookEvent.subscriber_id)).where(WebhookEvent.operator_id == operator_id))
+    standing = hold(rows, Actor(operator_id, "Ana"), rows.get_one(Subscriber, person), "letter")
+    forget_old(rows, NOW)
+    kept = select(func.count()).where(WebhookEvent.subscriber_id == person)
+    assert rows.scalar(kept) == 1
+    lift(rows, Actor(operator_id, "Ana"), standing, NOW)
     assert forget_old(rows, NOW) >= 1
     counted = select(func.count()).select_from(WebhookDelivery).where(WebhookDelivery.operator_id == operator_id)
     assert rows.scalar(counted) == 0
