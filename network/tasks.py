@@ -129,9 +129,7 @@ def write_all_shaper_files(engine: Engine, directory: Path) -> dict[str, list[st
     return written
 
 
-def _keep_hotspots(
-    engine: Engine, keyring: Keyring, place: tuple[int, int], public_host: str, deadline: float
-) -> str:
+def _keep_hotspots(engine: Engine, keyring: Keyring, place: tuple[int, int], public_host: str, deadline: float) -> str:
     """Look after the hotspots of one router; what goes wrong with it is noted and never the others' business."""
     from network.backups import router_access
     from network.hotspots import keep_hotspots, note_look, wanted_by
