@@ -22,6 +22,7 @@ from billing.payments import PaymentTerms, register_payment
 from billing.rules import rules_of
 from billing.run import issue_batch
 from billing.settings import add_tax, change_settings, settings_of
+from billing.top_ups import top_up, topped_up
 from billing.wallets import set_prepaid
 from core.clock import local_date
 from crm.plan_items import ItemTerms, add_item
@@ -35,6 +36,9 @@ AHEAD = {"ana.rodriguez": 6, "miguel.ocampo": 12, "sofia.castaneda": 3, "vero.do
 OWES_THE_LAST = "ferreteria"
 BUNDLE = "Hogar 20 Plus"
 """Sold with a router, and with the installation charged once."""
+TOP_UPS = {"Básico 20 GB": (5, Decimal(49)), "Ahorro 5 (50 GB)": (10, Decimal(79))}
+"""Gigabytes that plans with a cap sell on top, and for how much."""
+TOPPED_UP = "jl.valdivia"
 PREPAID = "sofia.castaneda"
 """Has paid three months ahead, and buys each period from that."""
 UNREGISTERED = ("mc.guerrero", "XXXX000000XX0")
@@ -97,6 +101,7 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     for plan in session.scalars(bundle):
         for item in (ItemTerms("Router en comodato"), ItemTerms("Instalación", Decimal(500), once=True)):
             add_item(session, actor, plan, item)
+    _sell_top_ups(session, actor, now)
     ladder = terms_of_ladder(session, operator)
     change_ladder(session, actor, operator, replace(ladder, enabled=True, late_fees=True))
     session.flush()
@@ -114,6 +119,20 @@ def _extras(session: Session, actor: Actor, at: datetime) -> None:
         add_charge(session, actor, rules, terms, at)
     if family is not None:
         add_discount(session, actor, rules, family, DiscountTerms("Promoción vecinos", Decimal(10), months=6), at)
+
+
+def _sell_top_ups(session: Session, actor: Actor, now: datetime) -> None:
+    """Let plans offer more data, and one subscriber buy some."""
+    for name, (gigabytes, price) in TOP_UPS.items():
+        plans = select(RatePlan).where(RatePlan.operator_id == actor.operator_id, RatePlan.name == name)
+        for plan in session.scalars(plans):
+            plan.top_up_octets, plan.top_up_price = gigabytes * 10**9, price
+    session.flush()
+    buyer = select(Service).where(
+        Service.operator_id == actor.operator_id, Service.name == TOPPED_UP, Service.state == "active"
+    )
+    for service in session.scalars(buyer):
+        top_up(session, actor, service, topped_up(service, now), now)
 
 
 def _run(session: Session, actor: Actor, at: datetime) -> None:
