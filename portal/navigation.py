@@ -128,6 +128,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),
     ),
+    ("", (Entry("help.index", N_("Help"), "help", Openness.SIGNED_IN),)),
 )
 
 PLATFORM_AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
@@ -219,7 +220,7 @@ def _is_current(entry: Entry) -> bool:
     """Tell whether the page shown belongs to an entry: it is its page, or one of its area without an entry."""
     if request.endpoint == entry.endpoint:
         return True
-    if any(request.endpoint == other.endpoint for _title, entries in AREAS for other in entries):
+    if any(request.endpoint == other.endpoint for _title, entries in (*AREAS, *PLATFORM_AREAS) for other in entries):
         return False
     blueprint = request.blueprint or ""
     return entry.endpoint == WITHIN.get(blueprint, f"{blueprint}.index")

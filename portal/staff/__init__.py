@@ -92,6 +92,7 @@ AREAS = (
     "first_steps",
     "licence",
     "resellers",
+    "help",
 )
 
 

@@ -27,3 +27,14 @@ def pictures(directory: Path) -> None:
 
     for path in picture_homes(installed_settings(), directory):
         click.echo(f"{path}  {path.stat().st_size // 1024} kB")
+
+
+@command.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("docs/guide"))
+def manual(directory: Path) -> None:
+    """Take the pictures of the operator's manual anew in each language, from the demo that runs here."""
+    from stack.installation import installed_settings
+    from stack.pictures import picture_manual
+
+    for path in picture_manual(installed_settings(), directory):
+        click.echo(f"{path}  {path.stat().st_size // 1024} kB")
