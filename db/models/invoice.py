@@ -33,6 +33,9 @@ class Invoice(Tenanted, Base):
         Index("uq_invoice_number", "operator_id", "prefix", "number", unique=True),
         Index("ix_invoice_number", "operator_id", "number"),
         Index("ix_invoice_operator_id", "operator_id", text("issued_on DESC"), text("id DESC")),
+        Index("ix_invoice_due_on", "operator_id", "due_on", "id"),  # as these three, the list may be sorted
+        Index("ix_invoice_total", "operator_id", "total", "id"),
+        Index("ix_invoice_open_sum", "operator_id", "open", "id"),
         Index("ix_invoice_subscriber_id", "subscriber_id", "id"),
         Index("ix_invoice_service_id", "service_id", "id"),
         Index(

@@ -86,6 +86,7 @@ class Payment(Tenanted, Base):
             postgresql_where=text("reference <> ''"),
         ),
         Index("ix_payment_operator_id", "operator_id", text("paid_on DESC"), text("id DESC")),
+        Index("ix_payment_amount", "operator_id", "amount", "id"),
         Index("ix_payment_subscriber_id", "subscriber_id", "id"),
         Index("ix_payment_unapplied", "subscriber_id", "id", postgresql_where=text("unapplied > 0")),
         Index("ix_payment_desk_id", "desk_id"),

@@ -79,6 +79,11 @@ def upgrade() -> None:
     _prepaid()
     _bundles()
     op.add_column("gateway_event", sa.Column("provider_payment", sa.String(), nullable=True))
+    # What a list may be sorted by, or the first page of a million is a sort of them all.
+    op.create_index("ix_invoice_due_on", "invoice", ["operator_id", "due_on", "id"])
+    op.create_index("ix_invoice_total", "invoice", ["operator_id", "total", "id"])
+    op.create_index("ix_invoice_open_sum", "invoice", ["operator_id", "open", "id"])
+    op.create_index("ix_payment_amount", "payment", ["operator_id", "amount", "id"])
 
 
 def _prepaid() -> None:
