@@ -98,6 +98,12 @@ def test_who_has_paid_is_not_reminded(isp):
     assert passes(isp, DUE + timedelta(days=2)) == DunningResult()
 
 
+def test_who_was_removed_is_not_reminded(isp):
+    service = billed(isp)
+    isp.session.get_one(Subscriber, service.subscriber_id).removed_at = noon(DUE)
+    assert passes(isp, DUE + timedelta(days=2)) == DunningResult()
+
+
 def test_who_has_paid_a_part_is_reminded_of_the_rest(isp):
     service = billed(isp)
     isp.pay(service.subscriber_id, "100", DUE)

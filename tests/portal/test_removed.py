@@ -7,6 +7,8 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
+from crm.broadcasts import Selection, selected
+from crm.messages import tell_subscriber
 from crm.problems import Invalid
 from crm.undelete import bring_back, erase_due, remove_subscriber
 from db.audit import Actor
@@ -21,6 +23,7 @@ from db.models import (
     WebhookEvent,
 )
 from db.session import make_engine, make_sessions
+from network.importing.staging import known_services
 from tests.portal.conftest import add_service, add_subscriber, post
 
 
@@ -96,6 +99,36 @@ def test_a_service_of_who_is_removed_is_not_reinstated_by_hand(sign_in, system, 
         service_id = session.scalar(select(Service.id).where(Service.name == "ana-active"))
     post(browser, f"/services/{service_id}/reinstate")
     assert {state for state, _cause in states(system, ana).values()} == {"terminated"}
+
+
+def test_who_is_removed_is_on_no_map_in_no_broadcast_in_no_import_and_is_told_nothing(
+    sign_in, system, isp, ana, sessions, installation
+):
+    alone = add_subscriber(system, isp, "Alma", latitude=1, longitude=1)  # who never had a service
+    browser, around = sign_in("manager"), {"box": "0,0,2,2", "zoom": "9"}
+
+    def seen():
+        with sessions() as session:
+            ended = selected(session, isp.operator_id, Selection(state="terminated"), utc_now().date())
+            told = tell_subscriber(
+                session,
+                installation.keyring,
+                session.get_one(Subscriber, ana),
+                "wallet_low",
+                {"last_day": "1", "price": "2", "wallet": "3"},
+            )
+            return (
+                sum(browser.get("/map/points", query_string=around).json["counts"].values()),
+                list(session.scalars(ended)),
+                alone in {known.subscriber_id for known in known_services(session, isp.operator_id)},
+                len(told) > 0,
+            )
+
+    before = seen()
+    assert (before[0], before[1], before[2]) == (2, [ana], True)
+    for number in (ana, alone):
+        post(browser, f"/subscribers/{number}/remove")
+    assert seen() == (0, [], False, False)
 
 
 def test_who_presses_the_button_twice_at_once_reads_that_it_was_done(system, isp, ana, sessions):
