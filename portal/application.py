@@ -17,6 +17,7 @@ from db.session import Tenancy, make_engine, tenancy_key
 from portal import (
     api,
     assets,
+    audit_words,
     auth,
     captive,
     context,
@@ -96,6 +97,7 @@ def create_app(settings: Settings, *, testing: bool = False) -> Flask:
     i18n.install(app)
     formats.install(app)
     labels.install(app)
+    audit_words.install(app)
     radius_words.install(app)
     router_words.install(app)
     assets.install(app)

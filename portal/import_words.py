@@ -14,8 +14,8 @@ from network.importing.matching import Double, Likeness, double_of
 from network.importing.staging import BARRED
 from network.importing.undo import Hindrance, Obstacle
 from network.shadow import PROBLEMS
+from portal.audit_words import field_text
 from portal.errors import problem_text
-from portal.labels import field_text
 from portal.router_words import CAUSES
 
 FINDINGS: Mapping[Finding, str] = {

@@ -15,7 +15,7 @@ from core.i18n import N_
 from db.audit import broken_links
 from db.models import AuditEntry, Staff
 from portal import context
-from portal.labels import action_text
+from portal.audit_words import action_text
 from portal.permissions import Permission, requires
 from portal.tables import Column, Filter, Table, show
 

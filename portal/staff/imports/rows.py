@@ -21,11 +21,12 @@ from network.importing.sources import csv_file
 from network.importing.staging import examine, give_plan, proposed_plans
 from network.importing.writing import replaced_by
 from portal import context
+from portal.audit_words import field_text
 from portal.errors import put_on_form
 from portal.fields import Option
 from portal.forms import Form, choice, day, text
 from portal.import_words import problems_of
-from portal.labels import choices, field_text, label
+from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.own_fields import own_fields
 from portal.permissions import Permission, requires
