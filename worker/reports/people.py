@@ -9,6 +9,9 @@ from core.i18n import N_
 from db.models import Invoice, RatePlan, Service, Subscriber, UsageHour
 from worker.reports.base import HUNDRED, MONEY, SUBSCRIBERS, Column, Report, Scope
 
+IS_LINE = Service.access_method != "voucher"
+"""Vouchers are services of the stock: nobody holds them who could be billed, be late or leave."""
+
 
 def _subscribers(scope: Scope) -> Select[*tuple[Any, ...]]:
     billed = (
@@ -36,7 +39,7 @@ def _subscribers(scope: Scope) -> Select[*tuple[Any, ...]]:
         .join(Subscriber, Subscriber.id == Service.subscriber_id)
         .join(RatePlan, RatePlan.id == Service.plan_id)
         .outerjoin(billed, billed.c.service_id == Service.id)
-        .where(Service.operator_id == scope.operator_id, Service.state != "terminated")
+        .where(Service.operator_id == scope.operator_id, Service.state != "terminated", IS_LINE)
     )
 
 
@@ -97,6 +100,7 @@ def _leavers(scope: Scope) -> Select[*tuple[Any, ...]]:
         .join(RatePlan, RatePlan.id == Service.plan_id)
         .where(
             Service.operator_id == scope.operator_id,
+            IS_LINE,
             Service.terminated_at >= scope.since,
             Service.terminated_at < scope.until,
         )
@@ -152,7 +156,14 @@ def _churn(scope: Scope) -> Select[*tuple[Any, ...]]:
             func.round(HUNDRED * left / func.nullif(there, 0), 1).label("churn"),
             cast(func.extract("epoch", month), Integer).label("id"),
         )
-        .outerjoin(service, (service.operator_id == scope.operator_id) & (service.state != "pending"))
+        .outerjoin(
+            service,
+            and_(
+                service.operator_id == scope.operator_id,
+                service.state != "pending",
+                service.access_method != "voucher",
+            ),
+        )
         .group_by(month)
     )
 

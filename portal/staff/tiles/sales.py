@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 
 from flask import url_for
 from flask_babel import gettext as _
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from core.i18n import N_
 from db.models import RatePlan, Service, Subscriber
@@ -57,8 +57,12 @@ def new_subscribers() -> Figures:
     wide=True,
 )
 def pending() -> Lines:
-    """Services that wait for their first connection, those that have waited longest first."""
-    session, waiting = context.db(), Service.state == "pending"
+    """Services that wait for their first connection, those that have waited longest first.
+
+    Vouchers in stock are pending services too, but nobody was sold a line.
+    """
+    session = context.db()
+    waiting = and_(Service.state == "pending", Service.access_method != "voucher")
     rows = session.execute(
         select(Service.id, Service.name, Service.created_at, Service.subscriber_id, Subscriber.name.label("subscriber"))
         .add_columns(RatePlan.name.label("plan"))
