@@ -14,6 +14,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import BigInteger, Date, DateTime, Integer, String, column, func, or_, select, true
 
 from core.i18n import N_
+from core.money import rounded
 from crm.accounts import restore, suspend
 from crm.licences import (
     ANNUAL,
@@ -132,7 +133,7 @@ class SuspendForm(forms.Form):
 
 class AskForm(forms.Form):
     reason = forms.text(_l("What for"), required=True)
-    hours = forms.whole_number(_l("Hours"), required=True)
+    hours = forms.whole_number(_l("For how many hours"), required=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +259,8 @@ def _proposed(operator_id: int) -> LicenceForm:
         }  # fmt: skip
     else:
         values = {
-            "name": kept.name, "limit": kept.subscriber_limit, "period": kept.period, "price": kept.price,
+            "name": kept.name, "limit": kept.subscriber_limit, "period": kept.period,
+            "price": rounded(kept.price, kept.currency),
             "currency": kept.currency, "note": kept.note, "until": next_until(kept.period, today),
         }  # fmt: skip
     return _with_periods(LicenceForm(formdata=None, data=values))
