@@ -60,11 +60,11 @@ def work_figures() -> Figures:
     ).one()
     return Figures([
         Figure(
-            number(row.open), _("Work orders outstanding"), "tools", url_for("work_orders.index"),
+            number(row.open), _("outstanding work orders"), "tools", url_for("work_orders.index"),
             note=_("%(count)s late", count=number(row.late)) if row.late else "", alarming=bool(row.late),
         ),
         Figure(
-            number(row.installations), _("Installations waiting"), "home-plus",
+            number(row.installations), _("installations waiting"), "home-plus",
             url_for("work_orders.index", kind="installation"), colour="teal",
         ),
     ])  # fmt: skip
