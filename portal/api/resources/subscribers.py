@@ -107,7 +107,10 @@ def _shown(rows: Sequence[Subscriber]) -> list[SubscriberShown]:
 def index(query: SubscribersAsked) -> Page[SubscriberShown]:
     found = select(Subscriber).where(Subscriber.removed_at.is_(None))
     if query.name is not None:
-        found = found.where(func.strpos(func.portico_fold(Subscriber.name), func.portico_fold(query.name)) > 0)
+        # The search goes by an index and finds more; to fold each name would take a second of a hundred thousand.
+        likely = select(func.search_subscribers(query.name, None))
+        part = func.strpos(func.portico_fold(Subscriber.name), func.portico_fold(query.name)) > 0
+        found = found.where(Subscriber.id.in_(likely), part)
     if query.email is not None:
         found = found.where(func.lower(Subscriber.email) == query.email.lower())
     if query.service_state is not None:
