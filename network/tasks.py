@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,6 +18,9 @@ from core.crypto import Keyring, SecretUnreadable
 from core.settings import read_settings
 from db.models import Operator
 from db.session import make_engine
+
+if TYPE_CHECKING:
+    from network.hotspots import Step
 
 TASK_LOCK = 7479
 _BACKUPS, _SHAPER, _HOTSPOTS = range(3)
@@ -144,7 +148,8 @@ def _keep_hotspots(engine: Engine, keyring: Keyring, place: tuple[int, int], pub
             wanted = wanted_by(session, operator_id, public_host)
         if access is None:
             return ""
-        found, changes, problem = None, [], ""
+        found, problem = None, ""
+        changes: list["Step"] = []
         try:
             found, changes = keep_hotspots(access, wanted)
         except RouterProblem as trouble:

@@ -14,9 +14,10 @@ from typing import Any
 import psycopg
 import structlog
 
-from network.api import AsyncRouterApi, RouterAccess, Row, open_router_async
+from network.api import AsyncRouterApi, RouterAccess, open_router_async
 from network.problems import RouterProblem
 from network.values import NotAValue, Pair, parse_counters
+from network.words import Row
 
 log = structlog.get_logger()
 STEP = 1.0
