@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 
+import click
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -217,3 +218,22 @@ def test_manual_and_data_sheet_are_pdfs_in_the_readers_language(
     assert len(answer.data) < 4_000_000
     sheet = PdfReader(io.BytesIO(browser.get("/help/data-sheet.pdf").data))
     assert len(sheet.pages) == 1
+
+
+def test_the_administrators_manual_names_commands_and_pages_that_there_are():
+    from stack.cli import portico
+
+    text = "".join((guide.DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("administrator", "running"))
+    named = set(re.findall(r"portico ([a-z]+)(?: ([a-z]+))?", text.replace("/portico/", "")))
+    assert len(named) > 5
+    context = click.Context(portico)
+    for command, second in named:
+        found = portico.get_command(context, command)
+        if found is None:
+            continue  # the user of that name, or a sentence
+        if isinstance(found, click.Group) and second and not found.invoke_without_command:
+            assert found.get_command(context, second) is not None, f"portico {command} {second}"
+    known = texts_of("en")
+    paths = [found[1] for found in _BOLD.finditer(text) if " → " in found[1]]
+    assert paths
+    assert not [word for path in paths for word in path.split(" → ") if word not in known]
