@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
@@ -68,13 +67,6 @@ def items_of(session: Session, plans: Iterable[int]) -> dict[int, tuple[SoldItem
         item = SoldItem(row.name, row.price, row.tax_exempt)
         found[row.plan_id] = (*found.get(row.plan_id, ()), item)
     return found
-
-
-def price_on(session: Session, plan_id: int) -> Decimal:
-    """Return the monthly price of a plan."""
-    price = session.execute(text("SELECT price FROM rate_plan WHERE id = :id"), {"id": plan_id}).scalar_one()
-    assert isinstance(price, Decimal)
-    return price
 
 
 def _gathered(

@@ -246,10 +246,6 @@ def change_sentence(found: NameExplanation, language: str) -> str | None:
     }
 
 
-def cap_action_words(action: CapAction, language: str) -> str:
-    return translator(language)(CAP_ACTIONS[action])
-
-
 CAP_ACTIONS: Mapping[CapAction, str] = {
     CapAction.NOTHING: N_("Nothing happens"),
     CapAction.THROTTLE: N_("Slow down"),

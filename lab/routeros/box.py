@@ -291,22 +291,9 @@ class Box:
         if isinstance(answer, Coroutine):
             answer.close()
         if isinstance(answer, AsyncIterator | Awaitable):
-            raise TypeError(f"{path} takes time; use run_slowly")
+            raise TypeError(f"{path} takes time")
         with self.lock:
             return Collected([dict(row) for row in answer or ()])
-
-    async def run_slowly(
-        self, path: str, arguments: Mapping[str, str] | None = None, *queries: str, caller: Caller = SYSTEM
-    ) -> Collected:
-        """Carry out any command and return all of its answer. Raises Trap."""
-        answer = self.perform(path, arguments or {}, queries, caller)
-        if isinstance(answer, Awaitable):
-            answer = await answer
-        if isinstance(answer, Ret):
-            return Collected(ret=answer.value)
-        if isinstance(answer, AsyncIterator):
-            return Collected([dict(row) async for row in answer])
-        return Collected([dict(row) for row in answer or ()])
 
     # Time
 

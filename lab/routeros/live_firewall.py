@@ -92,11 +92,6 @@ def http_from(box: Box, address: str, destination: str = "198.51.100.80", port: 
     return None if packet is None else f"{packet.destination}:{packet.port}"
 
 
-def on_list(box: Box, address: str, name: str) -> bool:
-    """Return whether an address is on an address list."""
-    return _listed(address_lists(box), name, address)
-
-
 def _passes(box: Box, chain: str, packet: Packet, lists: Lists, depth: int = 0) -> bool | None:
     """Return what a chain of the filter decides; None where it comes to its end."""
     for row in box.table("/ip/firewall/filter"):

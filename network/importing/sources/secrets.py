@@ -39,11 +39,6 @@ def masked(password: str | None) -> bool:
     return password is not None and password != "" and set(password) <= {"*"}
 
 
-def passwords_hidden(found: Iterable[Candidate]) -> bool:
-    """Tell whether a router hid the passwords: its API user lacks the policy `sensitive`."""
-    return any(finding is Finding.MASKED_PASSWORD for candidate in found for finding, _detail in candidate.findings)
-
-
 def _candidate(line: int, row: Mapping[str, str], rate: RateLimit | None, hidden: bool) -> Candidate:
     name, comment, profile = row.get("name", ""), row.get("comment", ""), row.get("profile", "")
     findings: Findings = ()
