@@ -23,6 +23,7 @@ from sqlalchemy import LargeBinary, Table, delete, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.cells import defused
 from core.i18n import N_
 from crm.jobs import JobFunction, RunningJob
 from db.audit import Actor, record
@@ -127,6 +128,7 @@ tables/  a CSV (UTF-8) for each kind of thing; columns named ..._id point at the
 files/   what people handed in, named by the id of its row in stored_file
 
 Left out: passwords, keys, tokens, hashes, and messages that hold a link to sign in by.
+Text that a spreadsheet would take for a formula (it begins with = + - @) has an apostrophe before it.
 """
 
 
@@ -166,7 +168,7 @@ def _write_table(archive: zipfile.ZipFile, name: str, columns: Sequence[str], ro
         writer = csv.writer(words)
         writer.writerow(columns)
         for row in rows:
-            writer.writerow(["" if value is None else value for value in row])
+            writer.writerow(["" if value is None else defused(value) for value in row])
             count += 1
         words.flush()
         words.detach()

@@ -27,6 +27,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
+from core.cells import FORMULA, defused
 from portal import context, table_pdf
 from portal.permissions import Permission
 
@@ -35,8 +36,6 @@ PAGES = 200
 FOUND = 2_000  # of a search, so many are counted and sorted; an export has all
 Text: TypeAlias = Any  # str, or a lazy translation
 
-# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _EXCEL_ROWS = 1_048_575
 _IN_MEMORY = 4_000_000  # octets
 
@@ -309,7 +308,7 @@ def _xlsx(table: Table, rows: Iterable[Any]) -> Response:
         if isinstance(value, str):
             # Said to be text, so that "=1+1" is shown and not computed.
             made.value, made.data_type = _clean(value), "s"
-            if value.startswith(_FORMULA):
+            if value.startswith(FORMULA):
                 made.quotePrefix = True
         else:
             made.value = value
@@ -347,13 +346,6 @@ def _exported(value: object) -> object:
         case int() | float() | Decimal() | date() | timedelta() | str():
             return value
     return str(value)
-
-
-def defused(value: object) -> object:
-    """Return a CSV cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
 
 
 def _clean(text: str) -> str:

@@ -61,7 +61,7 @@ def test_the_export_holds_every_table_and_the_files_and_no_secret(installation, 
     mine, theirs = operators
     with sessions() as session:
         for operator_id, name in ((mine, "Mía Peña"), (theirs, "Ajena")):
-            session.add(Subscriber(operator_id=operator_id, name=name))
+            session.add(Subscriber(operator_id=operator_id, name=name, notes="=HYPERLINK(1)"))
             session.add(
                 StoredFile(operator_id=operator_id, name=f"{name}.txt", media_type="text/plain", size=5,
                            sha256="0" * 64, content=b"hello")
@@ -85,6 +85,7 @@ def test_the_export_holds_every_table_and_the_files_and_no_secret(installation, 
     everything = b"".join(archive.read(name) for name in names)
     assert missing <= {"rendered_document", "sign_up", "wholesale_statement"} | missing_by_design(missing)
     assert "Mía Peña" in archive.read("tables/subscriber.csv").decode()
+    assert ",'=HYPERLINK(1)," in archive.read("tables/subscriber.csv").decode()
     assert any(name.startswith("files/stored_file/") for name in names)
     for secret in (b"SECRETHASH", b"SECRETLINK", b"Ajena"):
         assert secret not in everything

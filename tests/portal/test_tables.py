@@ -5,7 +5,7 @@ import pytest
 from openpyxl import load_workbook
 from pypdf import PdfReader
 
-from portal.tables import defused
+from core.cells import defused
 from tests.portal.conftest import add_service, add_subscriber
 
 

@@ -19,13 +19,13 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font
 
 from billing.pdf import A4_LANDSCAPE, render_pdf
+from core.cells import FORMULA
 from core.i18n import N_, translator
 from worker.reports.base import WORDS, Column, Report, Scope
 
 MOST_IN_PDF = 2_000
 _EXCEL_ROWS = 1_000_000
 _LONGEST_CELL = 32_767
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MORE = N_("A PDF holds %(most)s rows, and these are more. Take Excel for all of them.")
 
 
@@ -51,7 +51,7 @@ def as_xlsx(report: Report, scope: Scope, reader: Reader, rows: Iterable[Any]) -
         if isinstance(value, str):
             made.value = "".join(each for each in value if each >= " " or each in "\t\n\r")[:_LONGEST_CELL]
             made.data_type = "s"  # said to be text, so that "=1+1" is shown and not computed
-            made.quotePrefix = value.startswith(_FORMULA)
+            made.quotePrefix = value.startswith(FORMULA)
         else:
             made.value = value
         if bold:

@@ -12,6 +12,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.cells import defused
 from crm.jobs import start_job
 from crm.licences import standing_of
 from db.models import ImportBatch, ImportRow, RatePlan, Router, RouterState, VpnPeer
@@ -27,7 +28,6 @@ from portal.messages import refuse
 from portal.permissions import Permission, requires
 from portal.staff.imports.base import BAD, blueprint, find_batch, plans_on_sale
 from portal.staff.imports.rows import changes_of
-from portal.tables import defused
 
 DIFFERENCES = 20
 """Updates of which the summary shows what changes; the others stand in the rows."""
