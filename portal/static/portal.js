@@ -140,7 +140,7 @@
       height: Number(place.dataset.height || 200),
       tzDate: function (seconds) { return window.uPlot.tzDate(new Date(seconds * 1000), place.dataset.zone || "UTC"); },
       cursor: { drag: { x: true, y: false } },
-      scales: { y: { range: function (_plot, _low, high) { return [0, Number(place.dataset.top) || Math.max(high * 1.1, least * 1.1, 1)]; } } },
+      scales: { x: { range: function (_plot, low, high) { return low !== null && low === high ? [low - 3600, high + 3600] : [low, high]; } }, y: { range: function (_plot, _low, high) { return [0, Number(place.dataset.top) || Math.max(high * 1.1, least * 1.1, 1)]; } } },
       hooks: { draw: [drawLevels] },
       axes: [
         { stroke: text, grid: grid, ticks: grid, values: [

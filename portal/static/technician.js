@@ -8,7 +8,7 @@
   document.querySelectorAll("#words dt").forEach((term) => { words[term.textContent] = term.nextElementSibling.textContent; });
   const app = document.getElementById("app");
   const kept = new Map();  // fields and signatures that outlive a new drawing of the page
-  let state = "offline";
+  let state = navigator.onLine ? "online" : "offline";  // until the server was asked
   let busy = false;
   let day = null;
   let steps = [];
