@@ -16,6 +16,7 @@ class Problem(StrEnum):
     TOO_LONG = "too_long"  # detail: limit
     NAME_TOO_LONG = "name_too_long"  # over 253 octets of UTF-8 (RFC 2865 §5)
     NAME_CHARACTERS = "name_characters"
+    ADDRESS_IN_NAME = "address_in_name"  # of a person who is greeted by it in a mail
     NAME_TAKEN = "name_taken"  # detail: subscriber, subscriber_id
     NOT_A_MAC = "not_a_mac"
     MAC_TAKEN = "mac_taken"  # detail: subscriber, subscriber_id

@@ -61,6 +61,8 @@ def check_asker(name: str, email: str) -> None:
         problems.append(FieldProblem("name", Problem.REQUIRED))
     elif len(name) > 200 or not name.isprintable():
         problems.append(FieldProblem("name", Problem.TOO_LONG, {"limit": "200"}))
+    elif any(mark in name for mark in "/:@<>"):  # the mail greets by it, and must carry no stranger's address
+        problems.append(FieldProblem("name", Problem.ADDRESS_IN_NAME))
     if not _EMAIL.match(email.strip()) or len(email) > 254:
         problems.append(FieldProblem("email", Problem.NOT_AN_EMAIL))
     if problems:

@@ -27,6 +27,7 @@ TEXTS: Mapping[Problem, str] = {
     Problem.EASY_TO_GUESS: N_("This password is too easy to guess. %(reason)s"),
     Problem.NAME_TOO_LONG: N_("This name is too long for RADIUS: at most 253 bytes, and an accented letter takes two."),
     Problem.NAME_CHARACTERS: N_("Leave out line breaks, and blanks at the beginning and end."),
+    Problem.ADDRESS_IN_NAME: N_("Write your name alone, without addresses or links."),
     Problem.NAME_TAKEN: N_("This name belongs to %(subscriber)s already. Choose another, or end that service first."),
     Problem.NOT_A_MAC: N_("This is not a MAC address. Twelve digits 0–9, a–f are needed, such as 4c:5e:0c:12:34:56."),
     Problem.MAC_TAKEN: N_("This MAC address belongs to %(subscriber)s already."),

@@ -66,6 +66,11 @@ def mails_to(system, email: str) -> list[Notification]:
         return list(session.scalars(query))
 
 
+def test_no_mail_carries_an_address_in_the_name_of_who_asks(stranger, system):
+    assert ask(stranger, "prize@valle.example", name="You won https://evil.example/").status_code == 422
+    assert mails_to(system, "prize@valle.example") == []
+
+
 def test_a_link_leads_here_whatever_the_request_calls_this_host(stranger, system, app):
     email, evil = "host@valle.example", "http://evil.example"
     token = stranger.get("/sign-up", base_url=evil).text.split('name="csrf_token" value="')[1].split('"')[0]
