@@ -210,7 +210,7 @@ def search(language: str, words: str) -> list[Hit]:
     wanted = _plain(words).split()
     if not wanted:
         return []
-    found = []
+    found: list[tuple[int, int, Hit]] = []
     for page in chapters(language):
         for section in page.sections:
             heading = _plain(f"{page.title} {section.title}")
@@ -241,7 +241,7 @@ def _rendered(path: Path, _changed: int) -> Page:
     return Page(path.stem, head.lstrip("# ").strip(), Markup(html), tuple(sections))  # noqa: S704 - HTML is off in it
 
 
-class _Addresses(Treeprocessor):
+class _Addresses(Treeprocessor):  # type: ignore[misc]  # the library says no types
     """Turns the paths of links and pictures, which hold within `docs/`, into addresses of the portal."""
 
     def __init__(self, markdown: Markdown, page: str) -> None:

@@ -128,11 +128,11 @@ def words_shown(page: "Page", known: frozenset[str]) -> list[str]:
 def texts_of(language: str) -> frozenset[str]:
     """Return every text that a reader of a language may see."""
     catalogue: Catalog = source_catalogue() if language == "en" else read_catalogue(language)
-    found = set()
+    found: set[str] = set()
     for message in catalogue:
         text = message.id if language == "en" else message.string
-        found |= set(text) if isinstance(text, (tuple, list)) else {text}
-    return frozenset(found - {""})
+        found |= {each for each in (text if isinstance(text, (tuple, list)) else (text,)) if each}
+    return frozenset(found)
 
 
 def _small(picture: bytes) -> bytes:

@@ -26,7 +26,7 @@ def spanish() -> Iterator[tuple[str, str]]:
         source = message.id if isinstance(message.id, str) else message.id[0]
         if source and not source.startswith(_QUOTED):
             for text in message.string if isinstance(message.string, (tuple, list)) else (message.string,):
-                yield source, _OTHERS.sub(" ", text)
+                yield source, _OTHERS.sub(" ", text or "")
     for path in sorted((PROJECT / "docs" / "guide" / "es").glob("*.md")):
         if path.stem != "words":  # gives the English words beside the Spanish ones
             yield path.name, _OTHERS.sub(" ", path.read_text(encoding="utf-8"))
