@@ -149,7 +149,7 @@ def _keep_hotspots(engine: Engine, keyring: Keyring, place: tuple[int, int], pub
         if access is None:
             return ""
         found, problem = None, ""
-        changes: list["Step"] = []
+        changes: list[Step] = []
         try:
             found, changes = keep_hotspots(access, wanted)
         except RouterProblem as trouble:
