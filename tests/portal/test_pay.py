@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -181,6 +182,33 @@ def test_a_webhook_that_never_came_is_made_up_for(line: Line, kind: str) -> None
     assert look(make_sessions(line.system), line.settings) == 1
     assert line.state() == "active"
     assert look(make_sessions(line.system), line.settings) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_payment_that_is_confirmed_an_hour_later_brings_the_service_back(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.webhooks = 0
+    line.providers.pay(sale.id)
+    with Session(line.system) as session:
+        session.execute(
+            Checkout.__table__.update()
+            .where(Checkout.reference == sale.reference)
+            .values(created_at=func.now() - timedelta(hours=1))
+        )
+        session.commit()
+    assert (line.state(), line.payments()) == ("suspended", [])
+    line.providers.tell(sale)
+    assert (line.state(), len(line.payments())) == ("active", 1)
+
+
+def test_the_back_button_after_a_payment_pays_nothing_twice(line: Line) -> None:
+    browser = requests.Session()
+    before = browser.get(line.address + line.path, timeout=10).text
+    line.providers.pay(line.begin("stripe", browser).id)
+    token = before.split('name="csrf_token" value="')[1].split('"')[0]
+    answer = browser.post(f"{line.address}{line.path}/with/stripe", data={"csrf_token": token}, timeout=20)
+    assert "http-equiv" not in answer.text
+    assert len(line.providers.sales) == len(line.payments()) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
