@@ -1,9 +1,10 @@
 """What a subscriber is told when turned away: the Reply-Message of an Access-Reject (RFC 2865 §5.18)."""
 
 from collections.abc import Mapping
+from functools import cache
 
 from aaa.decision import Reason
-from core.i18n import N_, translator
+from core.i18n import LANGUAGES, N_, translator
 
 _TEXTS: Mapping[Reason, str] = {
     Reason.UNKNOWN_SUBSCRIBER: N_("User name or password is wrong."),
@@ -38,3 +39,13 @@ _TEXTS: Mapping[Reason, str] = {
 def reply_message(reason: Reason, language: str) -> str:
     """Return the text for the subscriber, in the language of the subscriber or else of the operator."""
     return translator(language)(_TEXTS[reason])
+
+
+def source_of(message: str) -> str | None:
+    """Return the English source of a text of ours in whatever language it was sent, nothing of anybody else's."""
+    return _sources().get(message)
+
+
+@cache
+def _sources() -> Mapping[str, str]:
+    return {translator(language)(text): text for language in LANGUAGES for text in _TEXTS.values()}

@@ -31,6 +31,7 @@ from portal.permissions import public
 from portal.subscriber.frame import host as my_host
 from portal.subscriber.frame import portal_of
 from radius.facts import FactsReader
+from radius.messages import source_of
 
 log = structlog.get_logger()
 LONGEST_NAME, LONGEST_PASSWORD = 253, 128
@@ -286,7 +287,7 @@ def _login_page(visit: Visit, error: str = "", code: int = 200) -> ResponseRetur
 
 
 def said(error: str) -> str:
-    """Return what the router said, in the reader's language where it is one of RouterOS's own texts."""
+    """Return what the router said, in the reader's language where it is a text of RADIUS or of RouterOS."""
     if not error:
         return ""
     lower = error.lower()
@@ -300,7 +301,8 @@ def said(error: str) -> str:
         return str(_("The free time of this device is used up for today."))
     if "no more sessions" in lower:
         return str(_("It is in use on another device."))
-    return error
+    source = source_of(error)
+    return error if source is None else str(_(source))
 
 
 def _serializer() -> URLSafeTimedSerializer:

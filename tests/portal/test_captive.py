@@ -13,7 +13,7 @@ from db.audit import Actor
 from db.models import Brand, CaptiveHotspot, Nas, Operator
 from portal.captive import place as places
 from portal.captive.place import hotspot_token
-from portal.captive.variables import BadVariables, Flaw, host_of, octets, visit_of
+from portal.captive.variables import LONGEST, NAMES, BadVariables, Flaw, host_of, octets, visit_of
 from tests.portal.conftest import Isp, make_isp, post
 
 MAC, LOGIN = "02:00:00:00:00:01", "http://10.5.50.1/login"
@@ -92,6 +92,25 @@ def test_forged_variables_are_told_apart_on_a_page(app, hotspot, changed, flaw):
         assert "<form" not in answer.text
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_variable_is_taken_that_is_too_long_or_missed_without_a_page(app, hotspot, name):
+    browser = app.test_client()
+    if name != "trial":  # which is read as yes or anything else
+        long = browser.get(hotspot.path, query_string=GIVEN | {name: "1" * (LONGEST[name] + 1)})
+        assert long.status_code == 400
+    without = {key: value for key, value in GIVEN.items() if key != name}
+    for values in (without, GIVEN | {name: "\0"}, GIVEN | {name: "%00\r\nLocation: //evil.example"}):
+        answer = browser.get(hotspot.path, query_string=values)
+        assert answer.status_code in (200, 400)
+        assert "evil.example" not in str(answer.headers)
+
+
+@pytest.mark.parametrize("typed", ["ABC011", "abcO11", "a b c 0 1 1", "ABC-Oil", " abco1I ", "ABC0LL"])
+def test_a_code_is_read_as_people_copy_it_from_paper(app, hotspot, typed):
+    answer = app.test_client().post(hotspot.path, data=GIVEN | {"code": typed})
+    assert answer.headers["Location"].startswith(f"{LOGIN}?username=ABC011&password=")
+
+
 def test_hosts_are_read_as_people_type_them():
     assert [host_of(text) for text in ("http://10.5.50.1/", "WiFi.Valle.example", "10.5.50.1:8080", "a b", "")] == [
         "10.5.50.1", "wifi.valle.example", "10.5.50.1:8080", None, None,
@@ -114,6 +133,18 @@ def test_what_the_router_says_is_escaped_and_the_page_is_small_and_loads_nothing
             with browser.get(address) as part_of_it:
                 size += len(part_of_it.data)
     assert size < 60_000
+
+
+@pytest.mark.parametrize("sent", ["This code has expired.", "Este código venció."])
+def test_why_radius_refused_is_said_in_the_phones_language(app, hotspot, sent):
+    shown = {
+        language: app.test_client().get(
+            hotspot.path, query_string=GIVEN | {"error": sent}, headers={"Accept-Language": language}
+        )
+        for language in ("en", "es")
+    }
+    assert "This code has expired." in shown["en"].text
+    assert "This code has expired." not in shown["es"].text
 
 
 def test_a_place_is_signed_and_goes_with_its_nas(app, system, installation, hotspot):
