@@ -15,6 +15,7 @@ from crm.tickets import answer, note, open_ticket, solve
 from db.audit import Actor
 from db.models import (
     AuditEntry,
+    Charge,
     PaymentMethod,
     PlanRequest,
     RatePlan,
@@ -217,6 +218,29 @@ def test_a_boost_is_bought_once_however_often_it_is_clicked(ana):
     assert "Faster until" in ana.get().text
     ana.allow(may_boost=False)
     assert ana.post(f"services/{ana.service_id}/boost", seen="").status_code == 404
+
+
+def test_data_is_topped_up_once_however_many_tabs_ask_and_comes_on_the_next_invoice(ana, make_home):
+    address = f"services/{ana.service_id}/top-up"
+    assert ana.get(address).status_code == 404  # this plan offers none
+    change(ana, RatePlan, ana.isp.plan_id, cap_octets=10 * GB, cap_action="block", top_up_octets=5 * GB,
+           top_up_price=Decimal(50))  # fmt: skip
+    tabs = [re.search(r'name="seen" value="([^"]*)"', ana.get(address).text)[1] for _tab in range(2)]
+    for seen, said in zip(tabs, ("You have more data", "already"), strict=True):
+        assert said in ana.browser.get(ana.post(address, seen=seen).headers["Location"]).text
+    for forged in ("", "-1", "9" * 40, "x"):
+        ana.post(address, seen=forged)
+    service = service_of(ana.system, ana.service_id)
+    assert (service.top_up_octets, service.top_up_until > utc_now()) == (5 * GB, True)
+    assert "You have bought" in ana.get(address).text
+    for stranger in (make_home("Otra Persona", ana.isp), make_home("De otro proveedor")):
+        stranger.sign_in()
+        assert stranger.get(address).status_code == stranger.post(address, seen=str(5 * GB)).status_code == 404
+    with Session(ana.system) as session:
+        charges = session.scalars(select(Charge.amount).where(Charge.service_id == ana.service_id)).all()
+    assert charges == [Decimal(50)]
+    ana.allow(may_boost=False)
+    assert ana.post(address, seen=str(5 * GB)).status_code == 404
 
 
 def test_a_pause_is_the_subscribers_own_where_it_is_allowed(ana):
