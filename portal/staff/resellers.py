@@ -208,9 +208,7 @@ def _find(reseller_id: int) -> Any:
 def _page(reseller_id: int, *, form: PlanForm | None = None, asking: AskForm | None = None, link: str = "") -> str:
     row, session, operator = _find(reseller_id), context.db(), context.operator()
     form = form or PlanForm(formdata=None)
-    offers = session.execute(
-        select(RatePlan.id, RatePlan.name).where(~RatePlan.archived).order_by(RatePlan.name)
-    )
+    offers = session.execute(select(RatePlan.id, RatePlan.name).where(~RatePlan.archived).order_by(RatePlan.name))
     form.plan_id.choices = [(each.id, each.name) for each in offers]
     given = [each for each in counts_of(session, operator.id) if each.reseller_id == reseller_id]
     consents = session.scalars(
