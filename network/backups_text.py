@@ -180,6 +180,7 @@ _TOLD_HERE = {
     "/ip/cloud": {"dns-name"},
     "/ip/dhcp-client": {"address"},
     "/ip/dhcp-server/lease": {"src-mac-address"},
+    "/ip/dhcp-server/option": {"raw-value"},
     "/ip/hotspot/walled-garden": {"dst-address"},
     "/ip/route": {"local-address"},
     "/ip/service": {"local", "remote", "connection", "proto"},

@@ -55,7 +55,7 @@ class Authenticator(Tenanted, Base):
 
     staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), primary_key=True)
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
-    secret: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
+    secret: Mapped[bytes] = mapped_column(LargeBinary)  # sealed, purpose "staff.authenticator"
     confirmed_at: Mapped[Instant | None]  # before, it is being set up and asks nobody for anything
     last_step: Mapped[BigInt] = mapped_column(server_default=text("0"))  # of thirty seconds: a code is good once
     created_at: Mapped[Created]

@@ -118,7 +118,7 @@ def test_what_is_filled_in_is_not_looked_at_again():
 def test_a_message_is_in_the_readers_language_and_the_operators_time(isp, sessions):
     spanish, english = (subscriber(isp, language=language) for language in ("es", "en"))
     [one], [other] = (tell(isp, sessions, number) for number in (spanish, english))
-    assert "desde el 1 de marzo, 12:00 hay una falla" in stored(sessions, one).body
+    assert "Desde el 1 de marzo, 12:00 hay una falla" in stored(sessions, one).body
     assert "since March 1, 12:00 there is a fault" in stored(sessions, other).body
     assert stored(sessions, one).body.startswith("Hola, Ana <b>Ruiz</b>:")
 

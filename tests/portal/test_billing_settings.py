@@ -13,7 +13,8 @@ TYPED = {
     "enabled": "y", "starts_on": "2026-01-01", "cut_off": "operator", "timing": "advance", "months": "1",
     "first_period": "prorated", "issue_days": "5", "issue_hour": "6", "due_days": "0", "first_due_days": "5",
     "bill_suspended": "y", "late_fee_percent": "2,5", "late_fee_amount": "0", "late_fee_days": "5",
-    "promise_days": "7", "promises_a_year": "3", "legal_name": "Valle Net S.A.", "version": "",
+    "promise_days": "7", "promises_a_year": "3", "prepaid_notice_days": "3",
+    "legal_name": "Valle Net S.A.", "version": "",
 }  # fmt: skip
 
 
