@@ -141,6 +141,10 @@ def servers() -> Iterator[Servers]:
     make_secrets(settings)
     cluster = Cluster(settings, durable=False)
     cluster.prepare()
+    # Installations of many modules share it, each with the pools of its applications.
+    (cluster.directory / "postgresql.local.conf").write_text("max_connections = 200\n")
+    (cluster.directory / "postgresql.local.conf").chmod(0o644)
+    cluster.prepare()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         postgres = stack.enter_context(RunningPiece(cluster.piece(), settings.log_dir / "postgres.log"))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -15,6 +16,7 @@ from core.settings import Settings
 from db.migrate import migrate
 from db.models import ROLES, Nas, Operator, RatePlan, Service, Staff, Subscriber
 from db.session import Tenancy, make_engine, tenancy_key
+from portal import context
 from portal.application import create_app
 from portal.auth import hasher
 
@@ -34,6 +36,23 @@ class Isp:
     plan_id: int
     nas_id: int
     staff: dict[str, str]  # role: e-mail address
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed_portals() -> Iterator[None]:
+    """Close the connections of every application that a module's tests made, however they made it."""
+    made: list[context.Portal] = []
+    real = context.Portal
+
+    def remembered(*arguments: Any, **named: Any) -> context.Portal:
+        made.append(real(*arguments, **named))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "Portal", remembered)
+        yield
+    for each in made:
+        each.close()
 
 
 @pytest.fixture(scope="module")
