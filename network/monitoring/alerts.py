@@ -166,8 +166,11 @@ def propose_incident(session: Session, gathering: Gathering, now: datetime) -> I
     open_there = select(Incident).where(
         Incident.operator_id == gathering.operator_id, Incident.closed_at.is_(None), Incident.opened_at <= now
     )
-    told_of = Incident.by_hand & or_(
-        Incident.scope == "network", Incident.nas_id.in_({member.nas_id for member in members})
+    there = Incident.nas_id.in_({member.nas_id for member in members})
+    told_of = or_(
+        Incident.by_hand & or_(Incident.scope == "network", there),
+        # A router that is certainly out explains who was lost at it a little before.
+        ~Incident.by_hand & ~Incident.proposed & (Incident.scope == "router") & there,
     )
     if session.scalar(open_there.where(told_of).limit(1)) is not None:
         return None
