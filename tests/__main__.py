@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 #: More failures than these are no disturbance; they are not run again.
-MOST_DISTURBED = 5
+MOST_DISTURBED = 10
 
 #: Where pytest keeps the names of the tests that failed, for its option ``--last-failed``.
 LAST_FAILED = Path(".pytest_cache/v/cache/lastfailed")
