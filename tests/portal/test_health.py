@@ -64,14 +64,14 @@ def test_metrics_hold_what_the_pieces_counted_and_name_nobody(app, isp, pieces):
     pieces[1].checks = {"database": lambda: "away"}
     browser = app.test_client()
     browser.get("/sign-in")
-    browser.get("/no/such/page/4711")
+    browser.get("/no/such/page/of-ana-lopez")
     page = browser.get("/metrics").text
     found = {family.name: family for family in text_string_to_metric_families(page)}
     ready = {sample.labels["piece"]: sample.value for sample in found["portico_piece_ready"].samples}
     assert ready == {"portal": 1.0, "worker": 1.0, "loader": 0.0, "radiusd": 0.0}
     asked = {sample.labels["page"] for sample in found["portico_http_requests"].samples}
     assert {"auth.sign_in", "none"} & asked >= {"none"}
-    assert "4711" not in page
+    assert "of-ana-lopez" not in page
     assert "tower-1" not in page
     samples = re.findall(r"^([a-z_]+(?:\{[^}]*\})?) ", page, re.M)
     assert len(samples) == len(set(samples)), "Prometheus takes each but once"
