@@ -53,7 +53,7 @@ def test_nothing_known_is_clean():
 @pytest.mark.parametrize(
     ("status", "output", "complaint"),
     [
-        pytest.param(1, "", "ERROR: Could not connect to pypi.org", id="no network"),
+        pytest.param(1, "", "ERROR: Could not connect to the index", id="no network"),
         pytest.param(0, "", "", id="said nothing"),
         pytest.param(0, "[]", "", id="another form"),
         pytest.param(0, said(), "", id="asked about nothing"),
