@@ -232,7 +232,7 @@ class Outbox:
                 if not claimed:
                     break
                 _send_all(self._sessions, self._settings, claimed, now)
-        except Exception:
+        except Exception:  # on a thread whose result nobody asks for; what was not sent stays due
             log.exception("notices_failed", operator_id=operator_id)
         finally:
             with self._guard:

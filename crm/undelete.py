@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.crypto import Keyring
@@ -143,7 +144,7 @@ def erase_due(sessions: sessionmaker[Session], keyring: Keyring, now: datetime) 
     for subscriber_id in due:
         try:
             erased += _erase(sessions, keyring, subscriber_id, now)
-        except Exception:
+        except SQLAlchemyError:
             log.exception("subscriber_not_erased", subscriber_id=subscriber_id)
     return erased
 

@@ -22,6 +22,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.settings import Settings
 from core.status import PIECES, Check, ask, exposition, families, readiness, udp_port_is_bound
@@ -99,7 +100,7 @@ def health() -> ResponseReturnValue:
     try:
         with context.portal().tenancy.session(None) as session:
             rows = session.execute(text("SELECT * FROM installation_health()")).all()
-    except Exception:  # noqa: BLE001 - whatever it is, the answer is the same
+    except SQLAlchemyError:
         return {"status": "down", "database": False}, 503
     answer: dict[str, Any] = {"status": "up", "database": True}
     if may_read():

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from celery import shared_task
 from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
@@ -79,7 +80,7 @@ def enforce(
                 with sessions() as session:
                     ended = end_run(session, run.id, utc_now())
                     session.commit()
-            except Exception:  # is gone on with the next time; the rows of others are not to wait for it
+            except SQLAlchemyError:  # is gone on with the next time; the rows of others are not to wait for it
                 log.exception("retention_failed", operator_id=run.operator_id, kind=run.kind)
                 continue
             removed[run.operator_id] = removed.get(run.operator_id, 0) + ended.removed
