@@ -21,6 +21,9 @@ from lab.packet import Code, access_request, attribute, number, text
 
 LOGIN = "http://10.5.50.1/login"
 _WAIT = 10.0
+# gunicorn closes a connection that was idle for two seconds; a proxy in front of it gives up its own before that
+# (nginx: keepalive_timeout of an upstream), since a request sent into a closing connection is lost.
+_IDLE = 1.0
 
 
 @dataclass
@@ -40,10 +43,10 @@ class _Connections:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def ask(self, head: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await self._take()
         writer.write(head.encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
@@ -51,12 +54,23 @@ class _Connections:
         if headers.get("connection", "").lower() == "close":
             writer.close()
         else:
-            self._free.append((reader, writer))
+            self._free.append((reader, writer, time.monotonic()))
         return int(lines[0].split(" ")[1]), headers, content
 
-    def close(self) -> None:
-        for _reader, writer in self._free:
+    async def _take(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return the connection used last, unless that is idle for long: then a new one."""
+        if self._free:
+            reader, writer, since = self._free.pop()
+            if time.monotonic() - since < _IDLE:
+                return reader, writer
             writer.close()
+            self.close()  # those below it were idle for longer still
+        return await asyncio.open_connection("127.0.0.1", self._port)
+
+    def close(self) -> None:
+        for _reader, writer, _since in self._free:
+            writer.close()
+        self._free.clear()
 
 
 class Crowd:
