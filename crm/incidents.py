@@ -216,8 +216,9 @@ def incident_at(session: Session, operator_id: int, nas_id: int, now: datetime) 
         Incident.operator_id == operator_id,
         Incident.closed_at.is_(None),
         Incident.opened_at <= now,
+        ~Incident.proposed,
         or_(Incident.tell.is_(None), Incident.tell.is_(True)),
-        Incident.sector == "",
+        Incident.scope != "sector",
     )
     for incident in session.scalars(query.order_by(Incident.opened_at.desc()).limit(50)):
         everywhere = incident.by_hand and incident.scope == "network"

@@ -11,6 +11,7 @@ from crm.incidents import (
     change_incident,
     close_incident,
     concerned_services,
+    incident_at,
     incident_for,
     open_by_hand,
     reach_of,
@@ -176,6 +177,27 @@ def test_a_person_may_keep_an_outage_from_being_told_and_shown(isp, sessions):
         db.commit()
         assert incident_for(db, db.get_one(Service, ana), NOW) is None
     assert tell(isp, sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ({"scope": "router"}, True),
+        ({"scope": "site"}, True),
+        ({"scope": "site", "proposed": True}, False),
+        ({"scope": "sector"}, False),  # of a tower: the others of the router go on
+        ({"scope": "sector", "sector": "ether1"}, False),
+        ({"scope": "sector", "proposed": True}, False),
+        ({"scope": "router", "tell": False}, False),
+    ],
+)
+def test_guests_of_a_hotspot_read_of_what_takes_their_router_and_of_no_guess(isp, sessions, found, shown):
+    number = isp.insert(
+        "incident", operator_id=isp.operator_id, nas_id=isp.towers[0], before=9, lost=4, opened_at=NOW - MINUTE, **found
+    )
+    with sessions() as db:
+        here, elsewhere = (incident_at(db, isp.operator_id, nas_id, NOW) for nas_id in isp.towers)
+        assert (here.id if here else None, elsewhere) == (number if shown else None, None)
 
 
 @pytest.mark.fault
