@@ -17,8 +17,9 @@ from core.settings import BadSettings, read_settings
 from lab.control import BadOrder, control_socket, perform
 from lab.gateways import Account, Providers
 from lab.mail import Mailbox
-from lab.nas import Nas, NasProfile, Refused, Server
+from lab.nas import Nas, Refused
 from lab.network import Network
+from lab.profile import NasProfile, Server
 from lab.scenario import BadScenario, Scenario, read_scenario
 from lab.storm import Storm, ride
 from lab.subscriber import Method, Subscriber

@@ -11,11 +11,9 @@ import os
 import random
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 from aaa.facts import AccessKind
@@ -25,59 +23,17 @@ from lab.client import Answer, Counters, RadiusClient
 from lab.faults import Faults
 from lab.grant import BadGrant, Grant, read_grant
 from lab.packet import Code, Malformed, access_request, address, chap_response, number, sealed_request, text
+from lab.pools import Pools
+from lab.profile import NasProfile, RadiusRow, Terms
 from lab.requests import accounting_attributes, after_the_proof, identity, prove, user_name
 from lab.session import Session
-from lab.subscriber import Demand, Method, Subscriber
+from lab.subscriber import Demand, Subscriber
 
 # RouterOS names the service in the first two digits of a session id; DHCP's were never seen and are a guess.
 _SESSION_PREFIX = {AccessKind.HOTSPOT: "80", AccessKind.PPP: "81", AccessKind.WIRELESS: "82", AccessKind.DHCP: "84"}
 _REBOOTS = 16
 _SESSIONS_A_BOOT = 1 << 20
 _LOOK_AGAIN = 0.02
-SIGNS_SINCE = (7, 15)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The RADIUS server, as the NAS's `/radius` row has it."""
-
-    address: str = "127.0.0.1"
-    auth_port: int = 1812
-    acct_port: int = 1813
-
-
-@dataclass(frozen=True, slots=True)
-class NasProfile:
-    """How one NAS is set up. Lengths are seconds.
-
-    `address` is where its packets come from and where it takes CoA; `pools` are the `/ip pool`s by name, `pool` the
-    one of the default profile. `local_secrets` are names and passwords it lets in without asking. `interim_update` is
-    its own interval, for when the reply names none (0 is no updates).
-    """
-
-    name: str
-    address: str
-    secret: str = field(repr=False)
-    server: Server = Server()
-    other_servers: tuple[Server, ...] = ()  # asked in this order when the one before is silent
-    coa_port: int = 3799
-    version: tuple[int, int] = (7, 16)
-    timeout: float = 1.0
-    tries: int = 3
-    interim_update: int = 300
-    pool: str = "default"
-    pools: tuple[tuple[str, str], ...] = (("default", "10.64.0.0/16"),)
-    local_secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    logins_at_once: int = 0  # further subscribers wait for their turn; 0 is no limit
-    reports_rate: bool = True  # accounting carries Mikrotik-Rate-Limit back, as CHR 7.21 does
-    coa_from_server_only: bool = True
-    dhcp_obeys_coa: bool = False
-    hotspot_obeys_rate: bool = True
-
-    @property
-    def signs(self) -> bool:
-        """Whether it signs its requests, and drops replies without Message-Authenticator."""
-        return self.version >= SIGNS_SINCE
 
 
 class Refusal(StrEnum):
@@ -97,69 +53,6 @@ class Refused:
     cause: Refusal
     message: str = ""
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RadiusRow:
-    """A row of `/radius`: which server is asked, with which secret, from which address (which NAS-IP-Address tells)."""
-
-    server: Server
-    secret: str = field(repr=False)
-    timeout: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """What a NAS's own records have for a subscriber; without a password none is asked for."""
-
-    password: str | None = field(repr=False)
-    grant: Grant = field(default_factory=Grant)
-
-
-class Terms:
-    """How a NAS is set up, asked each time it matters: what its profile says. A router's menus may say otherwise."""
-
-    def __init__(self, profile: NasProfile) -> None:
-        self.profile = profile
-        self.local_secrets = dict(profile.local_secrets)
-        self._rows = tuple(
-            RadiusRow(server, profile.secret, profile.timeout, profile.address)
-            for server in (profile.server, *profile.other_servers)
-        )
-
-    @property
-    def identifier(self) -> str:
-        """The NAS-Identifier."""
-        return self.profile.name
-
-    def local(self, subscriber: Subscriber, name: str) -> Local | None:
-        """Return the record that lets a subscriber in without RADIUS, None if there is none."""
-        if name in self.local_secrets and subscriber.method is not Method.MAC:
-            return Local(self.local_secrets[name])
-        return None
-
-    def radius(self, kind: AccessKind) -> Sequence[RadiusRow]:
-        """Return the servers that are asked for a service, from the top until one answers; none where none is asked."""
-        return self._rows
-
-    def accounts(self, kind: AccessKind) -> bool:
-        """Whether accounting is sent for a service."""
-        return True
-
-    def interim_update(self, kind: AccessKind) -> int:
-        """Return the interval, in seconds, where the reply names none; 0 is no updates."""
-        return self.profile.interim_update
-
-    def completed(self, kind: AccessKind, grant: Grant) -> Grant:
-        """Return what RADIUS granted together with what the NAS's own default profile adds to it."""
-        return grant
-
-    def incoming_secret(self, source: str) -> bytes | None:
-        """Return the secret for CoA from an address, None where that address is not listened to."""
-        if self.profile.coa_from_server_only and all(source != row.server.address for row in self._rows):
-            return None
-        return self.profile.secret.encode()
 
 
 class Observer(Protocol):
@@ -204,10 +97,7 @@ class Nas:
         self.on_answer: Callable[[Answer], None] | None = None
         self._sessions_begun = 0
         self.chap_identifier = 0
-        self._in_use: set[str] = set()
-        self._pools = {name: _ranges(network) for name, network in profile.pools}
-        self._fresh: dict[str, Iterator[str]] = {}
-        self._returned: dict[str, deque[str]] = {}
+        self.pools = Pools(profile.pools)
         self._turns = asyncio.Semaphore(profile.logins_at_once) if profile.logins_at_once else None
         self._random = random.Random(seed)
         self._clients: dict[tuple[RadiusRow, int], RadiusClient] = {}
@@ -227,15 +117,6 @@ class Nas:
                 randomness=self._random,
             )
         return client
-
-    def set_pool(self, name: str, ranges: str | None) -> None:
-        """Make or change an `/ip pool`, by networks and spans with commas between; None takes it away."""
-        self._fresh.pop(name, None)
-        self._returned.pop(name, None)
-        if ranges is None:
-            self._pools.pop(name, None)
-        else:
-            self._pools[name] = _ranges(ranges)
 
     # Sessions.
 
@@ -268,13 +149,13 @@ class Nas:
             return Refused(Refusal.NOT_ASKED)
         offered = None
         if subscriber.kind in {AccessKind.DHCP, AccessKind.HOTSPOT}:  # these have their address before they ask
-            offered = subscriber.address or self._take_address(self.profile.pool)
+            offered = subscriber.address or self.pools.take(self.profile.pool)
             if offered is None:
                 return Refused(Refusal.NO_ADDRESS)
         echoed = identity(self.terms.identifier, subscriber, session_id, name, offered)
         outcome = await self._authenticate(subscriber, name, echoed, rows)
         if isinstance(outcome, Refused):
-            self._give_back(offered)
+            self.pools.give_back(offered)
             return outcome
         session = self._open(session_id, subscriber, name, outcome, echoed, offered=offered)
         if isinstance(session, Session):
@@ -312,9 +193,7 @@ class Nas:
         gone = list(self.sessions.values())
         for session in gone:
             self._close(session)
-        self._in_use.clear()
-        self._fresh.clear()
-        self._returned.clear()
+        self.pools.forget()
         for session in gone:
             self._tell_end(session, None)
         for observer in self.observers:
@@ -467,10 +346,10 @@ class Nas:
             framed = None  # a wireless client gets its address later, from DHCP
         elif grant.address is not None:
             framed = grant.address
-            self._give_back(offered)
+            self.pools.give_back(offered)
         elif grant.pool is not None or offered is None:
-            framed = self._take_address(grant.pool or self.profile.pool)
-            self._give_back(offered)
+            framed = self.pools.take(grant.pool or self.profile.pool)
+            self.pools.give_back(offered)
         else:
             framed = offered
         if framed is None and subscriber.kind is not AccessKind.WIRELESS:
@@ -491,7 +370,7 @@ class Nas:
         session.settle(asyncio.get_running_loop().time())
         session.stop_timers()
         self.sessions.pop(session.id, None)
-        self._give_back(session.address)
+        self.pools.give_back(session.address)
 
     def _watch_interim(self, session: Session) -> None:
         interval = session.grant.interim_interval or self.terms.interim_update(session.kind)
@@ -571,39 +450,12 @@ class Nas:
         if timer is not None:
             timer.cancel()
 
-    # Ids and addresses.
+    # Ids.
 
     def _next_session_id(self, kind: AccessKind) -> str:
         """Return eight lower-case hexadecimal digits: service, counter of reboots, counter of sessions."""
         self._sessions_begun = (self._sessions_begun + 1) % _SESSIONS_A_BOOT
         return f"{_SESSION_PREFIX[kind]}{self.reboots:x}{self._sessions_begun:05x}"
-
-    def _take_address(self, pool: str) -> str | None:
-        """Return a free address of a pool: those never used first. None when it is unknown here, or used up."""
-        if pool not in self._pools:
-            return None
-        fresh = self._fresh.setdefault(pool, _each(self._pools[pool]))
-        returned = self._returned.setdefault(pool, deque())
-        while True:
-            if (host := next(fresh, None)) is not None:
-                taken = host
-            elif returned:
-                taken = returned.popleft()
-            else:
-                return None
-            if taken not in self._in_use:
-                self._in_use.add(taken)
-                return taken
-
-    def _give_back(self, taken: str | None) -> None:
-        if taken is None or taken not in self._in_use:
-            return
-        self._in_use.discard(taken)
-        given_back = int(IPv4Address(taken))
-        for pool, ranges in self._pools.items():
-            if any(first <= given_back <= last for first, last in ranges):
-                self._returned.setdefault(pool, deque()).append(taken)
-                return
 
 
 def has_password(subscriber: Subscriber, password: str) -> bool:
@@ -624,23 +476,3 @@ def bindable(wanted: str, usual: str) -> str:
         except OSError:
             return usual
     return wanted
-
-
-def _ranges(written: str) -> tuple[tuple[int, int], ...]:
-    """Read the ranges of a pool, `10.0.0.0/24` or `10.0.0.2-10.0.0.9` with commas between, as numbers."""
-    ranges = []
-    for part in written.split(","):
-        first, dash, last = part.strip().partition("-")
-        if dash:
-            ranges.append((int(IPv4Address(first)), int(IPv4Address(last))))
-            continue
-        network = IPv4Network(first, strict=False)
-        start, end = int(network.network_address), int(network.broadcast_address)
-        ranges.append((start, end) if network.prefixlen > 30 else (start + 1, end - 1))
-    return tuple(ranges)
-
-
-def _each(ranges: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    for first, last in ranges:
-        for each in range(first, last + 1):
-            yield str(IPv4Address(each))

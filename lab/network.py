@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 
 from lab.attributes import TerminateCause
 from lab.dynamic import DynamicListener
-from lab.nas import Nas, NasProfile, Refused
+from lab.nas import Nas, Refused
+from lab.profile import NasProfile
 from lab.routeros.live import LiveRouter, RouterProfile
 from lab.session import Session
 from lab.subscriber import Demand, Profile, Subscriber, share_of_demand

@@ -15,8 +15,8 @@ from typing import Any
 from aaa.facts import AccessKind
 from core.mac import NotAMac, parse_mac
 from lab.faults import Faults
-from lab.nas import NasProfile, Server
 from lab.network import Network
+from lab.profile import NasProfile, Server
 from lab.routeros.live import SCENARIOS, RouterProfile
 from lab.routeros.live_traffic import StaticClient
 from lab.subscriber import Demand, Method, Profile, Subscriber

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from lab.client import Answer
-from lab.nas import NasProfile, Refusal, Refused, Server
+from lab.nas import Refusal, Refused
 from lab.network import Cpe, Network
+from lab.profile import NasProfile, Server
 from lab.session import Session
 from lab.subscriber import Method, Subscriber
 

@@ -304,15 +304,15 @@ class LiveRouter:
 
     def _pool_changed(self, change: Change) -> None:
         if change.kind == "remove":
-            self.nas.set_pool(change.row["name"], None)
+            self.nas.pools.set(change.row["name"], None)
         else:
             self._take_pool(change.row)
 
     def _take_pool(self, row: Row) -> None:
         try:
-            self.nas.set_pool(row["name"], row["ranges"])
+            self.nas.pools.set(row["name"], row["ranges"])
         except ValueError:  # a pool of IPv6, or none yet
-            self.nas.set_pool(row["name"], None)
+            self.nas.pools.set(row["name"], None)
 
     # Booting.
 

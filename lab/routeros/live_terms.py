@@ -12,7 +12,7 @@ from dataclasses import replace
 from aaa.facts import AccessKind
 from core.mac import parse_mac
 from lab.grant import BadGrant, Grant, parse_rate_limit
-from lab.nas import Local, NasProfile, RadiusRow, Server, Terms
+from lab.profile import Local, NasProfile, RadiusRow, Server, Terms
 from lab.routeros.box import Box
 from lab.routeros.menus.kinds import seconds_of
 from lab.routeros.table import Row

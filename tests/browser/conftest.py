@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from core.settings import Settings
-from lab.nas import NasProfile, Server
 from lab.network import BlockingNetwork, Cpe
+from lab.profile import NasProfile, Server
 from lab.session import Session
 from lab.subscriber import Method, Subscriber
 from portal.auth import hasher

@@ -19,8 +19,9 @@ from core.clock import local_date, utc_now
 from core.i18n import translator
 from core.settings import Settings
 from db.models import ROLES
-from lab.nas import NasProfile, Refused, Server
+from lab.nas import Refused
 from lab.network import BlockingNetwork
+from lab.profile import NasProfile, Server
 from lab.subscriber import Method, Subscriber
 from portal.auth import hasher
 from portal.i18n import LANGUAGE_COOKIE

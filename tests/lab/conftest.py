@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.nas import NasProfile, Server
 from lab.network import BlockingNetwork
+from lab.profile import NasProfile, Server
 from tests.lab.plain_radiusd import SECRET, PlainRadiusd, plain_radiusd
 
 USERS = """

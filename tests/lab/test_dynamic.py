@@ -10,8 +10,8 @@ from pyrad.dictionary import Dictionary
 from aaa.facts import AccessKind
 from core.rates import RateLimit
 from lab.attributes import TerminateCause
-from lab.nas import NasProfile
 from lab.network import BlockingNetwork, Cpe
+from lab.profile import NasProfile
 from lab.session import Session
 from lab.subscriber import Method, Subscriber
 from tests.lab.plain_radiusd import SECRET

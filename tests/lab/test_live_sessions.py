@@ -17,9 +17,10 @@ from lab.attributes import (
     StatusType,
     TerminateCause,
 )
-from lab.nas import NasProfile, Refusal, Refused
+from lab.nas import Refusal, Refused
 from lab.network import BlockingNetwork
 from lab.packet import Code, address, decode, sealed_request, text
+from lab.profile import NasProfile
 from lab.routeros.live import LiveRouter, RouterProfile
 from lab.session import Session
 from lab.subscriber import Demand, Method, Subscriber

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.nas import NasProfile
 from lab.network import BlockingNetwork
+from lab.profile import NasProfile
 from lab.routeros.live import LiveRouter
 from lab.routeros.live_firewall import http_from
 from lab.routeros.live_traffic import StaticClient

@@ -8,8 +8,9 @@ import pytest
 from aaa.facts import AccessKind
 from core.rates import RateLimit
 from lab.attributes import TerminateCause
-from lab.nas import Nas, NasProfile, Refusal, Refused
+from lab.nas import Nas, Refusal, Refused
 from lab.network import BlockingNetwork, Cpe, Network
+from lab.profile import NasProfile
 from lab.session import Session
 from lab.subscriber import Demand, Method, Profile, Subscriber
 from tests.lab.plain_radiusd import PlainRadiusd

@@ -12,8 +12,8 @@ from aaa.facts import AccessKind
 from lab.__main__ import command
 from lab.control import BadOrder, control_socket, perform
 from lab.faults import Faults
-from lab.nas import Server
 from lab.network import Network
+from lab.profile import Server
 from lab.scenario import BadScenario, Scenario, parse_scenario
 from lab.storm import Storm, ride
 from lab.subscriber import Demand, Method, Profile, Subscriber, share_of_demand

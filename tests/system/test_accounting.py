@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pyrad import packet
 
-from lab.nas import NasProfile, Server
 from lab.network import BlockingNetwork
+from lab.profile import NasProfile, Server
 from lab.session import Session
 from lab.subscriber import Subscriber
 from stack.pieces import RunningPiece

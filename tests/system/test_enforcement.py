@@ -27,8 +27,9 @@ from db.migrate import migrate
 from db.models import AccountingSession
 from db.session import Tenancy, make_engine, tenancy_key
 from lab.attributes import TerminateCause
-from lab.nas import Nas, NasProfile, Server
+from lab.nas import Nas
 from lab.network import BlockingNetwork, Cpe
+from lab.profile import NasProfile, Server
 from lab.routeros.table import Change
 from lab.session import Session
 from lab.subscriber import Method, Subscriber

@@ -9,8 +9,9 @@ import pytest
 from aaa.facts import AccessKind
 from core.rates import RateLimit
 from core.settings import Settings
-from lab.nas import NasProfile, Refusal, Refused, Server
+from lab.nas import Refusal, Refused
 from lab.network import BlockingNetwork
+from lab.profile import NasProfile, Server
 from lab.session import Session
 from lab.storm import Storm, ride
 from lab.subscriber import Method, Subscriber

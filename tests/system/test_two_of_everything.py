@@ -24,8 +24,8 @@ from core.clock import utc_now
 from core.settings import Settings
 from db.migrate import migrate
 from db.session import make_engine
-from lab.nas import NasProfile, Server
 from lab.network import BlockingNetwork
+from lab.profile import NasProfile, Server
 from lab.session import Session
 from lab.subscriber import Demand, Subscriber
 from stack.accounts import prepare_directories
