@@ -114,12 +114,16 @@ def _failed(response: Response) -> bool:
     return response.status_code == FAILED
 
 
+def _sign_in_form(form: SignInForm) -> str:
+    return render_template("auth/sign_in.html", form=form, may_sign_up=context.portal().settings.sign_up_open)
+
+
 @blueprint.get("/sign-in")
 @public
 def sign_in_page() -> ResponseReturnValue:
     if context.signed_in_staff() is not None:
         return redirect(_next_page())
-    return render_template("auth/sign_in.html", form=SignInForm())
+    return _sign_in_form(SignInForm())
 
 
 @blueprint.post("/sign-in")
@@ -130,12 +134,12 @@ def sign_in_page() -> ResponseReturnValue:
 def sign_in() -> ResponseReturnValue:
     form = SignInForm()
     if not form.validate_on_submit():
-        return render_template("auth/sign_in.html", form=form), FAILED
+        return _sign_in_form(form), FAILED
     person = _authenticate(typed_email(), form.password.data or "")
     if person is None:
         log.info("sign_in_failed", address=request.remote_addr)
         form.form_errors.append(_("This e-mail address and password do not belong together. Check both."))
-        return render_template("auth/sign_in.html", form=form), FAILED
+        return _sign_in_form(form), FAILED
     wanted, db = _next_page(), context.open_for(person.operator_id)
     device = device_of(db, person.id, device_cookie())
     trusted = device is not None and device.trusted_until is not None and device.trusted_until > context.now()

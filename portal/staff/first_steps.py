@@ -1,18 +1,20 @@
 """First steps: the way from an empty account to a first subscriber on line, ticked off by what is there."""
 
 import secrets
+from collections.abc import Callable
 
 from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from sqlalchemy import func, select
 
 from billing.rules import billing_is_on
 from billing.samples import REMOVE, add_samples, has_samples
 from core.i18n import N_
-from crm.first_steps import Progress, progress_of
+from crm.first_steps import Progress, Step, progress_of
 from crm.jobs import start_job
 from crm.problems import Invalid
-from db.models import Account
+from db.models import Account, Nas, Router
 from portal import context
 from portal.errors import problem_text
 from portal.home_tiles import Part, tile
@@ -29,7 +31,8 @@ def first_steps() -> Part | None:
     if account is None or account.country is None or account.first_steps_hidden:
         return None
     progress = _progress()
-    return None if progress.complete else Part("staff/first_steps/tile.html", {"progress": progress})
+    values = {"progress": progress, "step_link": _linking()}
+    return None if progress.complete else Part("staff/first_steps/tile.html", values)
 
 
 @blueprint.get("")
@@ -39,6 +42,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "staff/first_steps/index.html",
         progress=_progress(),
+        step_link=_linking(),
         samples=has_samples(session, operator_id),
         may_add=not billing_is_on(session, operator_id),
     )
@@ -78,6 +82,21 @@ def hide() -> ResponseReturnValue:
         context.db().commit()
         done(_("The first steps are off the home. They stay under Settings."))
     return redirect(url_for("home.index"))
+
+
+def _linking() -> Callable[[Step], str]:
+    """Return what gives the page of a step: of the router itself, where the step is about one that is there."""
+    session = context.db()
+    newest = {
+        "api": ("routers.page", session.scalar(select(func.max(Router.nas_id)))),
+        "radius": ("vpn.router", session.scalar(select(func.max(Nas.id)))),
+    }
+
+    def link(step: Step) -> str:
+        endpoint, nas_id = newest.get(step.name, ("", None))
+        return url_for(endpoint, nas_id=nas_id) if nas_id is not None else url_for(step.endpoint)
+
+    return link
 
 
 def _progress() -> Progress:
