@@ -21,6 +21,7 @@ from db.models.captive import CaptiveHotspot, CaptivePurchase, CaptiveSettings
 from db.models.cgnat import CgnatPlan
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
+from db.models.currency import DeskCurrency, ExchangeRate, ForeignCash, ForeignCurrency
 from db.models.custom_field import CustomField, CustomValue, SubscriberDocument
 from db.models.document import DocumentBatch, DocumentMail, Letterhead
 from db.models.dunning import BankLine, DunningDone, DunningSettings, DunningStep, DunningText
@@ -165,6 +166,7 @@ __all__ = [
     "CreditNote",
     "CustomField",
     "CustomValue",
+    "DeskCurrency",
     "Discount",
     "DocumentBatch",
     "DocumentMail",
@@ -179,8 +181,11 @@ __all__ = [
     "EnforcementOrder",
     "Equipment",
     "EquipmentMove",
+    "ExchangeRate",
     "FinanceDay",
     "Follower",
+    "ForeignCash",
+    "ForeignCurrency",
     "Gateway",
     "GatewayEvent",
     "HelpDesk",

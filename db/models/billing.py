@@ -29,6 +29,7 @@ class BillingSettings(Tenanted, Base):
         CheckConstraint("late_fee_percent BETWEEN 0 AND 100 AND late_fee_amount >= 0", "late_fee"),
         CheckConstraint("late_fee_days BETWEEN 0 AND 365", "late_fee_days"),
         CheckConstraint("prepaid_notice_days BETWEEN 0 AND 30", "prepaid_notice"),
+        CheckConstraint("rate_days BETWEEN 0 AND 60", "rate_days"),
         CheckConstraint("promise_days BETWEEN 0 AND 90 AND promises_a_year BETWEEN 0 AND 100", "promises"),
     )
 
@@ -52,6 +53,7 @@ class BillingSettings(Tenanted, Base):
     prepaid: Mapped[bool] = mapped_column(server_default=text("false"))  # new services are
     prepaid_notice_days: Mapped[int] = mapped_column(server_default="3")  # before the last day that the wallet buys
     require_cash_desk: Mapped[bool] = mapped_column(server_default=text("false"))
+    rate_days: Mapped[int] = mapped_column(server_default="7")  # an exchange rate is good for
     legal_name: Mapped[str] = mapped_column(server_default="")
     tax_id: Mapped[str] = mapped_column(server_default="")
     address: Mapped[str] = mapped_column(server_default="")

@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, te
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.billing import Amount, Percent
+from db.models.currency import Rate
 from db.types import Base, BigInt, Created, Id, Json, Tenanted
 
 
@@ -73,7 +74,10 @@ class Invoice(Tenanted, Base):
 
 
 class InvoiceLine(Tenanted, Base):
-    """`kind`: plan, charge, recurring, late_fee, discount. `description` is a name; the days stand beside it."""
+    """`kind`: plan, charge, recurring, late_fee, discount. `description` is a name; the days stand beside it.
+
+    Of a plan that is priced in another currency: which, its price a month there, and the rate it was billed at.
+    """
 
     __tablename__ = "invoice_line"
     __table_args__ = (CheckConstraint("net + tax = total", "sum"),)
@@ -89,6 +93,9 @@ class InvoiceLine(Tenanted, Base):
     net: Mapped[Amount]
     tax: Mapped[Amount]
     total: Mapped[Amount]
+    foreign_currency: Mapped[str | None]
+    foreign_price: Mapped[Amount | None]
+    exchange_rate: Mapped[Rate | None]
 
 
 class InvoiceTax(Tenanted, Base):

@@ -25,6 +25,8 @@ ACCOUNTS = (
     "commissions",
     "expenses",
     "cash_difference",
+    "foreign_cash",  # cash of other currencies, at the rates it came in
+    "exchange_difference",  # what exchanging it gained (credit) or lost
 )
 
 

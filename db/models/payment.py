@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.billing import Amount, Percent
+from db.models.currency import Rate
 from db.types import Base, BigInt, Created, Id, Instant, Json, Tenanted
 
 METHOD_ACCOUNTS = ("cash", "bank", "card")
@@ -71,7 +72,9 @@ class CashDesk(Tenanted, Base):
 class Payment(Tenanted, Base):
     """Money of a subscriber. `unapplied` is what no invoice has taken yet: the subscriber's credit.
 
-    `external_id` is the provider's own id of an online payment, taken once however often it is told.
+    `external_id` is the provider's own id of an online payment, taken once however often it is told. One that came in
+    another currency keeps it: `amount` is `foreign_amount` at `exchange_rate`, less the change that was given back, and
+    like everything else of a payment in the currency of the books.
     """
 
     __tablename__ = "payment"
@@ -94,6 +97,8 @@ class Payment(Tenanted, Base):
         CheckConstraint("amount > 0", "amount"),
         CheckConstraint("unapplied >= 0 AND refunded >= 0 AND unapplied + refunded <= amount", "left"),
         CheckConstraint("(voided_at IS NULL) = (void_reason = '')", "void"),
+        CheckConstraint("num_nulls(foreign_currency, foreign_amount, exchange_rate) IN (0, 3)", "foreign_whole"),
+        CheckConstraint("change_given >= 0 AND (change_given = 0 OR foreign_amount IS NOT NULL)", "change"),
     )
 
     id: Mapped[Id]
@@ -114,6 +119,10 @@ class Payment(Tenanted, Base):
     collector_id: Mapped[BigInt | None] = mapped_column(ForeignKey("collector.id"))
     commission: Mapped[Amount] = mapped_column(server_default="0")
     staff_id: Mapped[BigInt | None]
+    foreign_currency: Mapped[str | None]
+    foreign_amount: Mapped[Amount | None]
+    exchange_rate: Mapped[Rate | None]
+    change_given: Mapped[Amount] = mapped_column(server_default="0")
     effects: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # what it did, as its receipt shows it
     created_at: Mapped[Created]
     voided_at: Mapped[Instant | None]
@@ -152,6 +161,7 @@ class Refund(Tenanted, Base):
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
     payment_id: Mapped[BigInt] = mapped_column(ForeignKey("payment.id"))
     amount: Mapped[Amount]
+    foreign_amount: Mapped[Amount | None]  # of a payment in another currency: what of it was given back
     refunded_on: Mapped[date]
     reason: Mapped[str]
     external_id: Mapped[str | None]
@@ -166,8 +176,8 @@ class CashMovement(Tenanted, Base):
     __tablename__ = "cash_movement"
     __table_args__ = (
         Index("ix_cash_movement_desk_id", "desk_id"),
-        CheckConstraint("kind IN ('deposit', 'expense', 'handover', 'added')", "kind"),
-        CheckConstraint("(amount > 0) = (kind IN ('handover', 'added')) AND amount <> 0", "amount"),
+        CheckConstraint("kind IN ('deposit', 'expense', 'handover', 'added', 'exchange')", "kind"),
+        CheckConstraint("(amount > 0) = (kind IN ('handover', 'added', 'exchange')) AND amount <> 0", "amount"),
     )
 
     id: Mapped[Id]

@@ -42,6 +42,7 @@ class RatePlan(Tenanted, Base):
     operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
     name: Mapped[str]
     price: Mapped[Decimal] = mapped_column(Numeric(14, 4), server_default="0")
+    price_currency: Mapped[str | None]  # where it is not the one of the books
     download: Mapped[BigInt]
     upload: Mapped[BigInt]
     burst_download: Mapped[BigInt | None]

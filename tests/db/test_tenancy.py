@@ -442,6 +442,12 @@ def fill_billing(connection: psycopg.Connection, isp: Isp, subscriber: int, serv
     refund = {"payment_id": payment, "amount": 1, "refunded_on": "2027-01-01", "reason": "x"}
     insert(connection, isp, "refund", refund)
     insert(connection, isp, "cash_movement", {"desk_id": desk, "kind": "added", "amount": 1})
+    insert(connection, isp, "foreign_currency", {"currency": "EUR"})
+    insert(
+        connection, isp, "exchange_rate", {"currency": "EUR", "books_currency": "USD", "day": "2027-01-01", "rate": 1}
+    )
+    insert(connection, isp, "foreign_cash", {"currency": "EUR", "kind": "added", "amount": 1, "value": 1})
+    insert(connection, isp, "desk_currency", {"desk_id": desk, "currency": "EUR", "opening": 0})
     insert(connection, isp, "promise", {"service_id": service, "until": "2027-01-01"})
     rendered = {"kind": "invoice", "subject_id": invoice, "paper": "a4", "language": "en", "fingerprint": "x"}
     insert(connection, isp, "rendered_document", {**rendered, "content": b"x"})
