@@ -20,9 +20,9 @@ from aaa.facts import AccessKind
 from core.clock import utc_now
 from core.crypto import Keyring
 from radius.coa import Answer, Peer, SessionIdentity
+from radius.difference import OPEN
 from radius.facts import Connection
 from radius.orders import LONGEST_PAUSE, ErrorCause, Measure, Result, Step, pause_after, step_after
-from radius.reconcile import OPEN
 
 NAS_LOCK = 7463
 CLAIM = timedelta(seconds=30)

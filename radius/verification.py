@@ -10,9 +10,9 @@ import structlog
 
 from aaa.decision import Terms
 from aaa.documents import terms_from_document
+from radius.difference import OPEN
 from radius.facts import Connection
 from radius.orders import EFFECT_TRIES, Measure, proves
-from radius.reconcile import OPEN
 
 SETTLING = timedelta(seconds=2)
 """An interim update that comes so soon after the acknowledgement may have been made before it."""

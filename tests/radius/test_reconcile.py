@@ -359,13 +359,13 @@ def test_who_pays_in_the_middle_of_a_large_change_does_not_wait_for_its_end(isp,
     for number in range(6):
         online(isp, isp.service(f"s{number}"))
     isp.update("rate_plan", isp.plan_id, upload=6_000_000)
-    compare = module._Run.compare
+    compare = module.Difference.compare
 
     def compare_and_pay(self, services):
         compare(self, services)
         isp.connection.execute("UPDATE service SET state = 'active' WHERE id = %s AND state <> 'active'", (other,))
 
-    monkeypatch.setattr(module._Run, "compare", compare_and_pay)
+    monkeypatch.setattr(module.Difference, "compare", compare_and_pay)
     run(isp)
     assert [service for (service,) in orders(isp, "service_id")].index(other) == 2
     run(isp)
