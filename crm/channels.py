@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
 from core.settings import Settings
+from crm.by_apprise import send_by_apprise
+from crm.delivery import Refused, TryAgain
 from crm.outbound import Network, NoAnswer, NotAllowed, post
 from crm.texts import one_line
 from db.models import MessageSettings
@@ -26,16 +28,9 @@ from db.models.message import CHANNELS
 
 GATEWAY_PURPOSE = "message.gateway"
 LONGEST_SMS = 480  # three parts of 160
+LONGEST_TELEGRAM = 4096
 _PLACE = re.compile(r"\{(phone|text|chat)\}")
 _LANGUAGES = {"en": "en", "es": "es"}
-
-
-class TryAgain(Exception):
-    """The message was not taken now, and may be later."""
-
-
-class Refused(Exception):
-    """The message will never be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +92,6 @@ def send_sms(settings: Settings, keyring: Keyring, kept: MessageSettings | None,
         raise TryAgain("no SMS gateway is set up")
     url = keyring.open(GATEWAY_PURPOSE, kept.sms_url)
     if kept.sms_kind == "apprise":
-        from crm.notices import send_by_apprise
-
         send_by_apprise(
             placed(url, phone=quote(phone, safe="")), "", text[:LONGEST_SMS],
             local=settings.local_gateways, networks=settings.private_networks,
@@ -154,10 +147,11 @@ def send_whatsapp(
 def send_telegram(settings: Settings, keyring: Keyring, kept: MessageSettings | None, chat: str, text: str) -> None:
     if kept is None or kept.telegram_url is None:
         raise TryAgain("Telegram is not set up")
-    from crm.notices import send_by_apprise
-
     url = placed(keyring.open(GATEWAY_PURPOSE, kept.telegram_url), chat=quote(chat, safe=""))
-    send_by_apprise(url, "", text, local=settings.local_gateways, networks=settings.private_networks)
+    send_by_apprise(
+        url, "", text[:LONGEST_TELEGRAM], local=settings.local_gateways, networks=settings.private_networks,
+        final=(403,),  # the subscriber blocked the bot
+    )  # fmt: skip
 
 
 def placed(template: str, **values: str) -> str:

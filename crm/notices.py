@@ -13,25 +13,14 @@ slow is slow for one of them.
 Addresses are sealed, because the URL of an apprise channel holds its password; `shown_address` is for people.
 """
 
-import base64
-import importlib
-import io
-import logging
-import smtplib
-import ssl
 import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.utils import format_datetime
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -42,10 +31,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
-from core.i18n import N_, translator
 from core.settings import Settings
-from crm.channels import Refused, TryAgain, quiet_until, send_sms, send_telegram, send_whatsapp
-from crm.outbound import Network, NoAnswer, NotAllowed, check_host, guarded
+from crm.by_apprise import send_by_apprise, service_of, understands
+from crm.by_mail import send_by_mail
+from crm.channels import quiet_until, send_sms, send_telegram, send_whatsapp
+from crm.delivery import Refused, TryAgain
 from crm.problems import FieldProblem, Invalid, Problem
 from db.models import MessageSettings, Notification, Operator, StoredFile
 
@@ -59,16 +49,12 @@ AT_A_TIME = 10
 TURN = 30.0
 """Seconds after which a thread looks who else waits, although its operator has more."""
 _GATEWAYS = frozenset(("sms", "whatsapp", "telegram"))
-_LEAVE = N_("You do not want such messages? Unsubscribe here: %(url)s")
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60, 120, 240, 480, 480))
 LONGEST_SUBJECT = 200
 
 ATTEMPTS = prometheus_client.Counter(
     "portico_message_attempts", "Attempts to send a message, by channel and by what came of them", ["channel", "state"]
 )
-
-# Channels that would act on the machine that Portico runs on, and not on somebody's phone.
-_LOCAL = frozenset(("dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
 
 log = structlog.get_logger()
 
@@ -134,8 +120,7 @@ def checked_address(channel: str, address: str) -> str:
         if parsed is None or not parsed.username or "." not in parsed.domain or not address.isascii():
             raise Invalid(FieldProblem("address", Problem.NOT_AN_EMAIL))
         return address
-    scheme = address.partition("://")[0].lower()
-    if scheme in _LOCAL or not _apprise_understands(address):
+    if not understands(address):
         raise Invalid(FieldProblem("address", Problem.NOT_A_CHANNEL))
     return address
 
@@ -144,11 +129,7 @@ def shown_address(channel: str, address: str) -> str:
     """Return an address as people may read it: of an apprise URL, the service and the host without any password."""
     if channel != APPRISE:
         return address
-    plugin = _apprise().Apprise.instantiate(address)
-    if plugin is None:
-        return address.partition("://")[0] + "://"
-    host = getattr(plugin, "host", None)
-    return f"{plugin.service_name} ({host})" if host else str(plugin.service_name)
+    return service_of(address)
 
 
 def send_again(session: Session, notification: Notification, staff_id: int | None, now: datetime) -> bool:
@@ -356,7 +337,7 @@ def _send(
 ) -> None:
     match notification.channel:
         case "email":
-            _send_email(settings, notification, address, attached)
+            send_by_mail(settings, notification, address, attached)
         case "apprise":
             send_by_apprise(
                 address, notification.subject, notification.body,
@@ -368,162 +349,3 @@ def _send(
             send_whatsapp(settings, settings.keyring, kept, address, notification.body, notification.language)
         case "telegram":
             send_telegram(settings, settings.keyring, kept, address, notification.body)
-
-
-def _send_email(
-    settings: Settings, notification: Notification, address: str, attached: tuple[str, str, bytes] | None
-) -> None:
-    if settings.smtp_host is None:
-        raise TryAgain("PORTICO_SMTP_HOST is not set")
-    mail = EmailMessage()
-    mail["Subject"] = notification.subject
-    mail["From"] = settings.smtp_sender
-    mail["To"] = address
-    mail["Date"] = format_datetime(notification.created_at)
-    mail["Message-ID"] = (
-        f"<portico-{notification.id}@{settings.smtp_sender.partition('@')[2].strip('<> ') or 'portico'}>"
-    )
-    mail["Content-Language"] = notification.language
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    for name, value in notification.headers.items():
-        del mail[name]
-        mail[name] = value
-    body = notification.body
-    if notification.unsubscribe:
-        leave = f"{settings.public_url}/unsubscribe/{notification.unsubscribe}"
-        mail["List-Unsubscribe"] = f"<{leave}>"
-        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
-        body += "\n\n" + translator(notification.language)(_LEAVE) % {"url": leave}
-    mail.set_content(body)
-    if attached is not None:
-        name, media_type, content = attached
-        main, _, sub = media_type.partition("/")
-        mail.add_attachment(content, main, sub, filename=name)
-    try:
-        with _smtp(settings) as server:
-            server.send_message(mail)
-    except smtplib.SMTPRecipientsRefused as problem:
-        code, answer = next(iter(problem.recipients.values()))
-        _refused(code, answer)
-    except smtplib.SMTPResponseException as problem:
-        _refused(problem.smtp_code, problem.smtp_error)
-    except (OSError, smtplib.SMTPException) as problem:
-        raise TryAgain(_words(problem)) from None
-
-
-def _log_in(server: smtplib.SMTP, user: str, password: str) -> None:
-    """Log in; smtplib takes no letters beyond ASCII, which AUTH PLAIN sends as UTF-8 (RFC 4616)."""
-    if f"{user}{password}".isascii():
-        server.login(user, password)
-        return
-    server.ehlo_or_helo_if_needed()
-    secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
-    code, answer = server.docmd("AUTH", f"PLAIN {secret}")
-    if code != 235:
-        raise smtplib.SMTPAuthenticationError(code, answer)
-
-
-def _smtp(settings: Settings) -> smtplib.SMTP:
-    """Return a connection to the mail server, encrypted and signed in as the settings say."""
-    assert settings.smtp_host is not None
-    host, port, seconds = settings.smtp_host, settings.smtp_port, settings.smtp_timeout
-    context = ssl.create_default_context()
-    server: smtplib.SMTP
-    if settings.smtp_security == "tls":
-        server = smtplib.SMTP_SSL(host, port, timeout=seconds, context=context)
-    else:
-        server = smtplib.SMTP(host, port, timeout=seconds)
-    try:
-        if settings.smtp_security == "starttls":
-            server.starttls(context=context)
-        if settings.smtp_user is not None:
-            password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-            _log_in(server, settings.smtp_user, password)
-    except BaseException:
-        server.close()
-        raise
-    return server
-
-
-def _refused(code: int, answer: bytes | str) -> None:
-    """Raise what a mail server's answer means. Being refused the login is ours to mend, so it is tried again."""
-    words = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
-    kind = Refused if 500 <= code < 600 and code not in (530, 534, 535, 538) else TryAgain
-    raise kind(f"{code} {' '.join(words.split())}")
-
-
-def send_by_apprise(
-    address: str, subject: str, body: str, *, local: bool, networks: Sequence[Network] = ()
-) -> None:  # fmt: skip
-    """Send to an address of apprise. Raises TryAgain, and Refused where the host is private and that is not allowed."""
-    apprise = _apprise()
-    asset = apprise.AppriseAsset(app_id="Portico", app_desc="Portico", app_url="", async_mode=False)
-    channel = apprise.Apprise(asset=asset)
-    if address.partition("://")[0].lower() in _LOCAL or not channel.add(address):
-        raise Refused("the address of this channel is not understood")
-    if not local:
-        for host in _hosts(channel):
-            try:
-                check_host(host, 443, local=False, networks=networks)
-            except NotAllowed as problem:
-                raise Refused(str(problem)) from None
-            except NoAnswer as problem:
-                raise TryAgain(str(problem)) from None
-    with _apprise_log() as said, guarded(local=local, networks=networks):
-        # Said to be text, so that a channel that takes HTML or Markdown shows "<" and "*" as they are.
-        taken = channel.notify(title=subject, body=body, body_format="text", interpret_escapes=False)
-    if not taken:
-        raise TryAgain(_first_line(said.getvalue()).replace(address, "…") or "the channel did not take the message")
-
-
-@cache
-def _apprise() -> Any:
-    """Return apprise, which takes a second to import: only who sends by it pays for it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
-        apprise = importlib.import_module("apprise")
-        apprise.Apprise.instantiate("json://localhost")  # its channels are read at the first use
-    return apprise
-
-
-def _hosts(channel: Iterable[Any]) -> list[str]:
-    """Return the hosts that an apprise address names. Of a service with a host of its own, such as Twilio or Telegram,
-    what stands in that place is a telephone number or a token."""
-    return [
-        host
-        for plugin in channel
-        for host in (
-            plugin.host if any("{host}" in template for template in plugin.templates) else None,
-            getattr(plugin, "smtp_host", None),
-        )
-        if host
-    ]
-
-
-def _apprise_understands(address: str) -> bool:
-    with _apprise_log():
-        return _apprise().Apprise.instantiate(address, suppress_exceptions=True) is not None
-
-
-@contextmanager
-def _apprise_log() -> Iterator[io.StringIO]:
-    """Collect apprise's warnings, which hold addresses, instead of letting them reach a log."""
-    said = io.StringIO()
-    handler = logging.StreamHandler(said)
-    handler.setLevel(logging.WARNING)
-    logger = logging.getLogger("apprise")
-    logger.addHandler(handler)
-    propagates, logger.propagate = logger.propagate, False
-    try:
-        yield said
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagates
-
-
-def _words(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -17,13 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
+from crm.by_apprise import _apprise, _hosts
 from crm.notices import (
     APPRISE,
     EMAIL,
     PAUSES,
     Message,
-    _apprise,
-    _hosts,
     checked_address,
     deliver,
     send_due,
