@@ -255,15 +255,62 @@ def test_whatsapp_takes_the_approved_template_in_the_readers_language(isp, sessi
         ]
 
 
-def test_telegram_goes_through_apprise_and_shows_brackets_as_they_are(isp, sessions):
+@pytest.fixture
+def telegram(isp, monkeypatch):
+    """The Bot API of the lab in Telegram's place: apprise knows no other host than Telegram's own."""
+    with Messengers() as lab:
+        monkeypatch.setattr("apprise.plugins.telegram.NotifyTelegram.notify_url", f"{lab.url}/bot")
+        channels(isp, channels=["telegram"], telegram_url=f"tgram://{lab.bot}/{{chat}}")
+        yield lab
+
+
+def in_chat(isp, chat):
     number = subscriber(isp, email=None)
     isp.insert("message_preference", "operator_id", operator_id=isp.operator_id, subscriber_id=number,
-               telegram_chat="4711")  # fmt: skip
-    with web_hook() as (port, taken):
-        channels(isp, channels=["telegram"], telegram_url=f"json://127.0.0.1:{port}/{{chat}}")
-        tell(isp, sessions, number, values={"what": "<script>1</script>"})
-        assert send(isp, sessions, local_gateways=True) == 1
-    assert "<script>1</script>" in taken[0]["message"]
+               telegram_chat=str(chat))  # fmt: skip
+    return number
+
+
+def test_telegram_goes_through_apprise_and_shows_brackets_as_they_are(isp, sessions, telegram):
+    [number] = tell(isp, sessions, in_chat(isp, 4711), values={"what": "<script>1</script> & *más*"})
+    assert send(isp, sessions, local_gateways=True) == 1
+    assert stored(sessions, number).state == "sent"
+    [taken] = telegram.texts
+    assert taken["chat"] == 4711
+    assert "<script>1</script> & *más*" in taken["text"]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("chat", [pytest.param(4712, id="unknown"), pytest.param(4713, id="blocked the bot")])
+def test_who_cannot_be_reached_by_telegram_holds_up_nobody_else(isp, sessions, telegram, chat):
+    telegram.blocked.add(4713)
+    [lost] = tell(isp, sessions, in_chat(isp, chat))
+    [good] = tell(isp, sessions, in_chat(isp, 4711))
+    send(isp, sessions, local_gateways=True)
+    assert [stored(sessions, number).state for number in (lost, good)] == ["failed", "sent"]
+    assert ("chat not found" if chat == 4712 else "blocked by the user") in stored(sessions, lost).error
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(("answers", "error"), [(None, "Unauthorized"), (429, "retry after 30"), (500, "Internal")])
+def test_a_wrong_token_too_many_messages_and_a_telegram_that_is_down_are_tried_again(
+    isp, sessions, telegram, answers, error
+):
+    sender, telegram.answers = telegram.bot, answers
+    if answers is None:
+        telegram.bot = "123456789:another_token_than_that"
+    first, second = (tell(isp, sessions, in_chat(isp, 4711))[0] for _ in range(2))
+    send(isp, sessions, local_gateways=True)
+    rows = [stored(sessions, number) for number in (first, second)]
+    assert [row.state for row in rows] == ["waiting", "waiting"]
+    assert telegram.asked == 1  # what is out of order for one is so for all
+    assert all(error in row.error and sender not in row.error for row in rows)
+
+
+def test_a_text_longer_than_telegram_takes_is_cut(isp, sessions, telegram):
+    tell(isp, sessions, in_chat(isp, 4711), values={"what": "ñ" * 5000})
+    send(isp, sessions, local_gateways=True)
+    assert len(telegram.texts[0]["text"]) == 4096
 
 
 @pytest.mark.fault
