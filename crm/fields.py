@@ -77,7 +77,7 @@ def add_field(session: Session, actor: Actor, details: FieldDetails) -> CustomFi
         kind=details.kind,
         choices=list(choices) if details.kind == "choice" else [],
         required=details.required,
-        listed=details.listed and details.subject == "subscriber",  # the list is one of subscribers
+        listed=details.listed,
         position=len(mine),
     )
     session.add(row)
@@ -88,8 +88,8 @@ def add_field(session: Session, actor: Actor, details: FieldDetails) -> CustomFi
 
 
 def change_listed(session: Session, actor: Actor, field: CustomField, *, listed: bool) -> None:
-    """Make a field of subscribers a column of their list, or no column any more."""
-    before, field.listed = field.listed, listed and field.subject == "subscriber"
+    """Make a field a column of the list of subscribers or services, or no column any more."""
+    before, field.listed = field.listed, listed
     session.flush()
     record(session, actor, "field.change", "custom_field", field.id, {"listed": before}, {"listed": field.listed})
 

@@ -1,7 +1,8 @@
 """An operator's own fields (crm.fields) in the portal's forms and lists.
 
 In a form each is a field `custom-<id>` beside those of Portico, so that what is wrong is said like everywhere; in the
-list of subscribers those that the operator wants there are columns and filters, and all of them stand in the export.
+lists of subscribers and of services those that the operator wants there are columns and filters, and all of them stand
+in the exports.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from sqlalchemy import ColumnElement, Numeric, case, cast, select
 from wtforms import Field
 
 from crm.fields import fields_of
-from db.models import CustomField, CustomValue, Subscriber
+from db.models import CustomField, CustomValue, Service, Subscriber
 from portal import context
 from portal.fields import Option
 from portal.formats import local_day
@@ -68,18 +69,18 @@ def _form_field(one: CustomField) -> Field:
     return text(one.title, required=one.required, render_kw={"maxlength": "500"})
 
 
-# The list of subscribers.
+# The lists.
 
 
 def with_own_columns(table: Table, fields: Sequence[CustomField]) -> Table:
-    """Return the list of subscribers with the operator's own fields. Its query loads `Subscriber.own_values`."""
+    """Return the list of subscribers or services with the operator's own fields. Its query loads `own_values`."""
     columns = (*table.columns, *(_column(one) for one in sorted(fields, key=lambda one: not one.listed)))
     return replace(table, columns=columns, filters=(*table.filters, *(_filter(one) for one in fields if one.listed)))
 
 
-def own_value(field: CustomField, subscriber: Subscriber) -> str:
-    """Return what stands in a field of a subscriber, whose values are loaded; "" for nothing."""
-    return next((str(one.value) for one in subscriber.own_values if one.field_id == field.id), "")
+def own_value(field: CustomField, subject: Subscriber | Service) -> str:
+    """Return what stands in a field of a subscriber or service, whose values are loaded; "" for nothing."""
+    return next((str(one.value) for one in subject.own_values if one.field_id == field.id), "")
 
 
 def own_text(field: CustomField, value: str) -> str:
@@ -90,8 +91,8 @@ def own_text(field: CustomField, value: str) -> str:
 
 
 def _column(field: CustomField) -> Column:
-    def value(subscriber: Subscriber) -> object:
-        found = own_value(field, subscriber)
+    def value(subject: Subscriber | Service) -> object:
+        found = own_value(field, subject)
         if found and field.kind == "number":
             return Decimal(found)
         return date.fromisoformat(found) if found and field.kind == "date" else own_text(field, found)
@@ -103,8 +104,7 @@ def _column(field: CustomField) -> Column:
 
 
 def _sort(field: CustomField) -> Any:
-    kept = select(CustomValue.value).where(CustomValue.field_id == field.id, CustomValue.subscriber_id == Subscriber.id)
-    found = kept.correlate(Subscriber).scalar_subquery()
+    found = select(CustomValue.value).where(*_of_row(field)).correlate(_listed(field)).scalar_subquery()
     # As CASE, so that PostgreSQL reads a number of nothing else.
     return case((found != "", cast(found, Numeric))) if field.kind == "number" else found
 
@@ -121,14 +121,22 @@ def _filter(field: CustomField) -> Filter:
         return [*words, (EMPTY, _("left empty"))]
 
     def where(wanted: str) -> ColumnElement[bool]:
-        kept = select(CustomValue.id).where(
-            CustomValue.field_id == field.id, CustomValue.subscriber_id == Subscriber.id
-        )
+        kept = select(CustomValue.id).where(*_of_row(field)).correlate(_listed(field))
         if wanted == EMPTY:
             return ~kept.exists()
         return kept.exists() if wanted == FILLED else kept.where(CustomValue.value == wanted[1:]).exists()
 
     return Filter(f"{PREFIX}{field.id}", field.title, options, where)
+
+
+def _listed(field: CustomField) -> type[Subscriber | Service]:
+    return Service if field.subject == "service" else Subscriber
+
+
+def _of_row(field: CustomField) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return what finds the value of a field that belongs to a row of the list."""
+    owner = CustomValue.service_id if field.subject == "service" else CustomValue.subscriber_id
+    return CustomValue.field_id == field.id, owner == _listed(field).id
 
 
 def install(app: Flask) -> None:

@@ -24,7 +24,9 @@ class CustomField(Tenanted, Base):
     kind: Mapped[str]
     choices: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     required: Mapped[bool] = mapped_column(server_default=text("false"))
-    listed: Mapped[bool] = mapped_column(server_default=text("false"))  # a column of the list of subscribers
+    listed: Mapped[bool] = mapped_column(
+        server_default=text("false")
+    )  # a column of the list of subscribers or services
     position: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[Created]
 

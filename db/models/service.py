@@ -1,6 +1,7 @@
 """Services: the access lines of subscribers."""
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
@@ -11,6 +12,9 @@ from db.models.plan import RatePlan
 from db.models.site import Sector
 from db.models.subscriber import Subscriber
 from db.types import Base, BigInt, Cidr, Created, Id, Inet, Instant, Json, Mac, Tenanted, Updated
+
+if TYPE_CHECKING:
+    from db.models.custom_field import CustomValue
 
 
 class Service(Tenanted, Base):
@@ -67,6 +71,7 @@ class Service(Tenanted, Base):
     plan: Mapped[RatePlan] = relationship(lazy="raise")
     nas: Mapped[Nas | None] = relationship(lazy="raise")
     sector: Mapped[Sector | None] = relationship(lazy="raise")
+    own_values: Mapped[list["CustomValue"]] = relationship(lazy="raise", viewonly=True)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
     __table_args__ = (

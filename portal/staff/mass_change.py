@@ -27,7 +27,7 @@ from portal.forms import Form
 from portal.labels import choices, label
 from portal.messages import refuse
 from portal.permissions import Permission, requires
-from portal.staff.services import TABLE as SERVICES
+from portal.staff.services import services_table
 from portal.tables import Column, Filter, Table, filtered, show
 
 blueprint = Blueprint("mass_change", __name__, url_prefix="/mass-changes")
@@ -86,7 +86,7 @@ def _chosen() -> tuple[Select[Any], dict[str, Any]]:
     ticked = sorted({int(text) for text in request.args.getlist("id") if text.isascii() and text.isdigit()})
     if ticked:
         return select(Service.id).where(Service.id.in_(ticked)), {"id": ticked}
-    query, chosen = filtered(SERVICES, select(Service.id), request.args)
+    query, chosen = filtered(services_table(), select(Service.id), request.args)
     return query.order_by(None), chosen
 
 
@@ -136,7 +136,7 @@ def new() -> ResponseReturnValue:
 def _filter_words(parameters: Mapping[str, Any]) -> list[str]:
     words = [
         str(dict(choice.choices()).get(parameters[choice.key], parameters[choice.key]))
-        for choice in SERVICES.filters
+        for choice in services_table().filters
         if choice.key in parameters
     ]
     return [*words, f"“{parameters['q']}”"] if "q" in parameters else words

@@ -196,7 +196,7 @@ def add() -> ResponseReturnValue:
 @blueprint.post("/settings/fields/<int:field_id>/listed")
 @requires(Permission.SETTINGS_EDIT)
 def list_field(field_id: int) -> ResponseReturnValue:
-    """Show a field as a column of the list of subscribers, or no longer."""
+    """Show a field as a column of the list of subscribers or services, or no longer."""
     field = context.db().get(CustomField, field_id) or abort(404)
     change_listed(context.db(), context.actor(), field, listed=not field.listed)
     context.db().commit()

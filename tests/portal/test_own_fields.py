@@ -78,6 +78,61 @@ def test_own_fields_are_columns_filters_and_sort_orders_of_the_list_and_all_of_t
     assert ">Zone" not in browser.get("/subscribers/").text
 
 
+def test_own_fields_of_services_are_in_their_list_and_export_and_narrow_what_is_changed_of_it(
+    sign_in, isp, system, installation, fields
+):
+    manager = sign_in("manager")
+    for title, kind, choices in (("Cable m", "number", ""), ("Antenna", "choice", "LiteBeam\nhAP")):
+        sent = {"subject": "service", "title": title, "kind": kind, "choices": choices, "listed": "yes"}
+        assert post(manager, "/settings/fields", **sent).status_code == 302
+    with Session(system) as session:
+        mine = session.scalars(select(CustomField).where(CustomField.operator_id == isp.operator_id))
+        names = {field.title: f"custom-{field.id}" for field in mine}
+    owner = add_subscriber(system, isp, "Ana")
+    ids = {name: add_service(system, installation, isp, owner, name) for name in ("ana", "leo", "eva")}
+
+    def edit(name: str, cable: str, antenna: str):
+        with Session(system) as session:
+            version = session.get_one(Service, ids[name]).version
+        sent = {
+            "access_method": "pppoe", "name": name, "plan_id": isp.plan_id, "management": "automatic", "nas_id": "",
+            "sector_id": "", "line_of_sight": "", "session_limit": "1", "mac_binding": "any", "version": version,
+            names["Cable"]: "UTP", names["Cable m"]: cable, names["Antenna"]: antenna,
+        }  # fmt: skip
+        return post(manager, f"/services/{ids[name]}/edit", **sent)
+
+    assert "Enter a number." in edit("ana", "long", "LiteBeam").text
+    assert all_of(system, CustomValue, isp) == []
+    assert edit("ana", "9,5", "LiteBeam").status_code == 302
+    assert edit("leo", "12", "hAP").status_code == 302
+    assert 'value="9.5"' in manager.get(f"/services/{ids['ana']}/edit").text
+
+    def listed(arguments: str) -> list[str]:
+        return re.findall(r'class="code" href="[^"]*">([^<]+)</a>', manager.get(f"/services/?{arguments}").text)
+
+    meters, antenna = names["Cable m"], names["Antenna"]
+    page = manager.get("/services/").text
+    assert ">12</td>" in page
+    assert ">UTP</td>" not in page  # a field that is not listed
+    assert listed(f"sort={meters}")[:2] == ["ana", "leo"]  # as numbers
+    assert listed(f"{antenna}=%3DLiteBeam") == ["ana"]
+    assert listed(f"{antenna}=-") == ["eva"]
+    assert listed(f"{meters}=%2B") == ["ana", "leo"]
+    titles, *rows = csv.reader(io.StringIO(manager.get("/services/?format=csv").text.lstrip("\ufeff")))
+    kept = {row[0]: dict(zip(titles, row, strict=True)) for row in rows}
+    assert (kept["leo"]["Cable"], kept["leo"]["Cable m"], kept["leo"]["Antenna"]) == ("UTP", "12", "hAP")
+    # What is done to "all of the list" is done to what the list shows.
+    assert f"{antenna}=%3DLiteBeam" in manager.get(f"/services/?{antenna}=%3DLiteBeam").text
+    asked = f"/mass-changes/new?{antenna}=%3DLiteBeam&kind=management&management=manual"
+    page = manager.get(asked).text
+    assert "1 service will change." in page
+    assert "LiteBeam" in page
+    assert post(manager, asked, seen=1).status_code == 302
+    answer = post(manager, f"/settings/fields/{antenna.removeprefix('custom-')}/listed")
+    assert answer.status_code == 302
+    assert ">Antenna" not in manager.get("/services/").text
+
+
 def test_enrolment_and_sale_ask_for_them_and_enter_nobody_where_they_are_wrong(sign_in, isp, system, fields):
     sales = sign_in("sales")
     mast = f"custom-{fields['Mast']}"

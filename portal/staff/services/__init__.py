@@ -2,6 +2,6 @@
 
 from portal.staff.services import edit, lists, steps
 from portal.staff.services.base import blueprint, find
-from portal.staff.services.lists import TABLE
+from portal.staff.services.lists import services_table
 
-__all__ = ["TABLE", "blueprint", "edit", "find", "lists", "steps"]
+__all__ = ["blueprint", "edit", "find", "lists", "services_table", "steps"]

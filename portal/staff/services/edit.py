@@ -12,7 +12,7 @@ from wtforms import HiddenField, PasswordField
 
 from aaa.facts import Extra
 from crm.attributes import BadAttribute, format_extra, parse_extra
-from crm.fields import set_values
+from crm.fields import set_values, values_of
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.services import ENTERED, ServiceTerms, change_service, create_service, terms_of_service
 from db.models import Nas, RatePlan, SeenDevice
@@ -23,7 +23,7 @@ from portal.formats import rate
 from portal.forms import OPTIONAL, Form, choice, day, long_text, seen_version, text, whole_number
 from portal.labels import choices, label
 from portal.messages import done, refuse
-from portal.own_fields import own_fields, typed_into, with_own_fields
+from portal.own_fields import filled, own_fields, typed_into, with_own_fields
 from portal.permissions import Permission, requires
 from portal.sector_choices import sector_choices
 from portal.staff.services.base import blueprint, find
@@ -169,7 +169,9 @@ def _seen_devices() -> list[SeenDevice]:
 def edit(service_id: int) -> ResponseReturnValue:
     service = find(service_id)
     session = context.db()
-    form = ServiceForm(data={**_as_typed(terms_of_service(session, service)), "version": str(service.version)})
+    own = own_fields("service")
+    stored = {**_as_typed(terms_of_service(session, service)), "version": str(service.version)}
+    form = with_own_fields(ServiceForm, own)(data={**stored, **filled(values_of(session, service))})
     for only_new in ("state", "password", "paid_until"):
         del form[only_new]
     theirs = None
@@ -177,8 +179,11 @@ def edit(service_id: int) -> ResponseReturnValue:
         try:
             typed = form.terms()
             change_service(session, context.actor(), service, typed, seen_version(form.version))
+            if own:
+                set_values(session, context.actor(), service, typed_into(form, own))
         except Invalid as invalid:
             session.rollback()
+            service = find(service_id)
             put_on_form(form, invalid)
         except WrongState as problem:
             refuse(wrong_state_text(problem))

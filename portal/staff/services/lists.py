@@ -11,6 +11,7 @@ from sqlalchemy.orm import selectinload
 from db.models import RatePlan, Service, Subscriber
 from portal import context
 from portal.labels import choices, label
+from portal.own_fields import own_fields, with_own_columns
 from portal.permissions import Permission, requires
 from portal.staff.services.base import blueprint
 from portal.staff.subscribers import BY_NAME
@@ -71,9 +72,20 @@ TABLE = Table(
 )
 
 
+def services_table() -> Table:
+    """Return the list with the fields that the operator has of services: who acts on what it finds needs them too."""
+    return with_own_columns(TABLE, own_fields("service"))
+
+
 @blueprint.get("/")
 @requires(Permission.SUBSCRIBERS_VIEW)
 def index() -> ResponseReturnValue:
+    fields = own_fields("service")
     query = select(Service).options(selectinload(Service.subscriber), selectinload(Service.plan))
     query = query.where(~Service.subscriber.has(Subscriber.removed_at.is_not(None)))
-    return show(context.db(), TABLE, query, "staff/services/index.html")
+    if fields:
+        query = query.options(selectinload(Service.own_values))
+    return show(
+        context.db(), with_own_columns(TABLE, fields), query, "staff/services/index.html",
+        own=[field for field in fields if field.listed],
+    )  # fmt: skip
