@@ -215,6 +215,22 @@ def test_saving_a_form_unchanged_changes_nothing(sign_in, system, installation, 
     assert actions(system, number) == []
 
 
+def test_what_is_mistyped_in_a_form_of_a_service_is_said_beside_the_field(sign_in, system, line, installation, isp):
+    browser = sign_in("technical")
+    typed = {
+        "access_method": "pppoe", "name": "ana", "plan_id": isp.plan_id, "management": "automatic", "session_limit": "1",
+        "mac_binding": "any", "framed_ip": "10.999.1.1", "version": stored(system, line).version,
+    }  # fmt: skip
+    page = post(browser, f"/services/{line}/edit", **typed)
+    assert page.status_code == 200
+    assert 'id="framed_ip-error"' in page.text
+    assert 'value="10.999.1.1"' in page.text  # nothing that was typed is lost
+    page = post(browser, f"/services/{line}/password", password="x" * 200)
+    assert page.status_code == 200
+    assert 'id="password-error"' in page.text
+    assert actions(system, line) == []
+
+
 def test_another_operators_service_cannot_be_touched(sign_in, system, installation):
     other = make_isp(system, installation)
     number = add_service(system, installation, other, add_subscriber(system, other, "Theirs"), "theirs")

@@ -259,6 +259,7 @@ def password(service_id: int) -> ResponseReturnValue:
             set_password(session, context.actor(), context.keyring(), service, form.password.data or "")
         except Invalid as invalid:
             session.rollback()
+            service = find(service_id)
             put_on_form(form, invalid)
         else:
             session.commit()
