@@ -232,21 +232,20 @@ class Hooks:
         access = Access(
             Nas(nas.nas_id, nas.operator_id, nas.name), user_name, kind, proof, mac, acct_session_id, guessing
         )
-        shown_name = user_name
+        shown_name, to_code = user_name, False
         if row is None:
             decision = authorize(None, policy, from_epoch(now), access)
-            if (
-                kind is AccessKind.HOTSPOT
-                and find_mac(user_name) is None
-                and (not self._with_password(attributes, user_name) or like_a_code(user_name))
-            ):
-                shown_name = blurred(user_name)
+            if kind is AccessKind.HOTSPOT and find_mac(user_name) is None:
+                to_code = not self._with_password(attributes, user_name)
+                if to_code or like_a_code(user_name):
+                    shown_name = blurred(user_name)
         else:
             stored = unpack_service(row[10], self._plan(plan_id_of(row[10])))
             language = stored.language
             sessions = self._open_sessions(row[0])
             service = stored
             if stored.voucher is not None:
+                to_code = True
                 service, sessions = self._in_use.add_to(stored, sessions, now)
                 key = self._code_key(nas.operator_id)
                 assert key is not None
@@ -267,7 +266,7 @@ class Hooks:
             elif row is None and kind is AccessKind.HOTSPOT and find_mac(user_name) is None:
                 self._guessing.wrong_code(nas.operator_id, mac, now)
             self._note(record)
-            message = reply_message(decision.reason, language)
+            message = reply_message(decision.reason, language, to_code=to_code)
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
         assert row is not None  # only a reject answers a name that nobody has
         assert identity is not None

@@ -35,10 +35,22 @@ _TEXTS: Mapping[Reason, str] = {
     Reason.CODE_VOID: N_("This code was cancelled. Ask where you bought it."),
 }
 
+# Whoever types a code from a card has no user name, no password and no account. What is not known may be mistyped, be
+# of another place, or be a guess: all of them read the same.
+_CODE_TEXTS: Mapping[Reason, str] = {
+    Reason.UNKNOWN_SUBSCRIBER: N_("This code is not valid here. Compare it letter by letter with your card."),
+    Reason.TOO_MANY_ATTEMPTS: N_("Too many wrong codes. Wait five minutes, and compare it with your card meanwhile."),
+    Reason.PENDING: N_("This code is not active yet. Ask where you got it."),
+    Reason.OTHER_ROUTER: N_("This code is for another place. Ask where you got it."),
+}
 
-def reply_message(reason: Reason, language: str) -> str:
-    """Return the text for the subscriber, in the language of the subscriber or else of the operator."""
-    return translator(language)(_TEXTS[reason])
+
+def reply_message(reason: Reason, language: str, *, to_code: bool = False) -> str:
+    """Return the text for the subscriber, in the language of the subscriber or else of the operator.
+
+    `to_code` when an access code was typed, or what may be meant as one.
+    """
+    return translator(language)(_CODE_TEXTS.get(reason, _TEXTS[reason]) if to_code else _TEXTS[reason])
 
 
 def source_of(message: str) -> str | None:
@@ -48,4 +60,5 @@ def source_of(message: str) -> str | None:
 
 @cache
 def _sources() -> Mapping[str, str]:
-    return {translator(language)(text): text for language in LANGUAGES for text in _TEXTS.values()}
+    texts = (*_TEXTS.values(), *_CODE_TEXTS.values())
+    return {translator(language)(text): text for language in LANGUAGES for text in texts}

@@ -45,6 +45,7 @@ AREAS: Mapping[str, Area] = {
             "portal/subscriber/words.py",
             "portal/formats.py",
             "billing/voucher_checkouts.py",
+            "radius/messages.py",  # comes back to the page by the router
         ),
         frozenset((
             "This is needed.",

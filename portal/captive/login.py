@@ -16,7 +16,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import select
 
 from aaa.vouchers import clock_ends, octets_left, time_left
-from core.codes import fold_code
+from core.codes import fold_code, like_a_code
 from crm.brands import brand_of, icon, logo_of
 from crm.captive import note_refused_host
 from db.models import AccountingSession, CaptiveHotspot, Operator
@@ -24,7 +24,7 @@ from portal import context
 from portal.captive import attempts
 from portal.captive.frame import blueprint, lead_to
 from portal.captive.place import db, place
-from portal.captive.purchases import code_bought
+from portal.captive.purchases import PREFIX, code_bought
 from portal.captive.refused import notice_for
 from portal.captive.variables import KEPT, BadVariables, Flaw, Visit, visit_of
 from portal.permissions import public
@@ -272,7 +272,12 @@ def kept_variables() -> dict[str, str]:
 def _login_page(visit: Visit, error: str = "", code: int = 200) -> ResponseReturnValue:
     lead_to(visit.origin)
     kept = kept_variables()
-    typed = request.form.get("code") or (visit.var if not visit.var.startswith("buy-") else "")
+    typed, user = request.form.get("code", ""), request.form.get("user", "")
+    if visit.error and like_a_code(visit.user):  # to be mended, not typed anew
+        typed = visit.user
+    elif visit.error:
+        user = visit.user
+    typed = typed or (visit.var if not visit.var.startswith(PREFIX) else "")
     made = render_template(
         "captive/login.html",
         visit=visit,
@@ -280,7 +285,7 @@ def _login_page(visit: Visit, error: str = "", code: int = 200) -> ResponseRetur
         error=error,
         notice=notice_for(visit, context.now()),
         code=typed or (request.args.get("code", "")[:60]),
-        user=request.form.get("user", ""),
+        user=user,
         trial_url=visit.trial_url(status_url(visit)) if place().terms.offer_trial and visit.trial else None,
     )
     return made, code

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from aaa.decision import Reason
 from core.clock import utc_now
 from core.i18n import DECLARED, Language, languages_of
 from core.settings import Settings
@@ -26,6 +27,7 @@ from portal.auth import limiter
 from portal.captive import place as places
 from portal.captive.devices import LONGEST_CONTACT
 from portal.captive.refused import DEVICE_TROUBLES, LATELY
+from radius.messages import reply_message
 from tests.portal.billing_isp import bill, billed_line, cut_off, service_of, start_billing
 from tests.portal.conftest import Isp, make_isp
 from tests.portal.test_captive import GIVEN, MAC, Hotspot, make_hotspot
@@ -385,7 +387,8 @@ def test_a_language_of_these_pages_alone_is_the_phones_and_is_complete(app, line
     plain = {"user": "ana", "password": "x", "id": "", "challenge": ""}
     for typed in ({"code": ""}, {"code": "x" * 300}, {"user": "ana"}, plain):
         pages.append(visitor.post(hotspot.path, data=GIVEN | typed, headers=spoken))
-    for error in ("invalid username or password", "RADIUS server is not responding", "no more sessions are allowed"):
+    told = [reply_message(reason, "es", to_code=to_code) for reason in Reason for to_code in (True, False)]
+    for error in ("invalid username or password", "RADIUS server is not responding", "no more sessions", *told):
         pages.append(visitor.get(hotspot.path, query_string=GIVEN | {"error": error}, headers=spoken))
     for reason in DEVICE_TROUBLES:
         refuse(line, reason)

@@ -105,6 +105,11 @@ def decide(site: Site, system: Engine, **terms: Any) -> None:
         session.commit()
 
 
+def alert_of(phone: Phone) -> str:
+    found = re.search(r'role="alert">([^<]+)<', phone.page)
+    return html.unescape(found[1]) if found is not None else ""
+
+
 def test_a_phone_is_led_to_the_page_types_a_code_and_surfs_until_it_logs_out(site, phone):
     (code,) = sell(site, lasts=timedelta(hours=1), octets=500_000_000)
     assert not phone.surf()
@@ -129,12 +134,13 @@ def test_the_other_language_is_the_phones(router, portal):
     assert '<html lang="es">' in phone.page
 
 
-def test_a_wrong_code_comes_back_with_radius_own_words_and_the_right_one_still_works(site, phone):
+def test_a_wrong_code_comes_back_with_words_about_codes_to_be_mended_and_the_right_one_still_works(site, phone):
     (code,) = sell(site)
     phone.surf()
     phone.send(code="NOTACODE99")
     assert phone.at.startswith("/captive/")
-    assert 'role="alert"' in phone.page
+    assert alert_of(phone) == "This code is not valid here. Compare it letter by letter with your card."
+    assert 'value="N0TAC0DE99"' in phone.page, "as it was compared"
     phone.send(code=code)
     assert phone.surf()
 
@@ -144,7 +150,8 @@ def test_user_and_password_go_by_chap_and_the_password_is_never_in_an_address(si
     site.controller.settle()
     phone.surf()
     phone.send(1, user="rosa", password="wrong one")
-    assert 'role="alert"' in phone.page
+    assert alert_of(phone) == "User name or password is wrong."
+    assert 'name="user" value="rosa"' in phone.page
     phone.send(1, user="rosa", password="secret")
     assert not any("secret" in url for url in phone.seen)
     assert phone.surf()

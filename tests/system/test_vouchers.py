@@ -200,10 +200,16 @@ def test_a_cancelled_code_is_thrown_off_and_told_so(site):
 def test_a_code_is_good_at_its_routers_only_and_not_before_it_is_activated(site, asks):
     nas_id, nas = site.nas()
     (tied,), (waiting,) = sell(site, nas_ids=(nas_id,)), sell(site, activation="sale")
-    assert login(asks, tied, "02:00:00:07:00:01")["Reply-Message"] == "This account does not belong to this place."
+    assert (
+        login(asks, tied, "02:00:00:07:00:01")["Reply-Message"]
+        == "This code is for another place. Ask where you got it."
+    )
     _, session = guest(site, nas, tied, "02:00:00:07:00:01")
     assert isinstance(session, Session)
-    assert login(asks, waiting, "02:00:00:07:00:02")["Reply-Message"] == "This account is not active yet."
+    assert (
+        login(asks, waiting, "02:00:00:07:00:02")["Reply-Message"]
+        == "This code is not active yet. Ask where you got it."
+    )
 
 
 def test_codes_cannot_be_guessed_by_one_device_and_others_are_not_kept_out(site, asks):
@@ -212,7 +218,7 @@ def test_codes_cannot_be_guessed_by_one_device_and_others_are_not_kept_out(site,
     for number in range(12):
         login(asks, f"WRONG{number:05}", thief)
     for typed in (code, "WRONG77777"):
-        assert "Too many" in login(asks, typed, thief)["Reply-Message"]
+        assert "Too many wrong codes" in login(asks, typed, thief)["Reply-Message"]
     assert login(asks, code, honest).code == 2
 
 
