@@ -1,17 +1,14 @@
 """Celery tasks of operators' accounts: reminders of licences, statements for resellers' parents, removals."""
 
-from functools import cache
-
 import structlog
 from celery import shared_task
-from sqlalchemy.orm import Session, sessionmaker
 
 from billing.wholesale import make_statements
 from core.clock import utc_now
 from core.settings import read_settings
 from crm.leaving import remove_due
 from crm.licence_mails import remind_all
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 
 log = structlog.get_logger()
 
@@ -20,7 +17,7 @@ log = structlog.get_logger()
 def look_after_accounts() -> None:
     """Remind whose licence ends soon, and make the statements of the month that is over."""
     settings = read_settings()
-    with _sessions()() as session:
+    with system_sessions()() as session:
         told = remind_all(session, settings.keyring, settings.public_url, utc_now())
         made = make_statements(session, utc_now())
         session.commit()
@@ -31,11 +28,4 @@ def look_after_accounts() -> None:
 @shared_task
 def remove_operators() -> None:
     """Remove the operators whose days of grace are over."""
-    remove_due(_sessions(), utc_now())
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))
+    remove_due(system_sessions(), utc_now())

@@ -1,12 +1,10 @@
 """Celery tasks of billing: each opens sessions, calls one function for each operator, and commits."""
 
 from dataclasses import asdict
-from functools import cache
 
 import structlog
 from celery import shared_task
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session, sessionmaker
 
 from billing.dunning import DunningResult, run_dunning
 from billing.dunning_lists import alert
@@ -17,7 +15,7 @@ from billing.top_ups import buy_automatic
 from billing.wallets import remind
 from core.clock import utc_now
 from core.settings import read_settings
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 
 log = structlog.get_logger()
 
@@ -25,7 +23,7 @@ log = structlog.get_logger()
 @shared_task
 def issue_invoices() -> None:
     """Bill every operator. What fails for one is tried again at the next turn and does not hold up the others."""
-    sessions = _sessions()
+    sessions = system_sessions()
     with sessions() as session:
         operators = billing_operators(session)
     for operator_id in operators:
@@ -42,7 +40,7 @@ def issue_invoices() -> None:
 def end_broken_promises() -> None:
     """Mark the promises whose day is over without money."""
     now = utc_now()
-    with _sessions()() as session:
+    with system_sessions()() as session:
         for operator_id in billing_operators(session):
             count = break_promises(session, operator_id, rules_of(session, operator_id).today(now), now)
             session.commit()
@@ -53,7 +51,7 @@ def end_broken_promises() -> None:
 @shared_task
 def buy_top_ups() -> None:
     """Buy data for who has reached the cap of a plan that does so by itself."""
-    with _sessions()() as session:
+    with system_sessions()() as session:
         count = buy_automatic(session, utc_now())
     if count:
         log.info("top_ups_bought", count=count)
@@ -66,7 +64,7 @@ def climb_ladders() -> None:
     Who has a prepaid service that is about to end is told whether the ladder is on or not.
     """
     keyring = read_settings().keyring
-    sessions = _sessions()
+    sessions = system_sessions()
     with sessions() as session:
         operators = billing_operators(session)
     for operator_id in operators:
@@ -85,18 +83,11 @@ def climb_ladders() -> None:
             log.info("dunned", operator_id=operator_id, **asdict(done))
 
 
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))
-
-
 @shared_task
 def forget_voucher_prints() -> None:
     """Delete sheets of vouchers that were made more than a day ago: they show codes."""
     from billing.voucher_cards import forget_old_prints
 
-    with _sessions()() as session:
+    with system_sessions()() as session:
         forget_old_prints(session)
         session.commit()

@@ -1,16 +1,13 @@
 """Celery tasks of subscribers' logins."""
 
-from functools import cache
-
 import structlog
 from celery import shared_task
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.settings import read_settings
 from crm.contact_changes import forget_changes
 from crm.subscriber_logins import forget_spent, give_logins
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 
 log = structlog.get_logger()
 
@@ -19,7 +16,7 @@ log = structlog.get_logger()
 def send_first_logins() -> None:
     """Send the first login to those whose service became active, whoever or whatever activated it."""
     settings = read_settings()
-    with _sessions()() as session:
+    with system_sessions()() as session:
         count = give_logins(session, settings.keyring, settings.public_url, utc_now())
     if count:
         log.info("logins_given", count=count)
@@ -28,14 +25,7 @@ def send_first_logins() -> None:
 @shared_task
 def forget_spent_codes() -> None:
     """Remove codes and links that have long been of no use."""
-    with _sessions()() as session:
+    with system_sessions()() as session:
         forget_spent(session, utc_now())
         forget_changes(session, utc_now())
         session.commit()
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))

@@ -1,7 +1,6 @@
 """What the worker does for the help desk on a timer. Each task is harmless when called twice, or by two workers."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import structlog
 from celery import shared_task
@@ -15,7 +14,7 @@ from crm.ticket_alarms import tell_of_promises
 from crm.tickets import close_solved, settle_incident_tickets
 from db.audit import Actor
 from db.models import HelpDesk
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 
 TASK_LOCK = 7480
 """First half of the advisory locks, the second is the operator: one worker reads a mailbox at a time."""
@@ -29,7 +28,7 @@ log = structlog.get_logger()
 @shared_task
 def read_mailboxes() -> None:
     """Make tickets of the mails that came."""
-    read_all(_sessions(), read_settings())
+    read_all(system_sessions(), read_settings())
 
 
 def read_all(sessions: sessionmaker[Session], settings: Settings) -> None:
@@ -56,7 +55,7 @@ def read_all(sessions: sessionmaker[Session], settings: Settings) -> None:
 @shared_task
 def look_after_tickets() -> None:
     """Let clocks run on whose incident is over, tell of promises that end, close what was solved days ago."""
-    look_after(_sessions(), read_settings())
+    look_after(system_sessions(), read_settings())
 
 
 def look_after(sessions: sessionmaker[Session], settings: Settings) -> None:
@@ -72,10 +71,3 @@ def look_after(sessions: sessionmaker[Session], settings: Settings) -> None:
             session.commit()
         if settled or closed or told:
             log.info("tickets_looked_after", operator_id=operator_id, settled=settled, closed=closed, told=told)
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None, "the settings are complete"
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))

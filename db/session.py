@@ -8,6 +8,7 @@ database role cannot read. A statement smuggled into the portal therefore cannot
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from core.crypto import Keyring
+from core.settings import read_settings
 
 _OPERATOR = "portico.operator"
 
@@ -33,6 +35,17 @@ def make_engine(url: str, *, connect_args: Mapping[str, Any] | None = None, **op
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
+
+
+@cache
+def system_sessions() -> sessionmaker[Session]:
+    """Return what opens sessions of the system's own role, which sees the rows of every operator.
+
+    One pool for the whole process, made at first use: a worker's children each have their own, after the fork.
+    """
+    settings = read_settings()
+    assert settings.database_url is not None, "the settings are complete"
+    return make_sessions(make_engine(settings.database_url.get_secret_value()))
 
 
 def tenancy_key(keyring: Keyring) -> bytes:

@@ -6,7 +6,6 @@ on with it, at whatever hour: what a person was promised to be forgotten must no
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -16,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
-from core.settings import Settings, read_settings
+from core.settings import read_settings
 from crm.retention import (
     BATCH,
     KINDS,
@@ -28,7 +27,7 @@ from crm.retention import (
 )
 from crm.undelete import erase_due
 from db.models import Operator, RetentionRule, RetentionRun
-from db.session import make_engine, make_sessions
+from db.session import make_engine, system_sessions
 
 TASK_LOCK = 7481
 """First half of the advisory locks, the second is the operator."""
@@ -43,10 +42,10 @@ log = structlog.get_logger()
 def enforce_retention() -> None:
     """Delete what is due now."""
     settings = read_settings()
-    erase_due(_sessions(), settings.keyring, utc_now())
+    erase_due(system_sessions(), settings.keyring, utc_now())
     owner = make_engine(settings.owner_database_url.get_secret_value()) if settings.owner_database_url else None
     try:
-        enforce(_sessions(), owner, utc_now())
+        enforce(system_sessions(), owner, utc_now())
     finally:
         if owner is not None:
             owner.dispose()
@@ -121,10 +120,3 @@ def _drop(owner: Engine, runs: Sequence[RetentionRun]) -> None:
             dropped = drop_partitions(owner, kind, [run for run in runs if run.kind == kind.name])
             if dropped:
                 log.info("partitions_dropped", names=dropped)
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings: Settings = read_settings()
-    assert settings.database_url is not None, "the settings are complete"
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))

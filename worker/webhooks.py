@@ -20,7 +20,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 
 import prometheus_client
 import psycopg
@@ -31,13 +30,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.crypto import SecretUnreadable
-from core.settings import Settings, read_settings
+from core.settings import Settings
 from core.status import beat
 from crm.messages import tell_staff
 from crm.outbound import NoAnswer, NotAllowed, post
 from crm.webhooks import SECRET_PURPOSE, body_of, forget_old, host_of, signed_headers, switch_off
 from db.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
-from db.session import make_engine, make_sessions
+from db.session import make_engine, make_sessions, system_sessions
 
 NEW = "portico_webhook"
 AT_ONCE = 32
@@ -320,15 +319,8 @@ def _varied(pause: timedelta) -> timedelta:
 @shared_task
 def forget_old_webhooks() -> None:
     """Delete events that were told long ago, or never could be."""
-    with _sessions()() as session:
+    with system_sessions()() as session:
         count = forget_old(session, utc_now())
         session.commit()
     if count:
         log.info("webhooks_forgotten", count=count)
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None, "the settings are complete"
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))

@@ -1,18 +1,15 @@
 """What is done by the clock: sending invoices to the tax office, and asking what became of them."""
 
-from functools import cache
-
 import structlog
 from celery import shared_task
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session, sessionmaker
 
 from billing.einvoice.sending import turn
 from core.clock import utc_now
 from core.settings import read_settings
 from db.models import EinvoiceSettings
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 
 log = structlog.get_logger()
 
@@ -20,7 +17,7 @@ log = structlog.get_logger()
 @shared_task
 def send_electronic_invoices() -> None:
     """Take every operator's documents a step further; what fails for one does not hold up the others."""
-    settings, sessions = read_settings(), _sessions()
+    settings, sessions = read_settings(), system_sessions()
     with sessions() as session:
         operators = session.scalars(
             select(EinvoiceSettings.operator_id).where(EinvoiceSettings.enabled).order_by(EinvoiceSettings.operator_id)
@@ -41,10 +38,3 @@ def send_electronic_invoices() -> None:
                 refused=done.refused,
                 cancelled=done.cancelled,
             )
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))

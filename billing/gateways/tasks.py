@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import structlog
 from celery import shared_task
@@ -17,7 +16,7 @@ from core.clock import utc_now
 from core.settings import Settings, read_settings
 from crm.problems import Invalid
 from db.models import Checkout
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 
 log = structlog.get_logger()
 
@@ -27,14 +26,14 @@ LOCK = 7481
 @shared_task
 def look_after_checkouts() -> None:
     """Settle what is still open. A provider that does not answer is asked again at the next turn."""
-    look(_sessions(), read_settings())
+    look(system_sessions(), read_settings())
 
 
 @shared_task
 def mail_new_receipts() -> None:
     """Send the receipts of operators that want each sent."""
     settings = read_settings()
-    with _sessions()() as session, locked(session) as alone:
+    with system_sessions()() as session, locked(session) as alone:
         if alone:
             mail_receipts(session, settings.keyring, settings.public_url, utc_now())
 
@@ -66,10 +65,3 @@ def look(sessions: sessionmaker[Session], settings: Settings) -> int:
                 continue
             settled += checkout.state == "paid"
     return settled
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))

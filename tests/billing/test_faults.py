@@ -1,6 +1,9 @@
 """The billing run under faults: killed at every statement and at every commit, and run by several workers at once."""
 
+import os
+import signal
 import threading
+import time
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -141,6 +144,47 @@ def test_a_run_killed_at_any_commit_is_completed_by_the_next(url, operator_id):
     engine.dispose()
     assert killed >= 4
     check_books(url, operator_id, 6)
+
+
+def test_a_worker_killed_in_the_middle_of_a_run_leaves_nothing_half_done(url, operator_id):
+    """The process itself is gone, by SIGKILL, between two statements: nobody rolls back, closes or says anything."""
+    engine = make_engine(url)
+    sessions = make_sessions(engine)
+    run_billing(sessions, operator_id, month(0), BATCH)
+    engine.dispose()  # a child must not inherit its connections
+    moments = (2, 6, 11, 17, 24, 32)
+    for months, nth in enumerate(moments, 1):
+        reached, mark = os.pipe()
+        worker = os.fork()
+        if worker == 0:
+            try:
+                _bill_and_stop_at(url, operator_id, months, nth, mark)
+            finally:
+                os._exit(0)
+        os.close(mark)
+        assert os.read(reached, 1) == b"!", "the run was over before it could be killed"
+        os.close(reached)
+        os.kill(worker, signal.SIGKILL)
+        assert os.WTERMSIG(os.waitpid(worker, 0)[1]) == signal.SIGKILL
+        run_billing(sessions, operator_id, month(months), BATCH)
+        engine.dispose()
+    check_books(url, operator_id, len(moments) + 1)
+
+
+def _bill_and_stop_at(url, operator_id, months, nth, mark):
+    """Do the billing run of a month in this process; say so before the n-th statement, and wait there for the end."""
+    engine = make_engine(url)
+    seen = 0
+
+    def stop(*_):
+        nonlocal seen
+        seen += 1
+        if seen == nth:
+            os.write(mark, b"!")
+            time.sleep(60)
+
+    event.listen(engine, "before_cursor_execute", stop)
+    run_billing(make_sessions(engine), operator_id, month(months), BATCH)
 
 
 def test_three_workers_at_once_bill_everything_once(url, operator_id):
@@ -291,7 +335,7 @@ def test_one_operator_that_fails_does_not_hold_up_the_others(url, operator_id, m
         return run_billing(sessions, operator_id, month(0))
 
     monkeypatch.setattr(tasks, "run_billing", failing)
-    monkeypatch.setattr(tasks, "_sessions", lambda: sessions)
+    monkeypatch.setattr(tasks, "system_sessions", lambda: sessions)
     tasks.issue_invoices()
     assert calls == [first, broken.operator_id]
     with sessions() as session:

@@ -10,7 +10,6 @@ Nobody is sent what they may not read: a schedule ends when its person has left,
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -30,7 +29,7 @@ from crm.problems import FieldProblem, Invalid, Problem
 from crm.roles import changed_permissions
 from db.audit import Actor, record
 from db.models import Operator, ReportSchedule, ReportSending, Staff
-from db.session import make_engine, make_sessions
+from db.session import system_sessions
 from worker.reports import REPORTS
 from worker.reports.base import Report, Scope
 from worker.reports.files import Reader, as_pdf, as_xlsx, days_text
@@ -148,7 +147,7 @@ def _at(day: date, hour: int, zone: ZoneInfo) -> datetime:
 def send_reports() -> None:
     """Send what is due."""
     settings = read_settings()
-    send_due_reports(_sessions(), settings.keyring, utc_now())
+    send_due_reports(system_sessions(), settings.keyring, utc_now())
 
 
 def send_due_reports(sessions: sessionmaker[Session], keyring: Keyring, now: datetime) -> int:
@@ -240,10 +239,3 @@ def _why_not(session: Session, schedule: ReportSchedule, report: Report | None, 
         if role in person.roles and changed.get(role, {}).get(schedule.permission, True):
             return ""
     return "permission"
-
-
-@cache
-def _sessions() -> sessionmaker[Session]:
-    settings = read_settings()
-    assert settings.database_url is not None, "the settings are complete"
-    return make_sessions(make_engine(settings.database_url.get_secret_value()))
