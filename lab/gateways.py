@@ -24,6 +24,11 @@ from urllib.request import Request, urlopen
 
 from lab.einvoices import EinvoiceProvider
 
+_INTENTS = {
+    (True, False): "succeeded",
+    (False, True): "requires_action",
+    (False, False): "requires_payment_method",
+}
 GOOD_CARD, REFUSED_CARD = "4242424242424242", "4000000000000002"
 STRIPE, MERCADO_PAGO, EINVOICE = "stripe", "mercadopago", "einvoice"
 
@@ -131,17 +136,21 @@ class Providers:
                 self._once[f"{path} {once}"] = answer
             return status, answer
 
-    def pay(self, sale_id: str, card: str = GOOD_CARD) -> Sale:
-        """Pay a checkout as its page does, and tell the webhook."""
+    def pay(self, sale_id: str, card: str = GOOD_CARD, *, again: bool = False, in_cash: bool = False) -> Sale:
+        """Pay a checkout as its page does, and tell the webhook.
+
+        `again` pays what is paid already, as from a second tab; `in_cash` is on its way until `arrive()`.
+        """
         sale = self.sales[sale_id]
         with self._guard:
-            if sale.paid is None:
+            if sale.paid is None or again:
                 number = next(self._numbers)
                 name = f"pi_{number}" if sale.provider == STRIPE else str(number)
                 sale.payments.append(
                     {
                         "id": name,
-                        "approved": card.replace(" ", "") == GOOD_CARD,
+                        "approved": card.replace(" ", "") == GOOD_CARD and not in_cash,
+                        "pending": in_cash,
                         "amount": sale.amount - self.short,
                         "currency": self.pays_in or sale.currency,
                     }
@@ -150,12 +159,18 @@ class Providers:
             self.tell(sale)
         return sale
 
+    def arrive(self, sale: Sale) -> None:
+        """Let cash that was on its way arrive, and tell the webhook."""
+        sale.payments[-1] |= {"approved": True, "pending": False}
+        self.tell(sale, event_id=f"evt_arrived_{sale.payments[-1]['id']}")
+
     def tell(self, sale: Sale, event_id: str | None = None, *, signed_with: str | None = None, at: int = 0) -> int:
         """Send the webhook of a sale's last payment and return the status that it was answered with; 0 for none."""
         account, payment = self.accounts[sale.provider], sale.payments[-1]
         secret, at = (signed_with or account.webhook_secret).encode(), at or int(time.time())
         if sale.provider == STRIPE:
-            kind = "checkout.session.completed" if payment["approved"] else "payment_intent.payment_failed"
+            went_well = payment["approved"] or payment["pending"]
+            kind = "checkout.session.completed" if went_well else "payment_intent.payment_failed"
             event = {"id": event_id or f"evt_{payment['id']}", "object": "event", "type": kind}
             body = json.dumps({**event, "data": {"object": self._session(sale)}}).encode()
             signature = hmac.new(secret, f"{at}.".encode() + body, hashlib.sha256).hexdigest()
@@ -203,21 +218,22 @@ class Providers:
             "id": payment["id"],
             "object": "payment_intent",
             "metadata": {"portico_reference": sale.reference},
-            "status": "succeeded" if payment["approved"] else "requires_payment_method",
+            "status": _INTENTS[bool(payment["approved"]), bool(payment["pending"])],
             "amount_received": payment["amount"] if payment["approved"] else 0,
             "currency": payment["currency"].lower(),
         }
 
     def _session(self, sale: Sale) -> dict[str, Any]:
         paid = sale.paid
+        begun = next((payment for payment in sale.payments if payment["pending"]), paid)
         return {
             "id": sale.id,
             "object": "checkout.session",
             "client_reference_id": sale.reference,
             "metadata": {"portico_reference": sale.reference},
-            "status": "complete" if paid else "expired" if sale.expired else "open",
+            "status": "complete" if begun else "expired" if sale.expired else "open",
             "payment_status": "paid" if paid else "unpaid",
-            "payment_intent": paid["id"] if paid else None,
+            "payment_intent": begun["id"] if begun else None,
             "amount_total": paid["amount"] if paid else sale.amount,
             "currency": (paid["currency"] if paid else sale.currency).lower(),
             "url": f"{self.url}/{STRIPE}/pay/{sale.id}",
@@ -261,7 +277,7 @@ class Providers:
     def _payment(self, sale: Sale, payment: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": int(payment["id"]),
-            "status": "approved" if payment["approved"] else "rejected",
+            "status": "approved" if payment["approved"] else "pending" if payment["pending"] else "rejected",
             "external_reference": sale.reference,
             "transaction_amount": payment["amount"] / 100,
             "currency_id": payment["currency"],

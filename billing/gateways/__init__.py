@@ -80,7 +80,7 @@ class PaymentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderPayment:
-    """What became of a checkout. Without `payment_id` nobody has paid."""
+    """What became of a checkout. Without `payment_id` nobody has begun to pay; `PENDING` with one: it is on its way."""
 
     state: PaymentState
     reference: str | None = None

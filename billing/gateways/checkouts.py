@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -37,7 +37,9 @@ log = structlog.get_logger()
 SAME_CHECKOUT = timedelta(minutes=30)
 """So long a second click leads to the checkout of the first."""
 GIVE_UP = timedelta(hours=25)
-"""Providers end a checkout after a day; nobody looks after it later than this."""
+"""Providers end a checkout after a day; nobody looks after one that was not begun to be paid later than this."""
+CASH_COMES = timedelta(days=31)
+"""So long a payment may stay on its way: in cash at a shop's counter, by a bank's transfer."""
 WAITING = ("new", "open")
 LOCK = 7480
 
@@ -128,10 +130,18 @@ def start_checkout(
     return checkout
 
 
+def may_still_be_paid(checkout: Checkout) -> bool:
+    """Tell whether a payment of a checkout is booked when it comes: also days after everybody gave it up.
+
+    Not when one was booked before, and not when another amount came, about which a person decides or has decided.
+    """
+    return checkout.state in (*WAITING, "refused") or (checkout.state == "ended" and not checkout.detail)
+
+
 def settle(session: Session, settings: Settings, checkout: Checkout, now: datetime) -> Checkout:
     """Ask what became of a checkout and register its payment. Commits. Raises ProviderTrouble, and changes nothing."""
     gateway = session.get_one(Gateway, checkout.gateway_id)
-    if checkout.state not in (*WAITING, "refused"):
+    if not may_still_be_paid(checkout):
         return checkout
     session.commit()  # whatever was read; the provider may take its time
     found = provider_of(gateway, settings).find_payment(checkout.provider_id, checkout.reference)
@@ -143,7 +153,7 @@ def settle(session: Session, settings: Settings, checkout: Checkout, now: dateti
         case PaymentState.ENDED:
             _move(session, checkout, "ended", now)
         case PaymentState.PENDING:
-            if now - checkout.created_at > GIVE_UP:
+            if now - checkout.created_at > (GIVE_UP if found.payment_id is None else CASH_COMES):
                 _move(session, checkout, "ended", now)
     checkout.looked_at = now
     session.commit()
@@ -171,6 +181,8 @@ def hear(
             select(Checkout).where(Checkout.gateway_id == gateway.id, Checkout.reference == reference)
         )
     outcome = "not ours" if checkout is None else settle(session, settings, checkout, now).state
+    if checkout is not None and hint.payment_id is not None and not may_still_be_paid(checkout):
+        outcome = _once_more(session, settings, gateway, checkout, hint.payment_id, now) or outcome
     _note(session, gateway, hint, outcome)
     session.commit()
     return outcome
@@ -248,7 +260,7 @@ def _take(
     assert locked is not None, "checkouts are never deleted"
     assert found.payment_id is not None, "paid by something"
     session.refresh(locked)
-    if locked.state in ("paid", "mismatch"):
+    if not may_still_be_paid(locked):
         return
     if found.amount != locked.amount or found.currency != locked.currency:
         locked.state, locked.ended_at = "mismatch", now
@@ -275,6 +287,40 @@ def _take(
     registered = register_payment(session, Actor(gateway.operator_id, TITLES[gateway.kind]), rules, terms, now)
     locked.state, locked.payment_id, locked.ended_at = "paid", registered.payment.id, now
     session.flush()
+
+
+def _once_more(
+    session: Session, settings: Settings, gateway: Gateway, checkout: Checkout, payment_id: str, now: datetime
+) -> str | None:
+    """Book a second payment of a checkout that was paid before, from two tabs or at two counters: it becomes credit.
+
+    Return what is to be noted where it is none of ours to book: a person says what to do with it. None: there is none.
+    """
+    if session.scalar(_payments_of(gateway, payment_id)) is not None or checkout.detail.startswith(f"{payment_id}:"):
+        return None
+    session.commit()  # the provider may take its time
+    found = provider_of(gateway, settings).payment(payment_id)
+    if found.state is not PaymentState.PAID:
+        return None
+    rules = rules_of(session, gateway.operator_id)
+    if checkout.state != "paid" or found.currency != rules.currency or purchase_of(session, checkout.id) is not None:
+        return "not ours"
+    terms = PaymentTerms(
+        subscriber_id=checkout.subscriber_id,
+        method_id=gateway.method_id,
+        amount=found.amount,
+        currency=found.currency,
+        paid_on=rules.today(now),
+        reference=payment_id[:100],
+        external_id=payment_id,
+    )
+    register_payment(session, Actor(gateway.operator_id, TITLES[gateway.kind]), rules, terms, now)
+    log.info("checkout_paid_again", operator_id=gateway.operator_id, checkout_id=checkout.id)
+    return "paid"
+
+
+def _payments_of(gateway: Gateway, payment_id: str) -> Select[tuple[int]]:
+    return select(Payment.id).where(Payment.operator_id == gateway.operator_id, Payment.external_id == payment_id)
 
 
 def _move(session: Session, checkout: Checkout, state: str, now: datetime) -> None:

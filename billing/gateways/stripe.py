@@ -91,12 +91,14 @@ class Stripe:
             found = self._client.v1.checkout.sessions.retrieve(provider_id)
         if found.client_reference_id != reference:
             raise ProviderTrouble(Trouble.REFUSED, "the session belongs to something else")
+        intent = found.payment_intent
+        payment_id = intent if isinstance(intent, str) or intent is None else intent.id
         if found.payment_status == "paid":
             currency = str(found.currency).upper()
             amount = from_smallest_units(found.amount_total or 0, currency)
-            intent = found.payment_intent
-            payment_id = intent if isinstance(intent, str) or intent is None else intent.id
             return ProviderPayment(PaymentState.PAID, reference, payment_id or found.id, amount, currency)
+        if found.status == "complete":  # paid in cash, or by a bank: it is not there yet
+            return ProviderPayment(PaymentState.PENDING, reference, payment_id or found.id)
         return ProviderPayment(PaymentState.ENDED if found.status == "expired" else PaymentState.PENDING, reference)
 
     def reference_of(self, payment_id: str) -> str | None:

@@ -201,6 +201,56 @@ def test_a_payment_that_is_confirmed_an_hour_later_brings_the_service_back(line:
     assert (line.state(), len(line.payments())) == ("active", 1)
 
 
+def grow_old(line: Line, sale: Sale, days: int) -> None:
+    with Session(line.system) as session:
+        moved = {"created_at": func.now() - timedelta(days=days), "looked_at": None}
+        session.execute(Checkout.__table__.update().where(Checkout.reference == sale.reference).values(moved))
+        session.commit()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cash_that_arrives_days_later_is_booked_whether_the_provider_tells_or_not(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    line.providers.pay(sale.id, in_cash=True)
+    assert "looks again by itself" in requests.get(sale.back_url, timeout=20).text
+    grow_old(line, sale, 4)
+    assert look(make_sessions(line.system), line.settings) == 0
+    assert line.checkout(sale).state == "open", "it is on its way"
+    line.providers.webhooks = 0
+    line.providers.arrive(sale)
+    (payment,) = line.payments()
+    assert (payment.amount, payment.external_id, line.state()) == (Decimal(300), sale.payments[0]["id"], "active")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_given_up_is_booked_when_it_is_paid_after_all(line: Line, kind: str) -> None:
+    sale = line.begin(kind)
+    grow_old(line, sale, 4)
+    assert look(make_sessions(line.system), line.settings) == 0
+    assert line.checkout(sale).state == "ended"
+    line.providers.pay(sale.id)
+    assert (len(line.payments()), line.checkout(sale).state, line.state()) == (1, "paid", "active")
+
+
+def test_what_was_paid_twice_in_two_tabs_is_credit_and_not_lost(line: Line) -> None:
+    sale = line.begin("mercadopago")
+    line.providers.pay(sale.id)
+    line.providers.pay(sale.id, again=True)
+    line.providers.tell(sale, event_id="once more")
+    paid = line.payments()
+    assert [(one.amount, one.unapplied) for one in paid] == [(Decimal(300), 0), (Decimal(300), Decimal(300))]
+    assert [one.external_id for one in paid] == [each["id"] for each in sale.payments]
+    line.providers.pay(sale.id, REFUSED_CARD, again=True)
+    assert len(line.payments()) == 2
+
+
+def test_what_comes_after_another_amount_waits_for_a_person(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    sale, _url = mismatch(line, "short", 10_000, "mercadopago")
+    line.providers.pay(sale.id, again=True)
+    assert line.payments() == []
+    assert f"{sale.payments[1]['id']}" in sign_in("manager").get("/gateways/").text
+
+
 def test_the_back_button_after_a_payment_pays_nothing_twice(line: Line) -> None:
     browser = requests.Session()
     before = browser.get(line.address + line.path, timeout=10).text
@@ -305,9 +355,9 @@ def test_an_operator_never_settles_the_checkout_of_another(line: Line, system: E
     assert line.payments() == []
 
 
-def mismatch(line: Line, fault: str, value: object) -> tuple[Sale, str]:
+def mismatch(line: Line, fault: str, value: object, kind: str = "stripe") -> tuple[Sale, str]:
     """Let another amount or currency be paid; return the sale and the page on which somebody decides."""
-    sale = line.begin("stripe")
+    sale = line.begin(kind)
     setattr(line.providers, fault, value)
     line.providers.pay(sale.id)
     return sale, f"/gateways/mismatches/{line.checkout(sale).id}"
@@ -383,9 +433,13 @@ def test_what_nobody_began_here_is_assigned_once_to_whom_a_person_chooses(
     page = browser.get(f"{url}?q={name}").text
     assert f"{url}/assign/{line.subscriber_id}" in page
     assert "250.00" in page
-    line.providers.answers = 500
-    assert post(browser, f"{url}/assign/{line.subscriber_id}").location == url
-    assert line.payments() == []  # the provider did not answer
+    for status, words in ((500, "does not answer"), (401, "does not know the keys")):
+        line.providers.answers = status
+        assert post(browser, f"{url}/assign/{line.subscriber_id}").location == url
+        page = browser.get(url).text
+        assert words in page
+        assert "has no money of this payment" not in page  # which nobody knows now
+    assert line.payments() == []
     line.providers.answers = None
     other = make_isp(line.system, line.settings)
     assert post(sign_in("finance", of=other), f"{url}/assign/{line.subscriber_id}").status_code == 404
