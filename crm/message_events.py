@@ -138,6 +138,22 @@ EVENTS: dict[str, Event] = {
         },
         audience="staff",
     ),
+    "work_order_off": Event(
+        N_("Work order taken back: told to who was to go"),
+        N_("Work order {number} is not yours any more: {title}"),
+        N_(
+            "Work order {number}: {title}\n{address}\nIt was planned for: {when}\n\nIt was given to somebody else or"
+            " called off, so you need not go."
+        ),
+        N_("Work order {number}: {title}, {address}, {when}: you need not go any more."),
+        {
+            "number": N_("number of the work order"),
+            "title": N_("what it is about, in a few words"),
+            "address": N_("where it is"),
+            "when": N_("when it was planned for"),
+        },
+        audience="staff",
+    ),
     "webhook_off": Event(
         N_("Webhook switched off: told to the managers"),
         N_("The webhook to {address} is switched off"),

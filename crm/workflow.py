@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 
 from aaa.facts import AccessMethod
 from core.crypto import Keyring
-from crm.messages import tell_staff
+from crm.messages import Value, tell_staff
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.services import WITH_PASSWORD, ServiceTerms, activate, create_service, restore, suspend
-from crm.work_orders import WorkOrderDetails, create_work_order, settings_of
+from crm.work_orders import ENDED, WorkOrderDetails, create_work_order, settings_of
 from crm.work_steps import NO_DEVICE
 from db.audit import Actor, record
 from db.models import (
@@ -116,14 +116,44 @@ def tell_of_order(session: Session, keyring: Keyring, order: WorkOrder) -> None:
     """Tell the technician of a new order, or where there is none yet, the roles that the operator named."""
     person = session.get(Staff, order.technician_id) if order.technician_id is not None else None
     told = [person.email] if person is not None else settings_of(session, order.operator_id).told
-    values = {
+    for role_or_email in told:
+        tell_staff(session, keyring, order.operator_id, role_or_email, "work_order", _told_of(order))
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who goes to an order and when, as it stands; nobody goes to one that is over."""
+
+    technician_id: int | None
+    window: tuple[datetime | None, datetime | None]
+
+
+def visit_of(order: WorkOrder) -> Visit:
+    goes = None if order.state in ENDED else order.technician_id
+    return Visit(goes, (order.window_start, order.window_end))
+
+
+def tell_of_change(session: Session, keyring: Keyring, actor: Actor, order: WorkOrder, before: Visit) -> None:
+    """Tell who is to go now, or at another time, and who is not any more. Nobody is told what they did themselves."""
+    now = visit_of(order)
+    if now.technician_id not in (None, actor.staff_id) and now != before:
+        tell_of_order(session, keyring, order)
+    if before.technician_id in (None, actor.staff_id, now.technician_id):
+        return
+    gone = session.get_one(Staff, before.technician_id)
+    values = {**_told_of(order), "when": before.window[0] or "–"}
+    tell_staff(session, keyring, order.operator_id, gone.email, "work_order_off", values)
+    if now.technician_id is None and order.state not in ENDED:
+        tell_of_order(session, keyring, order)
+
+
+def _told_of(order: WorkOrder) -> dict[str, Value]:
+    return {
         "number": str(order.number),
         "title": order.title,
         "address": order.address,
         "when": order.window_start if order.window_start is not None else "–",
     }
-    for role_or_email in told:
-        tell_staff(session, keyring, order.operator_id, role_or_email, "work_order", values)
 
 
 def set_enabled(session: Session, actor: Actor, service: Service, *, enabled: bool, now: datetime) -> None:

@@ -330,6 +330,60 @@ def test_the_calendar_shows_each_technicians_week_and_what_has_no_day(sign_in, i
     assert "Ana López" in said(sign_in("technical"), "/")
 
 
+def test_who_goes_now_and_who_does_not_any_more_are_told_by_mail(sign_in, system, order, isp):
+    with Session(system) as session:
+        first = session.scalars(select(Staff).where(Staff.email == isp.staff["technical"])).one()
+        second = Staff(
+            operator_id=isp.operator_id, email=f"second.{isp.operator_id}@example.com", name="Second", active=True,
+            roles=["technical"], password_hash=first.password_hash,
+        )  # fmt: skip
+        session.add(second)
+        session.commit()
+        first_id, second_id, names = first.id, second.id, {first.email: "first", second.email: "second"}
+
+    def told() -> list[tuple[str, str]]:
+        with Session(system) as session:
+            new = session.scalars(
+                select(Notification)
+                .where(Notification.operator_id == isp.operator_id, Notification.kind.startswith("work_order"))
+                .order_by(Notification.id)
+            ).all()
+            found = [(names.get(notice.shown_address, notice.shown_address), notice.kind) for notice in new]
+            for notice in new:
+                session.delete(notice)
+            session.commit()
+        return found
+
+    manager, url = sign_in("manager"), f"/work-orders/{order}"
+
+    def plan(browser, technician_id, hour: str = "09:00"):
+        version = stored(system, WorkOrder, order).version
+        sent = {"technician_id": technician_id, "day": "2027-06-01", "begin": hour, "until": "", "version": version}
+        return post(browser, f"{url}/plan", **sent)
+
+    told()
+    plan(manager, first_id)
+    assert told() == [("first", "work_order")]
+    plan(manager, first_id)  # nothing new
+    assert told() == []
+    plan(manager, first_id, "11:00")
+    assert told() == [("first", "work_order")]
+    plan(sign_in("technical"), first_id, "12:00")  # their own doing
+    assert told() == []
+    page = manager.get(f"{url}/edit").text
+    sent = dict(
+        re.findall(r'<input(?=[^>]*type="(?:text|hidden|date|time)")[^>]*name="(\w+)"[^>]*value="([^"]*)"', page)
+    )
+    sent |= {"kind": "installation", "priority": "normal", "service_id": "", "technician_id": second_id}
+    sent |= {"description": "", "csrf_token": _token(manager)}
+    assert manager.post(f"{url}/edit", data=sent).status_code == 302
+    assert told() == [("second", "work_order"), ("first", "work_order_off")]
+    post(manager, f"{url}/cancel", reason="Moved away")
+    assert told() == [("second", "work_order_off")]
+    post(manager, f"{url}/open-again")
+    assert told() == [("second", "work_order")]
+
+
 def test_the_second_of_two_who_edit_an_order_is_told(sign_in, system, order):
     first, second = sign_in("support"), sign_in("technical")
     version = stored(system, WorkOrder, order).version

@@ -19,7 +19,7 @@ from crm.work_orders import (
     create_work_order,
     details_of_order,
 )
-from crm.workflow import tell_of_order
+from crm.workflow import tell_of_change, tell_of_order, visit_of
 from db.models import WORK_KINDS, WORK_PRIORITIES, Service, Subscriber, Ticket, WorkOrder
 from portal import context
 from portal.errors import put_on_form
@@ -106,7 +106,7 @@ def edit(order_id: int) -> ResponseReturnValue:
     session = context.db()
     subscriber = session.get(Subscriber, order.subscriber_id) if order.subscriber_id is not None else None
     form = OrderForm(subscriber, data=_as_typed(order))
-    theirs = None
+    theirs, before = None, visit_of(order)
     if request.method == "POST" and form.validate():
         try:
             typed = form.details(details_of_order(order))
@@ -123,6 +123,7 @@ def edit(order_id: int) -> ResponseReturnValue:
             form.version.data = str(order.version)  # sending it again overwrites, knowingly
             form.version.raw_data = None
         else:
+            tell_of_change(session, context.keyring(), context.actor(), order, before)
             session.commit()
             done(_("Saved."))
             return redirect(url_for(".page", order_id=order.id))

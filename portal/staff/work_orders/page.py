@@ -46,7 +46,7 @@ from crm.work_steps import (
     sign,
     tick,
 )
-from crm.workflow import tell_of_order
+from crm.workflow import tell_of_change, visit_of
 from db.models import (
     WORK_OPEN,
     CircuitTest,
@@ -161,12 +161,11 @@ def plan(order_id: int) -> ResponseReturnValue:
     def step() -> None:
         if not form.validate():
             raise Invalid(FieldProblem("day", Problem.WRONG_SPAN))
-        seen = request.form.get("version", type=int)
+        seen, before = request.form.get("version", type=int), visit_of(order)
         schedule(
             context.db(), context.actor(), order, form.technician_id.data, form.window(), context.now(), seen=seen
         )  # fmt: skip
-        if order.technician_id != context.staff().id:
-            tell_of_order(context.db(), context.keyring(), order)
+        tell_of_change(context.db(), context.keyring(), context.actor(), order, before)
         for other in clashes(context.db(), order):
             warn(
                 _("At the same time there is work order %(number)s: %(title)s", number=other.number, title=other.title)
@@ -201,7 +200,12 @@ def fail_now(order_id: int) -> ResponseReturnValue:
 @requires(Permission.WORK_ORDERS_EDIT)
 def cancel_now(order_id: int) -> ResponseReturnValue:
     order = find(order_id)
-    step = lambda: cancel(context.db(), context.actor(), order, _said("reason"), utc_now(), _key())  # noqa: E731
+
+    def step() -> None:
+        before = visit_of(order)
+        cancel(context.db(), context.actor(), order, _said("reason"), utc_now(), _key())
+        tell_of_change(context.db(), context.keyring(), context.actor(), order, before)
+
     return take(order, step, _("It is cancelled."))
 
 
@@ -209,7 +213,13 @@ def cancel_now(order_id: int) -> ResponseReturnValue:
 @requires(Permission.WORK_ORDERS_EDIT)
 def open_again_now(order_id: int) -> ResponseReturnValue:
     order = find(order_id)
-    return take(order, lambda: open_again(context.db(), context.actor(), order, utc_now()))
+
+    def step() -> None:
+        before = visit_of(order)
+        open_again(context.db(), context.actor(), order, utc_now())
+        tell_of_change(context.db(), context.keyring(), context.actor(), order, before)
+
+    return take(order, step)
 
 
 @blueprint.post("/<int:order_id>/note")
