@@ -2,11 +2,15 @@
 
 A rule set is tried on what was really used, before anybody feels it. Only services that used at least as much as the
 lowest threshold in the whole period can have reached any, in whatever span, so of the others no hours are read.
+
+The hours of ten thousand services are seven million rows, so the trying is a job; what it found is its outcome, which
+`read_preview()` reads. The job has the rules and not the form that they were entered in: it may be done again.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
@@ -15,14 +19,20 @@ from sqlalchemy.orm import Session
 from aaa.facts import CapAction, Span
 from aaa.fair_use import BonusHours, CapEnd, Hit, Rung, meet, weight_at, weights
 from aaa.quota import billing_period
+from core.clock import utc_now
+from core.i18n import N_
 from core.rates import RateLimit
+from crm.jobs import JobFunction, RunningJob, start_job
 from crm.plans import PlanTerms
-from db.models import Operator
+from db.audit import Actor
+from db.models import Job, Operator, RatePlan
+
+TRY = "fair_use.try"
 
 MOST_HIT = 10
 BARS = 12
 _HOUR = timedelta(hours=1)
-_AT_ONCE = 500  # services whose hours are summed in memory; ten thousand at once went through files on disk
+_AT_ONCE = 250  # services whose hours are summed in memory; ten thousand at once went through files on disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,73 @@ class Preview:
     most: tuple[tuple[int, str, str, Hit], ...]
 
 
+def start_trial(session: Session, actor: Actor, plan: RatePlan, terms: PlanTerms) -> Job:
+    """Queue the trying of a rule set on a plan's last billing period; nothing of the plan is changed."""
+    bonus = (BonusHours(frozenset(one.days), one.begin, one.until, one.percent) for one in terms.bonus_hours)
+    parameters = {
+        "plan": plan.id,
+        "rungs": [asdict(rung) for rung in rungs_of(terms)],
+        "weights": weights(bonus),
+    }
+    return start_job(session, actor, TRY, parameters, plan.name)
+
+
+def run_trial(job: RunningJob) -> Mapping[str, object]:
+    """Try the rules of a job, and return what `read_preview()` reads."""
+    asked = job.parameters
+    rungs = [_rung(each) for each in asked["rungs"]]
+    with job.session() as session:
+        operator = session.get_one(Operator, job.operator_id)
+
+        def told(done: int, total: int) -> None:
+            if not done:
+                job.plan(total)
+            job.advance(done)
+            job.check_cancelled()
+
+        found = preview(session, operator, asked["plan"], rungs, asked["weights"], utc_now(), told)
+    job.log(
+        "info", "", N_("%(met)s of %(services)s services would have been met."), met=found.any, services=found.services
+    )
+    url = f"/plans/{asked['plan']}/tried/{job.id}"
+    return {"url": url, "preview": _as_json(asdict(found))}
+
+
+def read_preview(outcome: Mapping[str, Any]) -> Preview:
+    """Return what a job found."""
+    found = outcome["preview"]
+    return Preview(
+        _day(found["first"]),
+        _day(found["last"]),
+        found["services"],
+        found["any"],
+        tuple(
+            Met(
+                _rung(met["rung"]),
+                met["services"],
+                tuple((_day(day), count) for day, count in met["by_day"]),
+                met["days"],
+            )
+            for met in found["met"]
+        ),
+        tuple((begin, count) for begin, count in found["bars"]),
+        tuple(
+            (
+                service_id,
+                name,
+                subscriber,
+                Hit(
+                    hit["service_id"],
+                    hit["octets"],
+                    tuple(day and _day(day) for day in hit["first"]),
+                    tuple(hit["days"]),
+                ),
+            )
+            for service_id, name, subscriber, hit in found["most"]
+        ),
+    )
+
+
 def rungs_of(terms: PlanTerms) -> tuple[Rung, ...]:
     """Return the thresholds of a rule set, those of a span in the order in which they are reached."""
     order = list(Span)
@@ -60,21 +137,33 @@ def rungs_of(terms: PlanTerms) -> tuple[Rung, ...]:
     return tuple(sorted(rungs, key=lambda rung: (order.index(rung.span), rung.octets)))
 
 
-def preview(session: Session, operator: Operator, plan_id: int, terms: PlanTerms, now: datetime) -> Preview:
-    """Return what `terms` would have done to the services of a plan in the last whole billing period.
+def preview(
+    session: Session,
+    operator: Operator,
+    plan_id: int,
+    rungs: Sequence[Rung],
+    table: Sequence[int],
+    now: datetime,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> Preview:
+    """Return what `rungs` would have done to the services of a plan in the last whole billing period.
 
-    What rolls over and what is bought on top is left out.
+    `table` says what the hours of a week count (`aaa.fair_use.weights`). What rolls over and what is bought on top is
+    left out. `told` hears how many more services were looked at, 0 first, and of how many.
     """
     zone = ZoneInfo(operator.timezone)
     current, _ = billing_period(operator.cut_off_day, now, zone)
     begins, ends = billing_period(operator.cut_off_day, current - _HOUR, zone)
-    rungs = rungs_of(terms)
     asked = {"operator": operator.id, "plan": plan_id, "begins": begins, "ends": ends}
     totals: dict[int, int] = {row.service_id: row.octets for row in session.execute(_TOTALS, asked)}
     lowest = min((rung.octets for rung in rungs), default=None)
     wanted = [] if lowest is None else [service for service, octets in totals.items() if octets >= lowest]
     days = [begins.astimezone(zone).date() + timedelta(days=n) for n in range((ends - begins + _HOUR).days)]
-    hits = list(_hits(session, wanted, terms, rungs, (begins, ends), zone, days))
+    told(0, len(wanted))
+    hits: list[Hit] = []
+    for count, some in _hits(session, wanted, table, rungs, (begins, ends), zone, days):
+        hits += some
+        told(count, len(wanted))
     met = tuple(
         Met(
             rung,
@@ -119,15 +208,13 @@ def bars(octets: Sequence[int]) -> tuple[tuple[int, int], ...]:
 def _hits(
     session: Session,
     service_ids: Sequence[int],
-    terms: PlanTerms,
+    table: Sequence[int],
     rungs: Sequence[Rung],
     period: tuple[datetime, datetime],
     zone: ZoneInfo,
     days: Sequence[date],
-) -> Iterator[Hit]:
-    if not service_ids:
-        return
-    table = weights(BonusHours(frozenset(one.days), one.begin, one.until, one.percent) for one in terms.bonus_hours)
+) -> Iterator[tuple[int, list[Hit]]]:
+    """Yield what services would have met, some at a time, with the number that was looked at."""
     begins, ends = period
     first = begins.replace(minute=0, second=0, microsecond=0)
     hours = [first + _HOUR * n for n in range(int((ends - first) / _HOUR))]
@@ -140,11 +227,35 @@ def _hits(
     }
     ordered = sorted(service_ids)
     for begin in range(0, len(ordered), _AT_ONCE):
+        ids = ordered[begin : begin + _AT_ONCE]
         used: dict[int, list[int]] = {}
-        for service_id, day, octets in session.execute(_DAILY, {**asked, "ids": ordered[begin : begin + _AT_ONCE]}):
+        for service_id, day, octets in session.execute(_DAILY, {**asked, "ids": ids}):
             used.setdefault(service_id, [0] * len(days))[min(day, len(days) - 1)] += octets
-        for service_id, daily in used.items():
-            yield meet(service_id, list(zip(days, daily, strict=True)), rungs)
+        daily = ((service_id, list(zip(days, each, strict=True))) for service_id, each in used.items())
+        yield len(ids), [meet(service_id, each, rungs) for service_id, each in daily]
+
+
+def _rung(saved: Mapping[str, Any]) -> Rung:
+    rate = saved["rate"]
+    return Rung(
+        Span(saved["span"]),
+        saved["octets"],
+        RateLimit(rate["download"], rate["upload"]) if rate else None,
+        CapEnd(saved["kind"]),
+    )
+
+
+def _day(saved: str) -> date:
+    return date.fromisoformat(saved)
+
+
+def _as_json(value: Any) -> Any:
+    """Return what dataclasses hold with its days as text."""
+    if isinstance(value, dict):
+        return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 _TOTALS = text("""
@@ -166,3 +277,5 @@ GROUP BY u.service_id, h.day
 _NAMES = text("""
 SELECT s.id, s.name, b.name FROM service s JOIN subscriber b ON b.id = s.subscriber_id WHERE s.id = ANY(:ids)
 """)
+
+JOBS: Mapping[str, JobFunction] = {TRY: run_trial}

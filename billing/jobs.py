@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import func, select
 
-from billing import samples, voucher_cards
+from billing import fair_use_preview, samples, voucher_cards
 from billing.batches import BATCH, make_batch
 from billing.rules import rules_of
 from billing.run import Batch, run_billing
@@ -48,4 +48,5 @@ JOBS: Mapping[str, JobFunction] = {
     **broadcasts.JOBS,
     BATCH: make_batch,
     **voucher_cards.JOBS,
+    **fair_use_preview.JOBS,
 }

@@ -145,4 +145,6 @@ def run_job(engine: Engine, settings: Settings, job_id: int, functions: Mapping[
         log.exception("job_failed", job_id=job_id, kind=job.kind)
     else:
         running.finish("done", outcome)
-        bound.info("job_done", **{str(key): value for key, value in outcome.items()})
+        # What a job found may be long, and name people; it is in the job.
+        plain = {str(key): value for key, value in outcome.items() if isinstance(value, int | str)}
+        bound.info("job_done", **plain)

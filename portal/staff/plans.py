@@ -9,7 +9,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, literal, select
+from sqlalchemy import func, literal, select, update
 from wtforms import (
     FieldList,
     FormField,
@@ -22,9 +22,10 @@ from wtforms.validators import InputRequired
 
 from aaa.facts import CapAction, Span
 from aaa.fair_use import MOST_STEPS
-from billing.fair_use_preview import preview
+from billing.fair_use_preview import TRY, read_preview, start_trial
 from core.rates import Burst, format_rate
 from crm.attributes import BadAttribute, format_extra, parse_extra
+from crm.jobs import OPEN
 from crm.plan_items import items_of_plans, monthly_price
 from crm.plans import (
     PlanTerms,
@@ -38,7 +39,7 @@ from crm.plans import (
     touches_live_sessions,
 )
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
-from db.models import RatePlan, Service
+from db.models import Job, RatePlan, Service
 from portal import context, forms
 from portal.errors import problem_text
 from portal.fields import MinutesField, Option, RateField, ScaledField, VolumeField, seconds
@@ -269,7 +270,7 @@ def page(plan_id: int) -> ResponseReturnValue:
 @requires(Permission.PLANS_EDIT)
 def new_page() -> ResponseReturnValue:
     form = PlanForm(interim_interval=300, cap_action=CapAction.NOTHING.value)
-    return render_template("staff/plans/form.html", form=form, plan=None, warning=None, tried=None)
+    return render_template("staff/plans/form.html", form=form, plan=None, warning=None, trial=None)
 
 
 @blueprint.post("/new")
@@ -286,14 +287,14 @@ def create() -> ResponseReturnValue:
             session.commit()
             done(_("%(plan)s is created.", plan=plan.name))
             return redirect(url_for("plans.page", plan_id=plan.id))
-    return render_template("staff/plans/form.html", form=form, plan=None, warning=None, tried=None), 422
+    return render_template("staff/plans/form.html", form=form, plan=None, warning=None, trial=None), 422
 
 
 @blueprint.get("/<int:plan_id>/edit")
 @requires(Permission.PLANS_EDIT)
 def edit_page(plan_id: int) -> ResponseReturnValue:
     plan = _plan(plan_id)
-    return render_template("staff/plans/form.html", form=_filled(plan), plan=plan, warning=None, tried=None)
+    return render_template("staff/plans/form.html", form=_filled(plan), plan=plan, warning=None, trial=None)
 
 
 @blueprint.post("/<int:plan_id>/edit")
@@ -328,28 +329,47 @@ def edit(plan_id: int) -> ResponseReturnValue:
                 done(_("%(plan)s is saved.", plan=plan.name))
                 return redirect(url_for("plans.page", plan_id=plan.id))
     status = 200 if warning else 422
-    return render_template("staff/plans/form.html", form=form, plan=plan, warning=warning, tried=None), status
+    return render_template("staff/plans/form.html", form=form, plan=plan, warning=warning, trial=None), status
 
 
 @blueprint.post("/<int:plan_id>/try")
 @requires(Permission.PLANS_EDIT)
 def try_out(plan_id: int) -> ResponseReturnValue:
-    """Show what the rules that were entered would have done last month; nothing is saved."""
+    """Have it found out what the rules that were entered would have done last month; nothing is saved."""
     plan = _plan(plan_id)
     form = PlanForm()
-    tried = None
+    trial = None
     if form.validate_on_submit():
         try:
             terms = form.terms()
             check_fair_use(terms)
-            tried = preview(context.db(), context.operator(), plan.id, terms, context.now())
+            trial = start_trial(context.db(), context.actor(), plan, terms)
+            context.db().commit()
         except Invalid as invalid:
             form.show_problems(invalid)
-    status = 200 if tried else 422
-    words = {span: _(text) for span, text in SPANS.items()}
+    status = 200 if trial else 422
+    return render_template("staff/plans/form.html", form=form, plan=plan, warning=None, trial=trial), status
+
+
+@blueprint.get("/<int:plan_id>/tried/<int:job_id>")
+@requires(Permission.PLANS_EDIT)
+def tried(plan_id: int, job_id: int) -> ResponseReturnValue:
+    """What the rules would have done, or how far the trying is; the form of the plan shows this page's middle."""
+    plan, session = _plan(plan_id), context.db()
+    job = session.get(Job, job_id)
+    if job is None or job.kind != TRY or job.parameters["plan"] != plan.id:
+        abort(404)
+    if job.state not in OPEN and not job.told and job.staff_id == context.staff().id:
+        session.execute(update(Job).where(Job.id == job.id).values(told=True))
+        session.commit()
     return render_template(
-        "staff/plans/form.html", form=form, plan=plan, warning=None, tried=tried, spans=words
-    ), status
+        "staff/plans/trial.html",
+        plan=plan,
+        trial=job,
+        tried=read_preview(job.outcome) if job.state == "done" else None,
+        under_way=job.state in OPEN,
+        spans={span: _(text) for span, text in SPANS.items()},
+    )
 
 
 @blueprint.post("/<int:plan_id>/archive")

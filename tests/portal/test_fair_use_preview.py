@@ -2,11 +2,13 @@
 
 import re
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db.models import RatePlan
+from billing.jobs import JOBS
+from db.models import Job, JobLine, RatePlan
 from tests.portal.conftest import add_service, add_subscriber
+from worker.jobs import run_job
 
 GB = 10**9
 
@@ -64,10 +66,21 @@ def test_a_step_is_tried_on_last_month_and_nothing_is_saved(system, installation
     assert answer.status_code == 200, re.findall(
         r"(?s)Please look at this.*?</ul>|invalid-feedback.*?</div>", answer.text
     )
-    assert "1 service would have been met" in answer.text
-    assert "1 of 3 services" in answer.text
-    assert "Nr 2" in answer.text
+    assert 'value="Tried"' in answer.text  # what was typed is still there
+    trial = re.search(rf"{url}/tried/(\d+)", answer.text)
+    waiting = browser.get(trial[0]).text
+    assert "every 1s" in waiting
+    run_job(system, installation, int(trial[1]), JOBS)
+    found = browser.get(trial[0]).text
+    assert "every 1s" not in found
+    assert "1 of 3 services" in found
+    assert "Nr 2" in found
+    assert f'href="{trial[0]}"' in browser.get(f"/jobs/{trial[1]}").text
+    assert browser.get(trial[0].replace(f"/{isp.plan_id}/", f"/{isp.plan_id + 10**6}/")).status_code == 404
     with Session(system) as session:
+        job = session.get_one(Job, int(trial[1]))
+        assert (job.state, job.done, job.total) == ("done", 3, 3)
+        assert session.scalars(select(JobLine.message).where(JobLine.job_id == job.id)).all()
         assert session.get_one(RatePlan, isp.plan_id).steps == []
     worse = browser.post(f"{url}/try", data={**form, "steps-0-download": ["40", "M"]})
     assert worse.status_code == 422
