@@ -99,12 +99,24 @@ def _methods() -> list[Any]:
     return list(context.db().scalars(query.order_by(PaymentMethod.id)))
 
 
+@blueprint.get("/<int:line_id>")
+@requires(Permission.PAYMENTS_EDIT)
+def page(line_id: int) -> ResponseReturnValue:
+    """One line whose payer nobody proposed: look for the subscriber, and book it."""
+    line = context.db().get(BankLine, line_id) or abort(404)
+    if line.state != "waiting":
+        refuse(_("This was done already."))
+        return redirect(url_for(".index"))
+    words, found = base.searched_people()
+    return render_template("staff/dunning/bank_line.html", line=line, words=words, found=found, methods=_methods())
+
+
 @blueprint.post("/<int:line_id>/book")
 @requires(Permission.PAYMENTS_EDIT)
 def confirm(line_id: int) -> ResponseReturnValue:
     """Book a line as a payment of the subscriber that was chosen."""
     session = context.db()
-    wanted = (request.form.get("subscriber_id") or request.form.get("other") or "").strip()
+    wanted = request.form.get("subscriber_id", "")
     method = request.form.get("method_id", "")
     if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 16 and method.isascii() and method.isdigit()):
         refuse(_("Choose who has paid."))

@@ -1,23 +1,22 @@
 """An online payment that nobody began here: look for whose it is, and register it for them."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from sqlalchemy import func, select
 
 from billing.gateways import PaymentState, ProviderPayment, ProviderTrouble
 from billing.gateways.accounts import TITLES
 from billing.gateways.strangers import NOT_OURS, assign_payment, payment_told_of
 from core.money import format_money, money_locale
 from crm.problems import Invalid
-from db.models import Gateway, GatewayEvent, Subscriber
+from db.models import Gateway, GatewayEvent
 from portal import context
 from portal.errors import problem_text
 from portal.i18n import reader_language
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
-from portal.staff.billing.base import number_of
-from portal.tables import matching
+from portal.staff.billing.base import number_of, searched_people
+from portal.staff.provider_words import trouble_text
 
 blueprint = Blueprint("strangers", __name__, url_prefix="/gateways/told")
 
@@ -27,23 +26,22 @@ blueprint = Blueprint("strangers", __name__, url_prefix="/gateways/told")
 def page(event_id: int) -> ResponseReturnValue:
     """What the provider has of it, and the subscribers that the words typed find."""
     session, event = context.db(), _event(event_id)
-    words = request.args.get("q", "").replace("\0", "").strip()[:200]
-    found: list[Subscriber] = []
-    if words:
-        query = select(Subscriber).where(Subscriber.id.in_(matching(func.search_subscribers, words)))
-        found = list(session.scalars(query.order_by(Subscriber.name).limit(20)))
+    words, found = searched_people()
     came: ProviderPayment | None = None
+    known = True
     if event.outcome == NOT_OURS:
         try:
             came = payment_told_of(session, context.portal().settings, event)
-        except ProviderTrouble:
-            flash(_("The provider does not answer now."), "warning")
+        except ProviderTrouble as trouble:
+            known = False
+            flash(trouble_text(trouble), "warning")
     if came is not None and came.state is not PaymentState.PAID:
         came = None
     return render_template(
         "staff/documents/stranger.html",
         event=event,
         came=came,
+        known=known,
         amount=format_money(came.amount, came.currency, money_locale(reader_language(), came.currency)) if came else "",
         assignable=event.outcome == NOT_OURS,
         provider=TITLES[session.get_one(Gateway, event.gateway_id).kind],
@@ -62,9 +60,9 @@ def assign(event_id: int, subscriber_id: int) -> ResponseReturnValue:
     except Invalid as invalid:
         session.rollback()
         refuse(" ".join(problem_text(problem) for problem in invalid.problems))
-    except ProviderTrouble:
+    except ProviderTrouble as trouble:
         session.rollback()
-        flash(_("The provider does not answer now, so nothing was done. Try again in a while."), "warning")
+        flash(trouble_text(trouble), "warning")
     else:
         session.commit()
         done(_("Registered as receipt %(number)s.", number=number_of(payment)))

@@ -1,6 +1,7 @@
 """Bank statements in the browser: read, proposed, booked once, put aside."""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -70,13 +71,31 @@ def test_a_statement_is_read_a_line_booked_once_and_the_service_is_back(system, 
     post(browser, f"/billing/bank/{named.id}/book", **fields)
     assert "This was done already." in browser.get("/billing/bank/").text
     assert post(browser, f"/billing/bank/{nobody.id}/aside").status_code == 302
-    post(browser, f"/billing/bank/{by_number.id}/book", subscriber_id="", other="", method_id=method)
+    assert f'/billing/bank/{by_number.id}"' in browser.get("/billing/bank/").text
+    post(browser, f"/billing/bank/{by_number.id}/book", subscriber_id="", method_id=method)
     assert "Choose who has paid." in browser.get("/billing/bank/").text
     assert [line.state for line in lines(system, isp)] == ["booked", "waiting", "ignored"]
     with Session(system) as session:
         (payment,) = session.scalars(select(Payment).where(Payment.operator_id == isp.operator_id))
         assert (payment.amount, payment.paid_on, payment.reference) == (300, today, "pago")
         assert session.scalar(select(Service.state).where(Service.subscriber_id == people["Ana López"])) == "active"
+
+
+def test_a_line_of_which_nothing_is_known_is_booked_for_whom_a_person_finds(system, isp, sign_in, books):
+    people, today = books
+    browser = sign_in("finance")
+    upload(browser, f"Fecha,Abono,Concepto,Ordenante\n{today},77,?,?\n")
+    (line,) = lines(system, isp)
+    url = f"/billing/bank/{line.id}"
+    assert f'href="{url}"' in browser.get("/billing/bank/").text
+    found = browser.get(f"{url}?q=beto").text
+    assert f'name="subscriber_id" value="{people["Beto Ruiz"]}"' in found
+    assert "Ana López" not in found
+    method = re.search(r'name="method_id" value="(\d+)"', found)[1]
+    assert post(browser, f"{url}/book", subscriber_id=people["Beto Ruiz"], method_id=method).status_code == 302
+    assert [each.state for each in lines(system, isp)] == ["booked"]
+    assert browser.get(url).location == "/billing/bank/"
+    assert "This was done already." in browser.get("/billing/bank/").text
 
 
 def test_a_file_without_its_columns_is_refused_until_they_are_named(system, isp, sign_in, books):

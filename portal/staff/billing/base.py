@@ -8,18 +8,19 @@ from typing import Any
 from flask import render_template, request
 from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import ColumnElement, and_, func, select
 
 from billing.invoices import document_number
 from billing.payments import typed_amount
 from billing.rules import BillingOff, BillingRules, billing_is_on, rules_of
 from core.money import rounded
 from crm.problems import Invalid
-from db.models import CreditNote, Invoice, Payment
+from db.models import CreditNote, Invoice, Payment, Subscriber
 from portal import context
 from portal.errors import put_on_form
 from portal.forms import Form
 from portal.labels import choices
+from portal.tables import matching
 
 
 def rules() -> BillingRules:
@@ -56,6 +57,15 @@ def without_zeros(*fields: Any) -> None:
     for field in fields:
         if isinstance(field.data, Decimal) and not field.raw_data:
             field.data = Decimal(f"{field.data.normalize():f}")
+
+
+def searched_people() -> tuple[str, list[Subscriber]]:
+    """Return what was typed to find a subscriber (`?q=`), and the first twenty whom it finds."""
+    words = request.args.get("q", "").replace("\0", "").strip()[:200]
+    if not words:
+        return "", []
+    query = select(Subscriber).where(Subscriber.id.in_(matching(func.search_subscribers, words)))
+    return words, list(context.db().scalars(query.order_by(Subscriber.name).limit(20)))
 
 
 def number_of(document: Invoice | CreditNote | Payment) -> str:

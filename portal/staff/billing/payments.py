@@ -44,6 +44,7 @@ from portal.messages import done
 from portal.permissions import Permission, requires
 from portal.staff.billing import base
 from portal.staff.billing.base import amount_of, number_of
+from portal.staff.provider_words import trouble_text
 from portal.tables import Column, Filter, Table, matching, show
 
 blueprint = Blueprint("payments", __name__, url_prefix="/payments")
@@ -337,7 +338,7 @@ def refund(payment_id: int) -> ResponseReturnValue:
             _give_back(payment, amount, form.reason.data or "")
         except ProviderTrouble as trouble:
             session.rollback()
-            form.form_errors.append(_("The provider did not refund it: %(why)s", why=trouble.detail or trouble.trouble))
+            form.form_errors.append(trouble_text(trouble))
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)
