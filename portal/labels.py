@@ -77,6 +77,7 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
         "sms": Badge(N_("SMS"), "azure", "message"),
         "whatsapp": Badge(N_("WhatsApp"), "green", "brand-whatsapp"),
         "telegram": Badge(N_("Telegram"), "cyan", "brand-telegram"),
+        "push": Badge(N_("Browser"), "purple", "device-mobile-message"),
         "apprise": Badge(N_("Other channel"), "secondary", "broadcast"),
     },
     "dunning_channel": {
@@ -319,6 +320,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
     },
     "job_kind": {
         "billing.issue": N_("Issue invoices"),
+        "fair_use.try": N_("Try the rules of a plan"),
         "samples.remove": N_("Remove the samples"),
         "account.export": N_("Take everything out"),
         "personal_data.erase": N_("Erase a person"),
