@@ -2,7 +2,10 @@
 
 The model counts days: for each service and day, whether the service was in use and on which plan. From that alone
 follow which days must be billed and what they must cost; from the payments, who owes what. A month here is a calendar
-month, so the model needs no notion of an anchor day.
+month, so the model needs no notion of an anchor day. Each day the cut-off passes too: after anything that happens,
+whoever owes longer than the days of grace is off, and nobody else is.
+
+Prepaid services have a model of their own, which keeps a purse and the last day that was bought.
 """
 
 from calendar import monthrange
@@ -19,12 +22,15 @@ from sqlalchemy import select, text
 from billing.dates import settle_dates
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.payments import refund_payment, void_payment
+from billing.wallets import wallet_of
 from crm.services import activate, change_plan_of, pause, resume, terminate
 from db.models import Payment, ServicePeriod
+from radius.lifecycle import suspend_overdue
 from tests.billing.isp import BillingIsp, noon
 
 DAY = timedelta(days=1)
 BEGIN = date(2027, 1, 1)
+GRACE = 2
 PRICES = ("0", "100", "310", "777.77")
 CENT = Decimal("0.01")
 
@@ -88,7 +94,9 @@ def test_nothing_is_billed_twice_or_skipped_and_the_books_agree(rows):
 
 
 def _live_through(session, history, timing):
-    isp = BillingIsp.create(session, cut_off_day=1, starts_on=BEGIN, issue_days=0, first_due_days=0, timing=timing)
+    isp = BillingIsp.create(
+        session, cut_off_day=1, starts_on=BEGIN, issue_days=0, first_due_days=0, timing=timing, grace_days=GRACE
+    )
     services = [isp.service(BEGIN, "100", state="pending", activated_at=None) for _ in range(2)]
     services.append(
         isp.service(BEGIN, "310", state="pending", activated_at=None, subscriber_id=services[0].subscriber_id)
@@ -101,6 +109,7 @@ def _live_through(session, history, timing):
             day = _end_day(isp, model, day)
         _act(isp, model, services, act, day)
         isp.run(day)
+        _cut(isp, day)
         _check(isp, model, services, day)
     for _ in range(35):
         day = _end_day(isp, model, day)
@@ -115,7 +124,15 @@ def _live_through(session, history, timing):
 def _end_day(isp, model, day):
     model.pass_day(day)
     isp.run(day + DAY)
+    _cut(isp, day + DAY)
     return day + DAY
+
+
+def _cut(isp, day):
+    """Let the worker cut who is overdue, as it does each minute."""
+    isp.session.flush()
+    suspend_overdue(isp.session.connection().connection.driver_connection, noon(day))
+    isp.session.expire_all()
 
 
 def _act(isp, model, services, act, day):
@@ -156,7 +173,7 @@ def _act_on_service(isp, model, services, which, price, kind, day):
     elif kind == "plan" and state == "active":
         change_plan_of(session, isp.actor, service, isp.plan(price))
         model.price[which] = price
-    elif kind == "pause" and state == "active":
+    elif kind == "pause" and service.state == "active":  # nobody who was cut may rest
         pause(session, isp.actor, service)
         model.state[which] = "paused"
         model.end_with(which, day)
@@ -181,6 +198,7 @@ def _check(isp, model, services, day):
         _check_days(session, model, number, service, day)
     _check_balances(session, isp, model, services)
     _check_dates(session, isp, services, day)
+    _check_access(session, services, day)
 
 
 def _check_days(session, model, number, service, day):
@@ -252,6 +270,97 @@ def _check_dates(session, isp, services, day):
                 assert service.paid_until is None
     subscribers = {service.subscriber_id for service in services}
     assert settle_dates(session, isp.actor, isp.rules, subscribers, day) == []
+
+
+def _check_access(session, services, day):
+    """No service is on that should be off, and none off that is paid, or owes for no longer than the grace."""
+    for service in services:
+        open_since = session.execute(
+            text("SELECT min(due_on) FROM invoice WHERE service_id = :id AND total - paid - credited > 0"),
+            {"id": service.id},
+        ).scalar()
+        if service.state in ("active", "suspended"):
+            overdue = open_since is not None and open_since + GRACE * DAY < day
+            assert service.state == ("suspended" if overdue else "active")
+
+
+def test_a_purse_buys_what_it_can_pay_for_and_nothing_else(rows):
+    """Whoever pays beforehand is on for exactly the days that the money bought, whenever it came, and owes nothing."""
+
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        st.integers(0, 30),
+        st.lists(st.tuples(st.integers(0, 35), st.sampled_from(["0.01", "120", "299.99", "300", "950"])), max_size=5),
+    )
+    def check(start, history):
+        nested = rows.begin_nested()
+        try:
+            _live_beforehand(rows, BEGIN + start * DAY, history)
+        finally:
+            nested.rollback()
+            rows.expunge_all()
+
+    check()
+
+
+@dataclass
+class Purse:
+    """Money, and the days that it bought at 300 a month: without a gap the months go on from the first day of them."""
+
+    money: Decimal = Decimal(0)
+    first: date | None = None
+    months: int = 0
+
+    @property
+    def last(self) -> date | None:
+        return None if self.first is None else _months_after(self.first, self.months) - DAY
+
+    def buy(self, day: date) -> None:
+        """Buy a month on the first day that is not bought yet, with money enough."""
+        if self.money >= 300 and (self.last is None or self.last < day):
+            if self.last != day - DAY:
+                self.first, self.months = day, 0
+            self.months += 1
+            self.money -= 300
+
+
+def _months_after(day: date, months: int) -> date:
+    years, month0 = divmod(day.month - 1 + months, 12)
+    year, month = day.year + years, month0 + 1
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
+
+
+def _live_beforehand(session, day, history):
+    isp = BillingIsp.create(session, cut_off_day=5, starts_on=BEGIN, prepaid=True, grace_days=GRACE)
+    service, purse = isp.service(day, "300"), Purse()
+    isp.run(day)
+    paid = Decimal(0)
+    for wait, amount in [*history, (33, None)]:
+        for _ in range(wait):
+            day += DAY
+            isp.run(day)
+            _cut(isp, day)
+            purse.buy(day)
+            _check_purse(isp, service, purse, day)
+        if amount is not None:
+            isp.pay(service.subscriber_id, amount, day)
+            paid += Decimal(amount)
+            purse.money += Decimal(amount)
+            purse.buy(day)
+            _cut(isp, day)
+            _check_purse(isp, service, purse, day)
+    isp.commit_checks()
+    assert broken_entries(session, isp.operator_id) == []
+    assert discrepancies(session, isp.operator_id) == []
+    assert balance_of(session, service.subscriber_id) == -purse.money
+    assert sum(invoice.total for invoice in isp.invoices(service)) == paid - purse.money
+
+
+def _check_purse(isp, service, purse, day):
+    isp.session.refresh(service)
+    on = purse.last is not None and purse.last >= day
+    assert (service.state == "active" and service.paid_until >= day) == on, (service.state, service.paid_until, day)
+    assert wallet_of(isp.session, isp.rules, service.subscriber_id) == purse.money
 
 
 def test_what_was_used_is_what_was_billed_to_the_cent(rows):
