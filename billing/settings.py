@@ -36,7 +36,13 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "promises_a_year": (0, 100),
 }
 _TEXTS = ("legal_name", "tax_id", "address", "phone", "email", "invoice_note", "receipt_note")
-_FIRST_METHODS = ((N_("Cash"), "cash"), (N_("Transfer"), "bank"), (N_("Deposit"), "bank"), (N_("Card"), "card"))
+_FIRST_METHODS = (
+    (N_("Cash"), "cash"),
+    (N_("Transfer"), "bank"),
+    (N_("Deposit"), "bank"),
+    (N_("Card"), "card"),
+    (N_("Another way"), "bank"),
+)
 
 
 def settings_of(session: Session, operator_id: int) -> BillingSettings | None:

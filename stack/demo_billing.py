@@ -25,6 +25,7 @@ from billing.settings import add_tax, change_settings, settings_of
 from billing.top_ups import top_up, topped_up
 from billing.wallets import set_prepaid
 from core.clock import local_date
+from core.i18n import translator
 from crm.plan_items import ItemTerms, add_item
 from db.audit import Actor
 from db.models import Collector, Invoice, Operator, PaymentMethod, RatePlan, Service, Staff, Subscriber
@@ -39,6 +40,9 @@ BUNDLE = "Hogar 20 Plus"
 TOP_UPS = {"Básico 20 GB": (5, Decimal(49)), "Ahorro 5 (50 GB)": (10, Decimal(79))}
 """Gigabytes that plans with a cap sell on top, and for how much."""
 TOPPED_UP = "jl.valdivia"
+BOOSTED, BOOST = "Hogar 10", {"boost_download": 30_000_000, "boost_upload": 10_000_000, "boost_hours": 24}
+"""A plan that is sold faster for a day, at `BOOST_PRICE`."""
+BOOST_PRICE = Decimal(25)
 PREPAID = "sofia.castaneda"
 """Has paid three months ahead, and buys each period from that."""
 UNREGISTERED = ("mc.guerrero", "XXXX000000XX0")
@@ -82,6 +86,7 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     for service in session.scalars(select(Service).where(Service.operator_id == operator_id, Service.name == name)):
         session.get_one(Subscriber, service.subscriber_id).tax_id = tax_id
     change_settings(session, actor, {**SETTINGS, "starts_on": starts_on}, None, starts_on)
+    _name_methods(session, operator_id)
     add_tax(session, actor, "IVA", Decimal(16), included=True)
     beto = save_collector(session, actor, CollectorTerms("Beto Ramírez", Decimal(5)), None)
     session.flush()
@@ -107,6 +112,14 @@ def bill_demo(session: Session, operator_id: int, now: datetime) -> None:
     session.flush()
 
 
+def _name_methods(session: Session, operator_id: int) -> None:
+    """Name the ways to pay in the language of the demo's subscribers, in which their receipts say them."""
+    say = translator("es")
+    for method in session.scalars(select(PaymentMethod).where(PaymentMethod.operator_id == operator_id)):
+        method.name = say(method.name)
+    session.flush()
+
+
 def _extras(session: Session, actor: Actor, at: datetime) -> None:
     """A static address each month, and a discount."""
     rules = rules_of(session, actor.operator_id)
@@ -122,11 +135,17 @@ def _extras(session: Session, actor: Actor, at: datetime) -> None:
 
 
 def _sell_top_ups(session: Session, actor: Actor, now: datetime) -> None:
-    """Let plans offer more data, and one subscriber buy some."""
+    """Let plans offer more data or more speed, and one subscriber buy some."""
     for name, (gigabytes, price) in TOP_UPS.items():
         plans = select(RatePlan).where(RatePlan.operator_id == actor.operator_id, RatePlan.name == name)
         for plan in session.scalars(plans):
             plan.top_up_octets, plan.top_up_price = gigabytes * 10**9, price
+    for plan in session.scalars(
+        select(RatePlan).where(RatePlan.operator_id == actor.operator_id, RatePlan.name == BOOSTED)
+    ):
+        for field, value in BOOST.items():
+            setattr(plan, field, value)
+        plan.boost_price = BOOST_PRICE
     session.flush()
     buyer = select(Service).where(
         Service.operator_id == actor.operator_id, Service.name == TOPPED_UP, Service.state == "active"

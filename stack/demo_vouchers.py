@@ -22,7 +22,8 @@ def make_vouchers(session: Session, operator_id: int, keyring: Keyring, now: dat
     plan = session.scalar(
         select(RatePlan).where(RatePlan.operator_id == operator_id, ~RatePlan.archived).order_by(RatePlan.download)
     )
-    method = session.scalar(select(PaymentMethod.id).where(PaymentMethod.operator_id == operator_id).limit(1))
+    methods = select(PaymentMethod.id).where(PaymentMethod.operator_id == operator_id).order_by(PaymentMethod.id)
+    method = session.scalar(methods.limit(1))
     if plan is None:
         return
     cashier = session.scalars(
