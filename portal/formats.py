@@ -3,10 +3,10 @@
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from babel.dates import format_skeleton
+from babel.dates import format_skeleton, get_datetime_format
 from babel.numbers import format_decimal
 from flask import Flask, g
-from flask_babel import format_date, format_datetime, format_timedelta
+from flask_babel import format_date, format_datetime, format_time, format_timedelta
 from flask_babel import gettext as _
 from markupsafe import Markup
 
@@ -61,6 +61,14 @@ def _decimal(count: float) -> str:
 def local_time(instant: datetime | None) -> str:
     """Return date and time in the operator's zone."""
     return "–" if instant is None else str(format_datetime(instant, "medium"))
+
+
+def local_minute(instant: datetime | None) -> str:
+    """Return date and time in the operator's zone without seconds, as whoever keeps books or tills reads them."""
+    if instant is None:
+        return "–"
+    day, time = format_date(instant, "medium"), format_time(instant, "short")
+    return str(get_datetime_format("medium", locale=reader_language())).replace("{0}", time).replace("{1}", day)
 
 
 def local_day(day: date | datetime | None) -> str:
@@ -125,6 +133,7 @@ FILTERS = (
     short_rate,
     number,
     local_time,
+    local_minute,
     local_day,
     local_month,
     ago,

@@ -1,5 +1,6 @@
 """A cashier's day, and collectors."""
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -60,6 +61,7 @@ def test_a_desk_is_opened_used_counted_and_its_report_printed(system, isp, sign_
     for part in ("Opening $500.00", "Cash (1) $300.00", "Expected $600.00", "Counted $599.50",
                  "Difference -$0.50", "a coin", "Receipt 1 Ana Peña"):  # fmt: skip
         assert part in report, part
+    assert re.search(r"Opened \w+ \d+, \d{4}, \d+:\d\d\s[AP]M Closed", report)  # nobody needs its seconds
     assert "T-1" not in report  # a transfer is in the bank, not in the till
     desk = desk_of(system, isp)
     assert (desk.expected, desk.counted) == (Decimal(600), Decimal("599.50"))
