@@ -103,6 +103,7 @@ def preview(session: Session, keyring: Keyring, operator_id: int, terms: Broadca
     people: Any = session.execute(
         select(Subscriber.id, Subscriber.email, Subscriber.phone).where(Subscriber.id.in_(ids))
     ).all()
+    voice.read_browsers()
     wishes = {
         row.subscriber_id: row
         for row in session.scalars(select(MessagePreference).where(MessagePreference.operator_id == operator_id))
@@ -117,7 +118,7 @@ def preview(session: Session, keyring: Keyring, operator_id: int, terms: Broadca
         found = voice.addresses(person, wish, urgent=terms.urgent)
         reached += bool(found)
         for channel, _address in found:
-            by_channel[channel] += 1
+            by_channel[channel] = by_channel.get(channel, 0) + 1
     return Preview(len(people), reached, unsubscribed, by_channel)
 
 

@@ -4,7 +4,8 @@ Who is told says what happened (`EVENTS`) and with which values; words, language
 here, and the message is a row of the outgoing queue (`crm.notices`), so it stands or falls with what it is about.
 
 By which channels: those that the subscriber chose, all of them; else the operator's, the first by which the
-subscriber can be reached, or, when it is urgent, each of them. Without any address nobody is told, and nothing fails:
+subscriber can be reached, or, when it is urgent, each of them. To browsers in which the subscriber turned messages on
+they go in any case, beside these (`crm.push`). Without any address nobody is told, and nothing fails:
 `tell_subscriber()` returns an empty list.
 """
 
@@ -24,6 +25,7 @@ from crm.brands import brand_of
 from crm.channels import Channels, channels_of, international
 from crm.message_events import EVENTS, default_words
 from crm.notices import EMAIL, Message, deliver
+from crm.push import PUSH, anybody_signed_up, signed_up
 from crm.texts import BadText, Words, fill, one_line
 from crm.unsubscribing import link_key, unsubscribe_text
 from db.models import (
@@ -69,9 +71,12 @@ class Voice:
         self._name = brand.name
         self._phone = brand.phone or phone or ""
         self._link_key: bytes | None = None
+        self._browsers: dict[int, str] = {}
+        self._knows_browsers = not anybody_signed_up(session, operator_id)
 
     def words(self, event: str, channel: str, language: str) -> Words:
         """Return the operator's words for an event, or those that come with Portico."""
+        channel = "sms" if channel == PUSH else channel  # both are read at a glance
         return self._texts.get((event, channel, language)) or default_words(event, channel, language)
 
     def language_of(self, reader: Subscriber | Staff) -> str:
@@ -93,7 +98,19 @@ class Voice:
         }
         chosen = preference.channels if preference else None
         reached = [(each, at[each]) for each in self.channels.order if at[each] and (not chosen or each in chosen)]
-        return reached if chosen or urgent else reached[:1]
+        reached = reached if chosen or urgent else reached[:1]
+        if names := self._browsers_of(subscriber.id):
+            reached.append((PUSH, names))
+        return reached
+
+    def read_browsers(self) -> None:
+        """Read in which browsers anybody is told, for who is about to ask for everybody's addresses."""
+        self._browsers, self._knows_browsers = signed_up(self._session, self.operator.id), True
+
+    def _browsers_of(self, subscriber_id: int) -> str:
+        if not self._knows_browsers and subscriber_id not in self._browsers:
+            self._browsers |= {subscriber_id: ""} | signed_up(self._session, self.operator.id, subscriber_id)
+        return self._browsers.get(subscriber_id, "")
 
     def compose(
         self,
@@ -119,6 +136,8 @@ class Voice:
         for channel, address in self.addresses(subscriber, preference, urgent=told.urgent):
             words = words_of(channel, language) if words_of else self.words(event, channel, language)
             subject, body = self.written(event, words, filled)
+            if channel == PUSH:  # it shows who speaks in a line of its own
+                subject, body = subject or self._name, body.removeprefix(f"{self._name}: ")
             messages.append(
                 Message(
                     event, channel, address, language, subject or one_line(body)[:80], body,

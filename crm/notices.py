@@ -37,6 +37,7 @@ from crm.by_mail import send_by_mail
 from crm.channels import quiet_until, send_sms, send_telegram, send_whatsapp
 from crm.delivery import Refused, TryAgain
 from crm.problems import FieldProblem, Invalid, Problem
+from crm.push import send_push
 from db.models import MessageSettings, Notification, Operator, StoredFile
 
 ADDRESS_PURPOSE = "notification.address"
@@ -236,9 +237,7 @@ def _send_all(
             if notification.operator_id not in channels:
                 with sessions() as session:
                     channels[notification.operator_id] = session.get(MessageSettings, notification.operator_id)
-            _send(
-                settings, channels[notification.operator_id], notification, address, _attached(sessions, notification)
-            )
+            _send(sessions, settings, channels[notification.operator_id], notification, address)
         except TryAgain as problem:
             state = "waiting" if notification.attempts <= len(PAUSES) else "failed"
             error = str(problem)
@@ -329,15 +328,15 @@ def _attached(sessions: sessionmaker[Session], notification: Notification) -> tu
 
 
 def _send(
+    sessions: sessionmaker[Session],
     settings: Settings,
     kept: MessageSettings | None,
     notification: Notification,
     address: str,
-    attached: tuple[str, str, bytes] | None,
 ) -> None:
     match notification.channel:
         case "email":
-            send_by_mail(settings, notification, address, attached)
+            send_by_mail(settings, notification, address, _attached(sessions, notification))
         case "apprise":
             send_by_apprise(
                 address, notification.subject, notification.body,
@@ -349,3 +348,5 @@ def _send(
             send_whatsapp(settings, settings.keyring, kept, address, notification.body, notification.language)
         case "telegram":
             send_telegram(settings, settings.keyring, kept, address, notification.body)
+        case "push":
+            send_push(sessions, settings, kept, notification)

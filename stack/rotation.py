@@ -41,6 +41,8 @@ SEALED_COLUMNS = (
         for name in ("sms_url", "sms_secret", "whatsapp_token", "telegram_url")
     ),
     SealedColumn("message_settings", "link_key", "message.link", key="operator_id"),
+    SealedColumn("message_settings", "push_key", "message.push", key="operator_id"),
+    SealedColumn("push_browser", "subscription", "push.browser"),
     SealedColumn("authenticator", "secret", "staff.authenticator", key="staff_id"),
     SealedColumn("vpn_peer", "secret", "vpn.peer"),
     SealedColumn("vpn_peer", "api_password", "router.password"),

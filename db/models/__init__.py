@@ -37,7 +37,14 @@ from db.models.job import Job, JobLine
 from db.models.lead import LEAD_SOURCES, LEAD_STATES, Lead
 from db.models.ledger import ACCOUNTS, LedgerAccount, LedgerEntry, LedgerLine
 from db.models.mass_change import MassChange, MassChangeRow
-from db.models.message import Broadcast, IncidentCredit, MessagePreference, MessageSettings, MessageText
+from db.models.message import (
+    Broadcast,
+    IncidentCredit,
+    MessagePreference,
+    MessageSettings,
+    MessageText,
+    PushBrowser,
+)
 from db.models.monitoring import (
     Alert,
     AlertRecipient,
@@ -233,6 +240,7 @@ __all__ = [
     "PlanItem",
     "PlanRequest",
     "Promise",
+    "PushBrowser",
     "QueueDrift",
     "RatePlan",
     "ReceivedMail",

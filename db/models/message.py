@@ -44,6 +44,7 @@ class MessageSettings(Tenanted, Base):
     incident_delay: Mapped[int] = mapped_column(server_default="10")  # minutes that an outage must have lasted
     incident_least: Mapped[int] = mapped_column(server_default="5")  # subscribers that it must concern
     link_key: Mapped[bytes | None]  # sealed, purpose "message.link"; signs the links that unsubscribe
+    push_key: Mapped[bytes | None]  # sealed, purpose "message.push"; by which push services know the operator (RFC 8292)
     version: Mapped[int] = mapped_column(server_default=text("1"))
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
@@ -73,6 +74,24 @@ class MessagePreference(Tenanted, Base):
     channels: Mapped[list[str] | None] = mapped_column(ARRAY(TEXT))  # None: as the operator has it
     telegram_chat: Mapped[str] = mapped_column(server_default="")
     unsubscribed_at: Mapped[Instant | None]
+
+
+class PushBrowser(Tenanted, Base):
+    """A browser in which a subscriber asked for messages. Whoever knows its address may send to it."""
+
+    __tablename__ = "push_browser"
+    __table_args__ = (
+        Index("uq_push_browser_address", "operator_id", "address_hash", unique=True),
+        Index("ix_push_browser_subscriber_id", "subscriber_id"),
+    )
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    subscriber_id: Mapped[BigInt] = mapped_column(ForeignKey("subscriber.id", ondelete="CASCADE"))
+    address_hash: Mapped[bytes]  # SHA-256 of the push service's address, which tells browsers apart
+    subscription: Mapped[bytes]  # sealed, purpose "push.browser": JSON of endpoint, p256dh and auth (RFC 8291)
+    name: Mapped[str] = mapped_column(server_default="")  # browser and system, as far as they say
+    created_at: Mapped[Created]
 
 
 class Broadcast(Tenanted, Base):

@@ -257,7 +257,7 @@ class Notification(Tenanted, Base):
         ),
         Index("ix_notification_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
         Index("ix_notification_incident_id", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
-        CheckConstraint("channel IN ('email', 'apprise', 'sms', 'whatsapp', 'telegram')", "channel"),
+        CheckConstraint("channel IN ('email', 'apprise', 'sms', 'whatsapp', 'telegram', 'push')", "channel"),
         CheckConstraint("state IN ('waiting', 'sent', 'failed', 'by_hand', 'dropped')", "state"),
     )
 

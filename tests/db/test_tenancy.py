@@ -231,6 +231,7 @@ def fill_messages(connection: psycopg.Connection, isp: Isp, subscriber: int, ser
     insert(connection, isp, "message_settings", {})
     insert(connection, isp, "message_text", {"event": "incident", "channel": "sms", "language": "en", "body": "b"})
     insert(connection, isp, "message_preference", {"subscriber_id": subscriber})
+    insert(connection, isp, "push_browser", {"subscriber_id": subscriber, "address_hash": b"h", "subscription": b"s"})
     insert(connection, isp, "broadcast", {"title": "t", "selection": "{}", "texts": "{}", "token": "t"})
     incident = connection.execute("SELECT id FROM incident WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
     credit = {"incident_id": incident, "service_id": service, "days": 1, "amount": 1}
