@@ -153,6 +153,8 @@ ACTIONS: Mapping[str, str] = {
     "router.backup_taken": N_("Backup of a router downloaded with passwords"),
     "message.settings": N_("Channels to subscribers changed"),
     "message.text": N_("Text of a message changed"),
+    "message.push_off": N_("Messages in a browser turned off"),
+    "message.push_on": N_("Messages in a browser turned on"),
     "message.wish": N_("Wishes about messages changed"),
     "message.again": N_("Message sent again"),
     "broadcast.send": N_("Broadcast sent"),

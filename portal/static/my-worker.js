@@ -29,3 +29,17 @@ self.addEventListener("fetch", function (event) {
     }));
   }
 });
+
+// What the operator says while no page is open. A tap leads to the page that is open, else to the first one.
+self.addEventListener("push", function (event) {
+  var said;
+  try { said = event.data.json(); } catch (problem) { return; }
+  event.waitUntil(self.registration.showNotification(said.title, { body: said.body, tag: said.tag, icon: scope + "icon-192.png" }));
+});
+
+self.addEventListener("notificationclick", function (event) {
+  event.notification.close();
+  event.waitUntil(self.clients.matchAll({ type: "window" }).then(function (open) {
+    return open.length ? open[0].focus() : self.clients.openWindow(scope);
+  }));
+});

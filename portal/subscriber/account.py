@@ -21,6 +21,7 @@ from portal.messages import done
 from portal.permissions import for_subscribers
 from portal.subscriber import frame
 from portal.subscriber.frame import actor, blueprint, db, me, operator
+from portal.subscriber.push import push_card
 
 
 class ContactForm(Form):
@@ -58,7 +59,9 @@ def _contact_form() -> ContactForm:
 def _page(contact: ContactForm, password: OwnPasswordForm) -> str:
     login = login_of(db(), operator().id, me().id) if frame.looked_at_by() is None else None
     has_password = login is not None and login.password_hash is not None
-    return render_template("subscriber/account.html", contact=contact, password=password, has_password=has_password)
+    return render_template(
+        "subscriber/account.html", contact=contact, password=password, has_password=has_password, **push_card()
+    )
 
 
 @blueprint.post("/<slug>/account/contact")
