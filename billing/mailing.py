@@ -16,6 +16,7 @@ from billing.links import link_key, pay_url, signed
 from billing.pdf import NotRendered
 from core.crypto import Keyring
 from core.i18n import N_, translator
+from crm.brands import brand_of
 from crm.files import PDF, store_bytes
 from crm.messages import Value, Voice
 from crm.notices import EMAIL, Message, checked_address, deliver
@@ -59,11 +60,12 @@ def mail_document(
     translate = translator(document.language)
     voice = Voice(session, keyring, operator.id)
     key = link_key(session, keyring, operator.id)
-    url = f"{base_url}/documents/{signed(key, FETCHED_BY[kind], operator.id, subject_id)}.pdf"
+    own_url = brand_of(session, operator).base_url(base_url)
+    url = f"{own_url}/documents/{signed(key, FETCHED_BY[kind], operator.id, subject_id)}.pdf"
     title = translate(TITLES[kind])
     pay = ""
     if kind == "invoice" and session.get_one(Invoice, subject_id).open > 0:
-        pay = translate(_PAY) % {"url": pay_url(session, keyring, base_url, operator.id, invoice_id=subject_id)}
+        pay = translate(_PAY) % {"url": pay_url(session, keyring, own_url, operator.id, invoice_id=subject_id)}
     said: dict[str, Value] = {
         "title": title, "number": document.number, "amount": document.total[1], "url": url, "pay": pay,
         "issuer": " · ".join(document.issuer),

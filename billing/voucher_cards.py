@@ -81,7 +81,7 @@ def cards_pdf(
     """Return the PDF of these codes. Raises billing.pdf.NotRendered."""
     template = template if template in TEMPLATES else batch.template
     brand = brand_of(session, operator)
-    base = brand.portal_url(public_url).rsplit("/my/", 1)[0]
+    base = brand.base_url(public_url)
     cards = []
     for voucher, code in codes:
         qr = _qr(login_url(base, operator.slug, code), template)

@@ -62,13 +62,19 @@ class Branding:
     terms: str
     version: int
 
-    def portal_url(self, public_url: str) -> str:
-        """Return where subscribers find their pages, without a slash at its end.
+    def base_url(self, public_url: str) -> str:
+        """Return what links for subscribers begin with: the operator's own host name, where it has one.
 
-        `public_url` is `Settings.public_url`, whose scheme holds for the operator's own host as well.
+        `public_url` is `Settings.public_url`, whose scheme and port hold for the operator's own host as well.
         """
-        base = f"{urlsplit(public_url).scheme}://{self.host}" if self.host else public_url
-        return f"{base}/my/{self.slug}"
+        if self.host is None:
+            return public_url
+        parts = urlsplit(public_url)
+        return f"{parts.scheme}://{self.host}" + (f":{parts.port}" if parts.port else "")
+
+    def portal_url(self, public_url: str) -> str:
+        """Return where subscribers find their pages, without a slash at its end."""
+        return f"{self.base_url(public_url)}/my/{self.slug}"
 
     def whatsapp_url(self) -> str | None:
         """Return the link that opens a chat."""

@@ -35,6 +35,7 @@ from billing.pdf import A4, PAPERS, NotRendered
 from billing.rules import BillingOff, billing_is_on
 from core.i18n import LANGUAGES
 from core.money import format_money, money_locale
+from crm.brands import brand_of
 from crm.problems import Invalid
 from db.models import Checkout, Gateway, Invoice, Operator, Payment, Subscriber
 from portal import context
@@ -72,7 +73,7 @@ def begin(text: str, kind: str) -> ResponseReturnValue:
     )
     if gateway is None:
         abort(404)
-    back = f"{context.portal().settings.public_url}{url_for('.back', text=text, reference='')}"
+    back = f"{_here(session, operator)}{url_for('.back', text=text, reference='')}"
     try:
         description = f"{operator.name}: {_what(session, link)}"
         checkout = start_checkout(
@@ -218,6 +219,8 @@ def _opened(text: str, purposes: tuple[LinkFor, ...]) -> tuple[Link, Session, Op
     link = read_link(text)
     if link is None or link.purpose not in purposes:
         abort(404)
+    if g.host_of not in (None, link.operator_id):
+        abort(404)  # another operator's own host name
     person = context.signed_in_staff()
     if person is not None and person.operator_id != link.operator_id:
         # The request's session acts for the operator of who is signed in; this page is another's.
@@ -230,6 +233,12 @@ def _opened(text: str, purposes: tuple[LinkFor, ...]) -> tuple[Link, Session, Op
     if operator is None:
         abort(404)
     return link, session, operator
+
+
+def _here(session: Session, operator: Operator) -> str:
+    """Return what the browser's way back begins with: the operator's own host name where that is how it came."""
+    public_url = context.portal().settings.public_url
+    return brand_of(session, operator).base_url(public_url) if g.host_of == operator.id else public_url
 
 
 def _due(session: Session, link: Link) -> Due:

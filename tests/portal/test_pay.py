@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from billing.gateways.tasks import look
 from billing.links import LinkFor, link_key, signed
 from core.settings import Settings
-from db.models import AuditEntry, Checkout, GatewayEvent, Payment, PaymentMethod, Subscriber
+from db.models import AuditEntry, Brand, Checkout, GatewayEvent, Payment, PaymentMethod, Subscriber
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
 from tests.portal.billing_isp import bill, billed_line, cut_off, pay, service_of, start_billing
@@ -313,6 +313,24 @@ def test_a_refund_by_staff_gives_the_money_back_at_the_provider(
     assert post(browser, url, **fields).status_code == 302
     assert [refund["amount"] for refund in line.providers.refunds.values()] == [10_000]
     assert line.payments()[0].refunded == Decimal(100)
+
+
+def test_who_pays_under_the_operators_own_host_name_comes_back_to_it(line: Line) -> None:
+    with Session(line.system) as session:
+        session.add(Brand(operator_id=line.isp.operator_id, host="portal.valle.example"))
+        session.commit()
+    browser = requests.Session()
+    browser.headers["Host"] = f"portal.valle.example:{line.settings.portal_port}"
+    sale = line.begin("stripe", browser)
+    own = f"http://portal.valle.example:{line.settings.portal_port}/pay/"
+    assert sale.back_url.startswith(own)
+    assert line.begin("mercadopago").back_url.startswith(line.address), "elsewhere it goes back where it came from"
+    forged = requests.Session()
+    forged.headers["Host"] = "evil.example"
+    with Session(line.system) as session:
+        session.execute(Checkout.__table__.delete().where(Checkout.subscriber_id == line.subscriber_id))
+        session.commit()
+    assert line.begin("stripe", forged).back_url.startswith(line.address), "never where a header says"
 
 
 def test_a_link_that_was_altered_opens_nothing(line: Line) -> None:

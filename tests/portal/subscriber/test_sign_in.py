@@ -26,6 +26,7 @@ from db.models import (
 )
 from portal.subscriber.frame import COOKIE
 from tests.portal.conftest import PASSWORD, csrf_token, post
+from tests.portal.online import pay_path
 from tests.portal.subscriber.conftest import Home
 
 SECRET = "mountain goats sing"
@@ -329,6 +330,11 @@ def test_an_own_host_name_leads_to_its_operator_alone(app, make_home):
     assert "Valle Net" in browser.get(home.url("sign-in"), base_url=base).text
     assert browser.get(other.url("sign-in"), base_url=base).status_code == 404
     assert browser.get("/my/").status_code == 404
+    mine, theirs = (pay_path(each.system, each.settings, each.isp, subscriber_id=each.subscriber_id)
+                    for each in (home, other))  # fmt: skip
+    assert "Valle Net" in browser.get(mine, base_url=base).text
+    assert browser.get(theirs, base_url=base).status_code == 404, "no other operator's pages answer there"
+    assert browser.get(theirs).status_code == browser.get(mine, base_url="http://unknown.example").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["manifest.webmanifest", "brand.css", "icon-192.png", "worker.js", "offline"])
