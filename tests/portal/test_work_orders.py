@@ -135,15 +135,22 @@ def test_a_sale_without_plans_is_warned_of(sign_in, system, installation):
 
 def test_plans_are_compared_by_price_or_by_speed(sign_in, isp, system, ana):
     with Session(system) as session:
+        night = {"days": [1, 2], "begin": "23:00", "until": "06:00", "download": 40 * 10**6, "upload": 10**7}
         session.add(
-            RatePlan(operator_id=isp.operator_id, name="Slow and dear", price=900, download=10**6, upload=10**6)
-        )
+            RatePlan(
+                operator_id=isp.operator_id, name="Slow and dear", price=900, download=10**6, upload=10**6,
+                windows=[night], cap_octets=50 * 10**9, cap_action="throttle", throttle_download=512_000,
+                throttle_upload=512_000,
+            )
+        )  # fmt: skip
         session.commit()
     browser = sign_in("sales")
     for by, first, second in (("price", "Home 20", "Slow and dear"), ("speed", "Slow and dear", "Home 20")):
         page = said(browser, f"/sales/plans?by={by}&subscriber={ana}")
         assert page.index(f"<strong>{first}") < page.index(f"<strong>{second}")
     assert f"/sales/{ana}?plan={isp.plan_id}" in page
+    assert "23:00 to 06:00: 40 Mbit/s / 10 Mbit/s" in page
+    assert "then 512 kbit/s" in page
 
 
 def test_the_workflow_switched_off_sells_without_ordering(sign_in, isp, system, ana):

@@ -12,6 +12,7 @@ from wtforms import HiddenField, PasswordField
 
 from crm.fields import set_values
 from crm.plan_items import items_of_plans, monthly_price
+from crm.plans import terms_of_plan
 from crm.problems import Invalid
 from crm.work_orders import settings_of
 from crm.workflow import SOLD_METHODS, Sale, sell
@@ -51,6 +52,7 @@ def plans() -> ResponseReturnValue:
         plans=sold,
         items=items,
         monthly={plan.id: monthly_price(plan, items[plan.id]) for plan in sold},
+        terms={plan.id: terms_of_plan(plan) for plan in sold},
         by="speed" if request.args.get("by") == "speed" else "price",
         subscriber=subscriber,
         lead=request.args.get("lead", type=int),
