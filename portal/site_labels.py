@@ -23,7 +23,7 @@ BADGES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "offline": (N_("Offline"), "secondary", "wifi-off"),
         "suspended": (N_("Suspended"), "red", "ban"),
         "late": (N_("Late with paying"), "orange", "clock-dollar"),
-        "other": (N_("Nothing to see"), "dark", "point"),
+        "other": (N_("Not in service"), "dark", "point"),
     },
     "sector_load": {
         "light": (N_("Room left"), "green", "circle-check"),
