@@ -1,14 +1,15 @@
-"""Many documents at once: the PDFs of a month's invoices or receipts in ZIP files, made by a job."""
+"""Many documents at once, made by a job: a month's invoices or receipts as one PDF to print, or in ZIP files."""
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 from sqlalchemy import delete, select
 
 from billing.documents import file_name, pdf_of
 from billing.pdf import NotRendered
+from billing.pdf_pages import joined
 from core.i18n import N_
 from crm.jobs import RunningJob
 from db.models import DocumentBatch, Invoice, Payment
@@ -21,7 +22,7 @@ KEPT = 5
 
 
 def make_batch(job: RunningJob) -> dict[str, object]:
-    """Render what `parameters` name: kind (invoice, receipt), month (2027-01), paper."""
+    """Render what `parameters` name: kind (invoice, receipt), month (2027-01), paper, and the file: pdf or zip."""
     kind, month = str(job.parameters["kind"]), str(job.parameters["month"])
     first = date.fromisoformat(f"{month}-01")
     following = (first + timedelta(days=32)).replace(day=1)
@@ -40,16 +41,19 @@ def make_batch(job: RunningJob) -> dict[str, object]:
     with job.session() as session:
         session.execute(delete(DocumentBatch).where(DocumentBatch.job_id == job.id))  # of a worker that died
         session.commit()
+    if not ids:
+        job.log("warning", month, N_("There are no such documents in this month."))
+        return {"documents": 0, "files": 0}
     files: list[int] = []
     made = 0
-    for part, first_of in enumerate(range(0, len(ids), MOST) or (0,), 1):
+    for part, first_of in enumerate(range(0, len(ids), MOST), 1):
         content, count = _packed(job, kind, ids[first_of : first_of + MOST])
         number = f"-{part}" if len(ids) > MOST else ""
         with job.session() as session:
             batch = DocumentBatch(
                 operator_id=job.operator_id,
                 job_id=job.id,
-                name=f"{kind}-{month}{number}.zip",
+                name=f"{kind}-{month}{number}.{_file(job)}",
                 documents=count,
                 content=content,
             )
@@ -71,29 +75,50 @@ def make_batch(job: RunningJob) -> dict[str, object]:
     return {"documents": made, "files": len(files), "url": url}
 
 
+def _file(job: RunningJob) -> str:
+    """Return what the documents are put into: `pdf`, one after the other, or `zip`, a file for each."""
+    return "pdf" if job.parameters.get("file") == "pdf" else "zip"
+
+
 def _packed(job: RunningJob, kind: str, ids: Sequence[int]) -> tuple[bytes, int]:
-    """Return a ZIP file of documents, and how many are in it; one that cannot be rendered is logged and left out."""
-    packed, made = io.BytesIO(), 0
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for number in ids:
-            job.check_cancelled()
-            with job.session() as session:
-                try:
-                    document, content = pdf_of(
-                        session,
-                        job.keyring,
-                        job.operator_id,
-                        kind,
-                        number,
-                        job.settings.public_url,
-                        paper=str(job.parameters.get("paper", "a4")),
-                    )
-                    session.commit()
-                except NotRendered as problem:
-                    job.log("error", str(number), N_("It could not be rendered: %(why)s"), why=str(problem))
-                    job.advance(failed=1)
-                    continue
-            archive.writestr(f"{number}-{file_name(document)}", content)
+    """Return one file of documents, and how many are in it."""
+    made = 0
+
+    def rendered() -> Iterator[tuple[str, bytes]]:
+        nonlocal made
+        for each in _rendered(job, kind, ids):
+            yield each
             made += 1
-            job.advance()
+
+    if _file(job) == "pdf":
+        contents = [content for _name, content in rendered()]
+        return joined(contents), made
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in rendered():
+            archive.writestr(name, content)
     return packed.getvalue(), made
+
+
+def _rendered(job: RunningJob, kind: str, ids: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and PDF of each document; one that cannot be rendered is logged and left out."""
+    for number in ids:
+        job.check_cancelled()
+        with job.session() as session:
+            try:
+                document, content = pdf_of(
+                    session,
+                    job.keyring,
+                    job.operator_id,
+                    kind,
+                    number,
+                    job.settings.public_url,
+                    paper=str(job.parameters.get("paper", "a4")),
+                )
+                session.commit()
+            except NotRendered as problem:
+                job.log("error", str(number), N_("It could not be rendered: %(why)s"), why=str(problem))
+                job.advance(failed=1)
+                continue
+        yield f"{number}-{file_name(document)}", content
+        job.advance()

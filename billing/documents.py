@@ -26,7 +26,8 @@ from sqlalchemy.orm import Session
 
 from billing.invoices import document_number
 from billing.links import LinkFor, link_key, signed
-from billing.pdf import A4, PAPERS, Paper, render_pdf
+from billing.pdf import A4, PAPERS, TICKET, Paper, render_pdf
+from billing.pdf_pages import cut_below
 from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
 from core.money import format_money, money_locale, rounded
@@ -50,7 +51,7 @@ from db.models import (
 )
 
 KINDS = ("invoice", "credit_note", "receipt")
-LAYOUT = 1
+LAYOUT = 2
 """Raised when the templates change what a document looks like: kept PDFs are then made again."""
 CHECKED_BY = {
     "invoice": LinkFor.CHECK_INVOICE,
@@ -191,7 +192,8 @@ def render_document(document: Document, paper: Paper) -> bytes:
     code = segno.make(document.check_url, error="m")
     translate = translator(document.language)
     html = template.render(document=replace(document, qr=code.png_data_uri(scale=6, border=0)), _=translate)
-    return render_pdf(html, paper, length=_ticket_length(document))
+    content = render_pdf(html, paper, length=_ticket_length(document))
+    return cut_below(content, paper.margin) if paper is TICKET else content
 
 
 def file_name(document: Document) -> str:
@@ -404,7 +406,10 @@ def _percent(rate: Decimal) -> str:
 
 
 def _ticket_length(document: Document) -> int:
-    """Return the mm of paper that a ticket needs: what is on it, wrapped at the width of the roll."""
+    """Return the mm of paper that a ticket needs at most: what is on it, wrapped at the width of the roll.
+
+    What it does not need is cut off; a second page would be cut from the first.
+    """
 
     def lines(text: str, width: int) -> int:
         return sum(max(1, -(-len(part) // width)) for part in text.split("\n")) if text else 0
@@ -413,7 +418,7 @@ def _ticket_length(document: Document) -> int:
     count += sum(lines(value, 20) + lines(title, 40) for title, value in (*document.facts, *document.after))
     count += sum(lines(item.text, 22) + lines(item.note, 34) for item in document.items)
     count += len(document.sums) + lines(document.note, 34)
-    return 72 + (20 if document.logo else 0) + round(count * 3.7)
+    return 110 + (20 if document.logo else 0) + round(count * 5.5)
 
 
 def _fingerprint(document: Document) -> str:

@@ -176,6 +176,10 @@ class BatchForm(Form):
     kind = forms.choice(_l("Documents"), choices=[Option("invoice", _l("Invoices")), Option("receipt", _l("Receipts"))])
     month = forms.choice(_l("Month"))
     paper = forms.choice(_l("Paper"), choices=[Option("a4", "A4"), Option("ticket", _l("Ticket of 80 mm"))])
+    file = forms.choice(
+        _l("File"),
+        choices=[Option("pdf", _l("One PDF, to print all of them")), Option("zip", _l("ZIP, a PDF of each"))],
+    )
 
 
 @blueprint.get("/many")
@@ -191,7 +195,7 @@ def batch() -> ResponseReturnValue:
     session, form = context.db(), _batch_form()
     if not form.validate():
         return _batch_page(form), 422
-    parameters = {"kind": form.kind.data, "month": form.month.data, "paper": form.paper.data}
+    parameters = {name: form[name].data for name in ("kind", "month", "paper", "file")}
     job = start_job(session, context.actor(), BATCH, parameters, subject=form.month.data)
     session.commit()
     return redirect(url_for("jobs.page", job_id=job.id))
@@ -204,7 +208,7 @@ def file(batch_id: int) -> ResponseReturnValue:
     if found is None:
         flash(_("This file is not kept any more. Make it again."), "warning")
         return redirect(url_for(".batch_page"))
-    response = Response(found.content, mimetype="application/zip")
+    response = Response(found.content, mimetype="application/pdf" if found.name.endswith(".pdf") else "application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{found.name}"'
     return response
 

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -61,7 +62,14 @@ def test_a_receipt_says_who_paid_what_and_until_when(
     assert answer.mimetype == "application/pdf"
     reader = PdfReader(io.BytesIO(answer.data))
     assert len(reader.pages) == 1
-    assert round(float(reader.pages[0].mediabox.width)) in (width, width - 1, width + 1)
+    size = reader.pages[0].mediabox
+    assert round(float(size.width)) in (width, width - 1, width + 1)
+    if paper == "ticket":
+        shown: list[float] = []
+        reader.pages[0].extract_text(
+            visitor_text=lambda text, at, line, *_: shown.append(at[5] + line[5] * at[3]) if text.strip() else None
+        )
+        assert 0 < min(shown) < 20, "the roll ends below the last line"
     said = text_of(answer.data)
     assert word in said
     assert "400.00" in said
@@ -141,7 +149,7 @@ def test_a_month_of_invoices_is_one_file(
     sign_in: Callable[..., FlaskClient], system: Engine, installation: Settings, isp: Isp, paid: tuple[int, int]
 ) -> None:
     browser = sign_in("finance")
-    answer = post(browser, "/documents/many", kind="receipt", month=f"{today():%Y-%m}", paper="a4")
+    answer = post(browser, "/documents/many", kind="receipt", month=f"{today():%Y-%m}", paper="a4", file="zip")
     assert answer.status_code == 302
     with Session(system, expire_on_commit=False) as session:
         (job_id,) = session.scalars(select(Job.id).where(Job.operator_id == isp.operator_id)).all()
@@ -185,7 +193,7 @@ def test_a_long_month_is_packed_into_several_files(
         billed_line(system, installation, isp, name, 1)
     assert bill(system, isp) == 3
     browser = sign_in("finance")
-    answer = post(browser, "/documents/many", kind="invoice", month=f"{today():%Y-%m}", paper="a4")
+    answer = post(browser, "/documents/many", kind="invoice", month=f"{today():%Y-%m}", paper="a4", file="zip")
     job_id = int(answer.headers["Location"].rsplit("/", 1)[-1])
     with Session(system, expire_on_commit=False) as session:
         job = take_job(session, job_id)
@@ -201,6 +209,25 @@ def test_a_long_month_is_packed_into_several_files(
     ]
     page = browser.get("/documents/many").text
     assert all(name in page for name, _names in packed)
+    monkeypatch.undo()
+    outcome = run_batch(system, installation, browser, month=f"{today():%Y-%m}")
+    printed = browser.get(str(outcome["url"]))
+    assert (outcome["documents"], printed.mimetype) == (3, "application/pdf")
+    assert [next(n for n in ("Ana", "Luis", "Eva") if n in page.extract_text())
+            for page in PdfReader(io.BytesIO(printed.data)).pages] == ["Ana", "Luis", "Eva"]  # fmt: skip
+    assert run_batch(system, installation, browser, month=f"{today() - timedelta(days=40):%Y-%m}") == {
+        "documents": 0,
+        "files": 0,
+    }
+
+
+def run_batch(system: Engine, installation: Settings, browser: FlaskClient, month: str) -> dict[str, object]:
+    """Have a month's invoices put into one PDF, on rolls of paper."""
+    answer = post(browser, "/documents/many", kind="invoice", month=month, paper="ticket", file="pdf")
+    with Session(system, expire_on_commit=False) as session:
+        job = take_job(session, int(answer.headers["Location"].rsplit("/", 1)[-1]))
+    assert job is not None
+    return make_batch(RunningJob(system, installation, job))
 
 
 def test_a_mail_carries_the_pdf_where_the_operator_wants_it(
