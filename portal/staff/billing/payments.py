@@ -223,14 +223,24 @@ def effects_of(subscriber_id: int) -> ResponseReturnValue:
     form = PaymentForm()
     terms = form.terms(rules, subscriber.id)
     if terms is None:
-        return render_template("staff/billing/effects.html", form=form, effects=None, subscriber=subscriber)
+        return _effects_part(form, subscriber, None)
     try:
         effects = what_it_will_do(context.db(), context.actor(), rules, terms, context.now())
     except Invalid as invalid:
         put_on_form(form, invalid)
-        return render_template("staff/billing/effects.html", form=form, effects=None, subscriber=subscriber)
+        return _effects_part(form, subscriber, None)
     _agree(form, effects)
-    return render_template("staff/billing/effects.html", form=form, effects=effects, subscriber=subscriber)
+    return _effects_part(form, subscriber, effects)
+
+
+def _effects_part(form: PaymentForm, subscriber: Subscriber, effects: PaymentEffects | None) -> str:
+    return render_template(
+        "staff/billing/effects.html",
+        form=form,
+        effects=effects,
+        cut_offs=base.cut_offs(effects),
+        subscriber=subscriber,
+    )
 
 
 def _show_effects(form: PaymentForm, subscriber: Subscriber, effects: PaymentEffects) -> ResponseReturnValue:
@@ -260,6 +270,7 @@ def _form_page(
         form=form,
         subscriber=subscriber,
         effects=effects,
+        cut_offs=base.cut_offs(effects),
         changed=changed,
         owed=balance_of(session, subscriber.id),
         desk=open_desk_of(session, person.id),
