@@ -1,17 +1,20 @@
 """Form fields for what an ISP measures in: rates with their unit, volumes, lengths of time.
 
 A rate is typed as people say it, `20` and Mbit/s or `512` and kbit/s; both parts have the field's name, so that the
-browser sends them together. A decimal comma is as good as a point.
+browser sends them together. Numbers have the marks of the reader's country (`core.numbers`).
 """
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from flask_babel import gettext as _
 from markupsafe import Markup
 from wtforms import Field
 from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined] # newer than its stubs
+
+from core.numbers import decimal_mark, read_number
+from portal.i18n import number_locale
 
 Option = SelectChoice
 """One choice of a select field: `Option(value, label)`."""
@@ -22,18 +25,19 @@ GIGABYTE = 1_000_000_000
 
 def _decimal(text: str) -> Decimal:
     try:
-        number = Decimal(text.strip().replace(",", "."))
-    except InvalidOperation:
+        number = read_number(text, number_locale())
+    except ValueError:
         raise ValueError(_("A number is needed here.")) from None
-    if not number.is_finite() or abs(number) > 10**12:
+    if abs(number) > 10**12:
         raise ValueError(_("A number is needed here."))
     return number
 
 
 def _plain(number: Decimal) -> str:
     """Return a number without an exponent and without zeros at its end."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, _point, decimals = f"{number:f}".partition(".")
+    decimals = decimals.rstrip("0")
+    return f"{whole}{decimal_mark(number_locale())}{decimals}" if decimals else whole
 
 
 class _RateInput:

@@ -4,7 +4,6 @@ A form turns text into values and says what cannot be read; what the values must
 business (`crm`), whose findings `portal.errors.put_on_form` puts beside the same fields.
 """
 
-from decimal import Decimal
 from typing import Any
 
 from flask_babel import gettext as _
@@ -12,6 +11,10 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from wtforms import DateField, DecimalField, Field, IntegerField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Optional
+from wtforms.widgets import TextInput
+
+from core.numbers import plain_number, read_number
+from portal.i18n import number_locale
 
 
 class Form(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
@@ -68,29 +71,48 @@ def whole_number(title: Any, *, required: bool = False, **options: Any) -> Whole
 
 
 class NumberField(DecimalField):
-    """A number that may have decimals; a comma is read as a point, as half of the world writes it."""
+    """A number that may have decimals, with the marks of the reader's country.
+
+    It is a line of text: in a field of type number, browsers of another language swallow the decimal comma while it is
+    typed, and 350,50 becomes 35050.
+    """
+
+    widget = TextInput()
+    groups = True
 
     def process_formdata(self, valuelist: list[Any]) -> None:
         if not valuelist or not valuelist[0].strip():
             self.data = None
             return
         try:
-            number = Decimal(valuelist[0].strip().replace(",", "."))
-        except ArithmeticError:
-            number = Decimal("NaN")
-        if not number.is_finite():
+            self.data = read_number(valuelist[0], number_locale(), groups=self.groups)
+        except ValueError:
             self.data = None
-            raise ValueError(_("Enter a number."))
-        self.data = number
+            raise ValueError(_("Enter a number.")) from None
 
     def _value(self) -> str:
         if self.raw_data:
             return str(self.raw_data[0])
-        return "" if self.data is None else f"{self.data:f}"
+        return "" if self.data is None else plain_number(self.data, number_locale())
 
 
 def number(title: Any, *, required: bool = False, **options: Any) -> NumberField:
-    return NumberField(title, [REQUIRED if required else OPTIONAL], places=None, **options)
+    return _number_line(NumberField, title, required, options)
+
+
+class CoordinateField(NumberField):
+    """A latitude or longitude, in degrees: it may be pasted as maps write it, and nothing in it groups thousands."""
+
+    groups = False
+
+
+def coordinate(title: Any, *, required: bool = False, **options: Any) -> NumberField:
+    return _number_line(CoordinateField, title, required, options)
+
+
+def _number_line(kind: type[NumberField], title: Any, required: bool, options: dict[str, Any]) -> NumberField:
+    keyboard = {"inputmode": "decimal", "autocomplete": "off"}
+    return kind(title, [REQUIRED if required else OPTIONAL], places=None, render_kw=keyboard, **options)
 
 
 class DayField(DateField):

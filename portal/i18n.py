@@ -8,6 +8,7 @@ from flask import Flask, g, request
 from flask_babel import Babel
 
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, TRANSLATIONS
+from core.money import money_locale
 from portal.context import operator, signed_in_staff, zone
 
 LANGUAGE_COOKIE = "portico_language"
@@ -20,6 +21,12 @@ def reader_language() -> str:
         g.language = _choose()
     language: str = g.language
     return language
+
+
+def number_locale() -> str:
+    """Return the locale in which the reader writes numbers: of the operator's country, where there is one."""
+    known = "operator" in g or signed_in_staff() is not None
+    return money_locale(reader_language(), operator().currency) if known else reader_language()
 
 
 def _choose() -> str:

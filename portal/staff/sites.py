@@ -24,7 +24,7 @@ from crm.sites import (
 from db.models import Nas, Sector, Service, Site
 from portal import context
 from portal.errors import put_on_form
-from portal.forms import Form, choice, long_text, number, seen_version, text, whole_number
+from portal.forms import Form, choice, coordinate, long_text, seen_version, text, whole_number
 from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
@@ -66,8 +66,8 @@ TABLE = Table(
 class SiteForm(Form):
     name = text(_l("Name"), required=True)
     kind = choice(_l("Kind"), default="tower")
-    latitude = number(_l("Latitude"), required=True)
-    longitude = number(_l("Longitude"), required=True)
+    latitude = coordinate(_l("Latitude"), required=True)
+    longitude = coordinate(_l("Longitude"), required=True)
     address = text(_l("Address"))
     height = whole_number(_l("Height"))
     nas_id = choice(_l("Router that stands there"), numeric=True)

@@ -36,7 +36,7 @@ from db.models import (
 )
 from portal import context
 from portal.errors import put_on_form
-from portal.forms import Form, choice, long_text, number, seen_version, text
+from portal.forms import Form, choice, coordinate, long_text, seen_version, text
 from portal.labels import choices
 from portal.map_ground import ground, on_ground
 from portal.messages import done
@@ -99,8 +99,8 @@ class SubscriberForm(Form):
     email = text(_l("E-mail address"))
     tax_id = text(_l("Tax number"))
     address = text(_l("Address"))
-    latitude = number(_l("Latitude"))
-    longitude = number(_l("Longitude"))
+    latitude = coordinate(_l("Latitude"))
+    longitude = coordinate(_l("Longitude"))
     language = choice(_l("Language of messages"))
     notes = long_text(_l("Notes"))
     version = HiddenField()

@@ -25,7 +25,7 @@ from crm.subscribers import namesakes
 from db.models import AuditEntry, Lead, RatePlan, Staff, Subscriber
 from portal import context
 from portal.errors import problem_text, put_on_form
-from portal.forms import Form, choice, day, long_text, number, seen_version, text
+from portal.forms import Form, choice, coordinate, day, long_text, seen_version, text
 from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
@@ -38,8 +38,8 @@ class LeadForm(Form):
     phone = text(_l("Phone"))
     email = text(_l("E-mail address"))
     address = text(_l("Address"))
-    latitude = number(_l("Latitude"))
-    longitude = number(_l("Longitude"))
+    latitude = coordinate(_l("Latitude"))
+    longitude = coordinate(_l("Longitude"))
     source = choice(_l("How they came to us"), default="phone")
     plan_id = choice(_l("Plan they wish for"), numeric=True)
     seller_id = choice(_l("Seller"), numeric=True)
