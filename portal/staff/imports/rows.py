@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
@@ -11,6 +12,7 @@ from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 from sqlalchemy import ColumnElement, Select, false, func, or_, select, update
 
+from core.numbers import read_number
 from crm.fields import SUBJECTS
 from crm.plans import PlanTerms, create_plan
 from crm.problems import Invalid
@@ -25,6 +27,7 @@ from portal.audit_words import field_text
 from portal.errors import put_on_form
 from portal.fields import Option
 from portal.forms import Form, choice, day, text
+from portal.i18n import number_locale
 from portal.import_words import problems_of
 from portal.labels import choices, label
 from portal.messages import done, refuse
@@ -137,7 +140,12 @@ def plans(batch_id: int) -> ResponseReturnValue:
         if not context.may(Permission.PLANS_EDIT) or rate is None:
             abort(403)
         try:
-            plan = create_plan(session, context.actor(), PlanTerms(request.form.get("name", ""), rate[0], rate[1]))
+            price = _price_of(request.form.get("price", ""))
+            terms = PlanTerms(request.form.get("name", ""), rate[0], rate[1], price=price)
+            plan = create_plan(session, context.actor(), terms)
+        except ValueError:
+            refuse(_("The price is not a number."))
+            return redirect(url_for("imports.found", batch_id=batch.id))
         except Invalid as invalid:
             form = Form()
             put_on_form(form, invalid)
@@ -321,6 +329,11 @@ def _filtered(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 def _plan(wanted: str) -> RatePlan:
     plan = context.db().get(RatePlan, int(wanted)) if wanted.isdigit() else None
     return plan if plan is not None and not plan.archived else abort(400)
+
+
+def _price_of(written: str) -> Decimal:
+    """Read the price of a new plan; none is 0. Raises ValueError."""
+    return read_number(written, number_locale()) if written.strip() else Decimal(0)
 
 
 def _rate_of(written: str) -> tuple[int, int] | None:
