@@ -320,6 +320,8 @@ SELECT i.id FROM invoice i LEFT JOIN service s ON s.id = i.service_id
 WHERE i.operator_id = :operator_id AND i.paid + i.credited < i.total AND i.kind = 'period'
   AND i.due_on >= :first AND i.due_on < :last
   AND coalesce(greatest(s.promised_until, s.held_until), '-infinity') < :today
+  AND s.state IS DISTINCT FROM 'terminated'  -- of which no next invoice comes that could have the fee
+  AND NOT EXISTS (SELECT FROM subscriber b WHERE b.id = i.subscriber_id AND b.removed_at IS NOT NULL)
   AND NOT EXISTS (SELECT FROM charge c WHERE c.source_invoice_id = i.id AND c.kind = 'late_fee')
 ORDER BY i.id
 """

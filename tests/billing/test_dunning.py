@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from billing.dunning import DunningResult, run_dunning
 from core.crypto import Keyring
-from crm.services import suspend
+from crm.services import suspend, terminate
 from db.models import (
     Charge,
     DunningDone,
@@ -180,6 +180,18 @@ def test_no_late_fee_for_what_was_late_long_before_fees_were_switched_on(rows):
     ladder(isp, late_fees=True)
     billed(isp)
     assert passes(isp, DUE + timedelta(days=60), hour=1) == DunningResult()
+
+
+def test_no_late_fee_for_who_is_gone(rows):
+    """Whose service ended or who was removed gets no next invoice, so a fee would wait for ever."""
+    isp = BillingIsp.create(rows, late_fee_amount=Decimal(50), late_fee_days=5)
+    ladder(isp, late_fees=True)
+    ended, removed, there = billed(isp), billed(isp), billed(isp)
+    terminate(isp.session, isp.actor, ended, noon(DUE + timedelta(days=1)))
+    isp.session.get_one(Subscriber, removed.subscriber_id).removed_at = noon(DUE + timedelta(days=1))
+    assert passes(isp, DUE + timedelta(days=6), hour=1) == DunningResult(late_fees=1)
+    charge = isp.session.scalars(select(Charge).where(Charge.kind == "late_fee")).one()
+    assert charge.subscriber_id == there.subscriber_id
 
 
 def test_who_was_off_for_months_is_terminated(rows):
