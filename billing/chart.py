@@ -7,13 +7,13 @@ entered, our own name stands.
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from core.i18n import N_
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
-from db.models import LedgerAccount
+from db.models import ForeignCurrency, LedgerAccount
 from db.models.ledger import ACCOUNTS
 
 LONGEST_CODE, LONGEST_NAME = 30, 100
@@ -31,16 +31,25 @@ MEANINGS: Mapping[str, str] = {
     "commissions": N_("Commissions of collectors"),
     "expenses": N_("Expenses paid from a desk"),
     "cash_difference": N_("Differences of cash desks"),
+    "foreign_cash": N_("Cash of other currencies"),
+    "exchange_difference": N_("Gain or loss of exchange"),
 }
 
 
+FOREIGN = ("foreign_cash", "exchange_difference")
+
+
 def chart_of(session: Session, operator_id: int) -> dict[str, tuple[str, str]]:
-    """Return code and name of each account of the ledger; empty where nothing was entered."""
+    """Return code and name of each account of the ledger; empty where nothing was entered.
+
+    Those of other currencies are left out where the operator never took one.
+    """
     kept = {
         row.account: (row.code, row.name)
         for row in session.scalars(select(LedgerAccount).where(LedgerAccount.operator_id == operator_id))
     }
-    return {account: kept.get(account, ("", "")) for account in ACCOUNTS}
+    foreign = session.scalar(select(exists().where(ForeignCurrency.operator_id == operator_id)))
+    return {account: kept.get(account, ("", "")) for account in ACCOUNTS if foreign or account not in FOREIGN}
 
 
 def change_chart(session: Session, actor: Actor, entered: Mapping[str, tuple[str, str]]) -> None:

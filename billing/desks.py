@@ -5,16 +5,21 @@ spends it, and closes the desk by counting. What should be there against what is
 and the closed desk is never changed again.
 
 A collector owes what was collected, less the commission, until it is handed over.
+
+Cash of other currencies is counted for itself (`billing.foreign_desks`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from billing.foreign_desks import count_foreign, open_with
 from billing.invoices import lock_books
 from billing.ledger import Entry, Posting, post
 from billing.rules import BillingRules
@@ -43,9 +48,19 @@ def open_desk_of(session: Session, staff_id: int) -> CashDesk | None:
     return session.scalar(select(CashDesk).where(CashDesk.staff_id == staff_id, CashDesk.closed_at.is_(None)))
 
 
-def open_desk(session: Session, actor: Actor, rules: BillingRules, opening: Decimal, now: datetime) -> CashDesk:
-    """Open a cashier's desk with what is in the till. Raises Invalid when it is open already."""
+def open_desk(
+    session: Session,
+    actor: Actor,
+    rules: BillingRules,
+    opening: Decimal,
+    now: datetime,
+    foreign: Mapping[str, Decimal] = MappingProxyType({}),
+) -> CashDesk:
+    """Open a cashier's desk with what is in the till, and what of other currencies. Raises Invalid: it is open already,
+    or the books do not know of so much of a currency (field `opening-USD`).
+    """
     assert actor.staff_id is not None
+    lock_books(session, rules.operator_id)
     if opening < 0:
         raise Invalid(FieldProblem("opening", Problem.AMOUNT_NEGATIVE))
     desk = CashDesk(
@@ -61,17 +76,22 @@ def open_desk(session: Session, actor: Actor, rules: BillingRules, opening: Deci
             session.flush()
     except IntegrityError:
         raise Invalid(FieldProblem("opening", Problem.DESK_OPEN)) from None
-    record(session, actor, "cash_desk.open", "cash_desk", desk.id, None, {"opening": opening})
+    open_with(session, rules, desk, foreign)
+    record(session, actor, "cash_desk.open", "cash_desk", desk.id, None, {"opening": opening, **foreign})
     return desk
 
 
 def desk_sums(session: Session, desk: CashDesk) -> DeskSums:
-    """Return what went through a desk. A voided payment counts only while it was not voided."""
+    """Return what went through a desk in the books' currency: of payments in another one, the change that was given.
+
+    A voided payment counts only while it was not voided.
+    """
     row = session.execute(
         text(
-            "SELECT (SELECT coalesce(sum(amount), 0) FROM payment WHERE desk_id = :id AND voided_at IS NULL),"
-            " (SELECT count(*) FROM payment WHERE desk_id = :id AND voided_at IS NULL),"
-            " (SELECT coalesce(sum(amount), 0) FROM refund WHERE desk_id = :id),"
+            "SELECT (SELECT coalesce(sum(CASE WHEN foreign_amount IS NULL THEN amount ELSE -change_given END), 0)"
+            "  FROM payment WHERE desk_id = :id AND voided_at IS NULL),"
+            " (SELECT count(*) FROM payment WHERE desk_id = :id AND voided_at IS NULL AND foreign_amount IS NULL),"
+            " (SELECT coalesce(sum(amount), 0) FROM refund WHERE desk_id = :id AND foreign_amount IS NULL),"
             " (SELECT coalesce(sum(amount), 0) FROM cash_movement WHERE desk_id = :id)"
         ),
         {"id": desk.id},
@@ -135,14 +155,19 @@ def close_desk(
     counted: Decimal,
     note: str,
     now: datetime,
+    foreign: Mapping[str, Decimal] = MappingProxyType({}),
 ) -> Decimal:
-    """Close a desk with what was counted; return the difference (below zero: missing). Raises Invalid."""
+    """Close a desk with what was counted, also of other currencies; return the difference (below zero: missing).
+
+    Raises Invalid; for `counted-USD` where that currency was not counted.
+    """
     lock_books(session, rules.operator_id)
     session.refresh(desk, with_for_update=True)
     if desk.closed_at is not None:
         raise Invalid(FieldProblem("desk", Problem.ALREADY_DONE))
     if counted < 0:
         raise Invalid(FieldProblem("counted", Problem.AMOUNT_NEGATIVE))
+    differences = count_foreign(session, actor, rules, desk, foreign, now)
     expected = desk_sums(session, desk).expected
     difference = counted - expected
     desk.expected, desk.counted, desk.closed_at, desk.note = expected, counted, now, note.strip()
@@ -150,18 +175,19 @@ def close_desk(
     postings = (Posting("cash", difference), Posting("cash_difference", -difference))
     entry = Entry("cash", "cash_desk", desk.id, rules.today(now), rules.currency, postings, note)
     post(session, rules.operator_id, [entry])
-    closing = {"expected": expected, "counted": counted, "difference": difference}
+    closing = {"expected": expected, "counted": counted, "difference": difference, **differences}
     record(session, actor, "cash_desk.close", "cash_desk", desk.id, None, closing)
     return difference
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorSums:
-    """What a collector took, kept as commission, handed over, and owes."""
+    """What a collector took, kept as commission, handed over, and owes; `holds` is cash of other currencies in it."""
 
     collected: Decimal
     commission: Decimal
     handed_over: Decimal
+    holds: tuple[tuple[str, Decimal], ...] = ()
 
     @property
     def owes(self) -> Decimal:
@@ -174,8 +200,17 @@ def collector_sums(session: Session, collector_id: int) -> CollectorSums:
         text(
             "SELECT coalesce(sum(amount - refunded), 0), coalesce(sum(commission), 0),"
             " (SELECT coalesce(sum(amount), 0) FROM cash_movement WHERE collector_id = :id AND kind = 'handover')"
+            " - (SELECT coalesce(sum(value), 0) FROM foreign_cash"
+            "    WHERE collector_id = :id AND kind IN ('handover', 'settled'))"
             " FROM payment WHERE collector_id = :id AND voided_at IS NULL"
         ),
         {"id": collector_id},
     ).one()
-    return CollectorSums(*row)
+    held = session.execute(
+        text(
+            "SELECT currency, sum(amount) FROM foreign_cash WHERE collector_id = :id"
+            " GROUP BY 1 HAVING sum(amount) <> 0 ORDER BY 1"
+        ),
+        {"id": collector_id},
+    )
+    return CollectorSums(row[0], row[1], row[2], tuple((currency, amount) for currency, amount in held))

@@ -24,13 +24,14 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.foreign_payments import refunded_of
 from billing.invoices import document_number
 from billing.links import LinkFor, link_key, signed
 from billing.pdf import A4, PAPERS, TICKET, Paper, render_pdf
 from billing.pdf_pages import cut_below
 from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
-from core.money import format_money, money_locale, rounded
+from core.money import exchange_sentence, format_money, format_with_code, money_locale, rounded
 from crm.countries import tax_id_label
 from db.models import (
     Account,
@@ -229,6 +230,12 @@ class _Words:
     def money(self, amount: Decimal | str) -> str:
         return format_money(Decimal(amount), self._currency, self._locale)
 
+    def foreign(self, amount: Decimal, currency: str) -> str:
+        return format_with_code(amount, currency, self._locale)
+
+    def rate(self, rate: Decimal, currency: str) -> str:
+        return exchange_sentence(currency, rate, self._currency, self._locale)
+
     def day(self, day: date | str | None) -> str:
         if day is None:
             return ""
@@ -345,6 +352,7 @@ def _receipt(
     if payment.amount > applied:
         items.append(Item(_("Credit for the next invoices"), "", words.money(payment.amount - applied)))
     facts = [(_("Date of payment"), words.day(payment.paid_on)), (_("Paid by"), method.name)]
+    facts += _foreign(words, payment)
     if payment.reference:
         facts.append((_("Reference"), payment.reference))
     facts += _services(session, words, effects.get("services", ()))
@@ -352,7 +360,7 @@ def _receipt(
     if effects.get("balance") is not None:
         after.append(_balance(words, Decimal(effects["balance"])))
     if payment.refunded:
-        after.append((_("Refunded"), words.money(payment.refunded)))
+        after.append((_("Refunded"), _refunded(session, words, payment)))
     issuer = {
         "name": (settings.legal_name if settings else "") or operator.name,
         **({name: getattr(settings, name) for name in ("tax_id", "address", "phone", "email")} if settings else {}),
@@ -364,6 +372,25 @@ def _receipt(
         (_("Amount paid"), words.money(payment.amount)), tuple(after), settings.receipt_note if settings else "",
         _("VOID") if payment.voided_at is not None else "", "",
     )  # fmt: skip
+
+
+def _foreign(words: _Words, payment: Payment) -> list[Row]:
+    """Return what came in of another currency, its rate and the change that was given back."""
+    if payment.foreign_amount is None or payment.foreign_currency is None or payment.exchange_rate is None:
+        return []
+    _ = words.text
+    rows = [
+        (_("Received"), words.foreign(payment.foreign_amount, payment.foreign_currency)),
+        (_("Exchange rate"), words.rate(payment.exchange_rate, payment.foreign_currency)),
+    ]
+    return [*rows, (_("Change given back"), words.money(payment.change_given))] if payment.change_given else rows
+
+
+def _refunded(session: Session, words: _Words, payment: Payment) -> str:
+    if payment.foreign_currency is None:
+        return words.money(payment.refunded)
+    given = words.foreign(refunded_of(session, payment), payment.foreign_currency)
+    return f"{words.money(payment.refunded)} ({given})"
 
 
 def _services(session: Session, words: _Words, effects: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -6,6 +6,7 @@
     application    debit the credit            credit receivable
     refund         debit the credit            credit cash, bank, card
     void           the reverse of the payment; applications are taken back by their reverse first
+    exchange       debit cash, bank            credit foreign cash; what differs is the exchange difference
 
 A debit is above zero, a credit below. Nothing is corrected but by another entry. PostgreSQL checks the balance of each
 entry, numbers it and seals it with a hash when the transaction commits (db.models.ledger).
@@ -114,6 +115,8 @@ _CROSS_CHECKS = {
     "receivable": "SELECT coalesce(sum(open), 0) FROM invoice WHERE operator_id = :operator_id",
     "credit": "SELECT -coalesce(sum(unapplied), 0) FROM payment WHERE operator_id = :operator_id",
     "paid": "SELECT coalesce(sum(paid), 0) FROM invoice WHERE operator_id = :operator_id",
+    "foreign_cash": "SELECT coalesce(sum(value), 0) FROM foreign_cash"
+    " WHERE operator_id = :operator_id AND collector_id IS NULL",
 }
 _SUMS_CHECK = """
 SELECT kind, sum(amount) FILTER (WHERE computed) AS documents, sum(amount) FILTER (WHERE NOT computed) AS kept
@@ -129,7 +132,9 @@ HAVING coalesce(sum(amount) FILTER (WHERE computed), 0) <> coalesce(sum(amount) 
 
 
 def discrepancies(session: Session, operator_id: int) -> list[Discrepancy]:
-    """Return where documents, ledger and the sums of days differ: open invoices, credit, what is paid of invoices."""
+    """Return where documents, ledger and the sums of days differ: open invoices, credit, what is paid of invoices,
+    and cash of other currencies.
+    """
     found = []
     where = {"operator_id": operator_id}
     for what, query in _CROSS_CHECKS.items():

@@ -5,6 +5,8 @@ the subscriber's credit, which pays the next invoices as they are made; `paid_un
 that was cut for being overdue comes back in the transaction that registers the payment.
 
 `what_it_will_do()` registers the payment and takes everything back, so what it says is what would happen.
+
+What comes in another currency is worth its amount at the day's rate (`billing.foreign_payments`), and pays with that.
 """
 
 from collections.abc import Sequence
@@ -18,12 +20,21 @@ from sqlalchemy.orm import Session
 
 from billing.dates import DateChange, settle_dates
 from billing.desks import open_desk_of
+from billing.foreign_payments import (
+    Exchanged,
+    exchanged,
+    give_all_back,
+    give_back,
+    postings_of,
+    take_in,
+    worth_of_refund,
+)
 from billing.invoices import apply_credit, document_number, lock_books, take_numbers, write_applications
 from billing.ledger import Entry, Posting, balance_of, post
 from billing.promises import end_promises
 from billing.rules import BillingRules
 from billing.wallets import buy_periods
-from core.money import LARGEST, AmountFlaw, BadAmount, currency_digits, parse_amount, rounded
+from core.money import LARGEST, AmountFlaw, BadAmount, currency_digits, is_currency, parse_amount, rounded
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import Collector, Payment, PaymentMethod, Refund, Subscriber
@@ -45,7 +56,11 @@ _AMOUNT_PROBLEMS = {
 
 @dataclass(frozen=True, slots=True)
 class PaymentTerms:
-    """What is entered for a payment. `external_id` is a provider's own id, which makes it be taken once only."""
+    """What is entered for a payment. `external_id` is a provider's own id, which makes it be taken once only.
+
+    `amount` is of `currency`, which may be another than the one of the books; then `change` is what was given back of
+    it in the books' currency.
+    """
 
     subscriber_id: int
     method_id: int
@@ -56,6 +71,7 @@ class PaymentTerms:
     note: str = ""
     collector_id: int | None = None
     external_id: str | None = None
+    change: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +99,7 @@ class PaymentEffects:
     """What a payment does: for the page before it is saved, and for its receipt.
 
     `credit` is what the subscriber has left over, `balance` what is still owed. `duplicates` are receipts of payments
-    that look like the same one.
+    that look like the same one. `exchanged` is of a payment in another currency.
     """
 
     paid: tuple[Paid, ...]
@@ -91,10 +107,14 @@ class PaymentEffects:
     credit: Decimal
     balance: Decimal
     duplicates: tuple[str, ...] = field(default=())
+    exchanged: Exchanged | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the effects as `payment.effects` keeps them; decimals and dates are texts."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        kept = {name: _plain(value) for name, value in asdict(self).items()}
+        if self.exchanged is None:
+            del kept["exchanged"]
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +145,16 @@ def register_payment(
     known = _known(session, rules, terms)
     if known is not None:
         return Registered(known, None, again=True)
-    method, collector = _checked(session, actor, rules, terms, now)
+    method, collector, foreign = _checked(session, actor, rules, terms, now)
+    amount = foreign.booked if foreign else terms.amount
     desk = None
     if method.account == "cash" and collector is None and actor.staff_id is not None:
         desk = open_desk_of(session, actor.staff_id)
         if desk is None and rules.require_cash_desk:
             raise Invalid(FieldProblem("method_id", Problem.DESK_CLOSED))
     today = rules.today(now)
-    duplicates = _duplicates(session, terms)
-    commission = rounded(terms.amount * collector.commission / 100, rules.currency) if collector else Decimal(0)
+    duplicates = _duplicates(session, terms, amount)
+    commission = rounded(amount * collector.commission / 100, rules.currency) if collector else Decimal(0)
     prefix, number = take_numbers(session, rules.operator_id, "receipt", 1)
     payment = Payment(
         operator_id=rules.operator_id,
@@ -142,8 +163,8 @@ def register_payment(
         prefix=prefix,
         number=number,
         currency=rules.currency,
-        amount=terms.amount,
-        unapplied=terms.amount,
+        amount=amount,
+        unapplied=amount,
         paid_on=terms.paid_on,
         reference=terms.reference.strip(),
         note=terms.note.strip(),
@@ -152,20 +173,25 @@ def register_payment(
         collector_id=collector.id if collector else None,
         commission=commission,
         staff_id=actor.staff_id,
+        foreign_currency=foreign.currency if foreign else None,
+        foreign_amount=foreign.amount if foreign else None,
+        exchange_rate=foreign.rate if foreign else None,
+        change_given=foreign.change if foreign else Decimal(0),
     )
     session.add(payment)
     session.flush()
     account = "collectors" if collector else method.account
-    entries = [_payment_entry("payment", payment, account, payment.amount, today)]
+    entries = [_payment_entry("payment", payment, account, 1, today)]
     if commission:
         entries.append(_commission_entry(payment, commission, today))
     post(session, rules.operator_id, entries)
+    take_in(session, actor, rules, payment, account, now)
     apply_credit(session, rules, [terms.subscriber_id], today)
     buy_periods(session, rules, [terms.subscriber_id], today)
     changes = settle_dates(session, actor, rules, [terms.subscriber_id], today)
     end_promises(session, terms.subscriber_id, today, now)
     session.refresh(payment)
-    effects = _effects(session, payment, changes, duplicates)
+    effects = _effects(session, payment, changes, duplicates, foreign)
     payment.effects = effects.document()
     session.flush()
     record(
@@ -179,10 +205,11 @@ def register_payment(
             "receipt": document_number(prefix, number),
             "subscriber_id": terms.subscriber_id,
             "method": method.name,
-            "amount": terms.amount,
+            "amount": amount,
             "currency": rules.currency,
             "paid_on": terms.paid_on,
             "reference": payment.reference,
+            **_audited(foreign),
         },
     )
     return Registered(payment, effects)
@@ -217,7 +244,8 @@ def void_payment(
     payment.unapplied, payment.voided_at, payment.void_reason = Decimal(0), now, reason.strip()
     session.flush()
     account = _account(session, payment)
-    entries = [_payment_entry("void", payment, account, -payment.amount, today, reason)]
+    give_all_back(session, actor, rules, payment, account, now)
+    entries = [_payment_entry("void", payment, account, -1, today, reason)]
     if payment.commission:
         entries.append(_commission_entry(payment, -payment.commission, today))
     post(session, rules.operator_id, entries)
@@ -236,13 +264,19 @@ def refund_payment(
     now: datetime,
     external_id: str | None = None,
 ) -> tuple[Refund, list[DateChange]]:
-    """Give money of a payment back: credit first, then what it paid of invoices, the newest first. Raises Invalid."""
+    """Give money of a payment back: credit first, then what it paid of invoices, the newest first. Raises Invalid.
+
+    `amount` is of the currency that the payment came in, and is given back in it at the rate of then.
+    """
     lock_books(session, rules.operator_id, [payment.subscriber_id])
     session.refresh(payment)
     _check_reason(reason)
     left = payment.amount - payment.refunded
     if payment.voided_at is not None:
         raise Invalid(FieldProblem("payment", Problem.ALREADY_DONE))
+    foreign = None
+    if payment.foreign_amount is not None:
+        foreign, amount = amount, worth_of_refund(session, payment, amount)
     if amount <= 0:
         raise Invalid(FieldProblem("amount", Problem.AMOUNT_ZERO))
     if amount > left:
@@ -256,6 +290,8 @@ def refund_payment(
         desk = open_desk_of(session, actor.staff_id)
         if desk is None and rules.require_cash_desk:
             raise Invalid(FieldProblem("payment", Problem.DESK_CLOSED))
+    if foreign is not None:
+        give_back(session, actor, rules, payment, account, foreign, amount, desk, now)
     _take_back(session, rules, payment, amount - payment.unapplied, today)
     session.refresh(payment)
     payment.unapplied -= amount
@@ -264,6 +300,7 @@ def refund_payment(
         operator_id=rules.operator_id,
         payment_id=payment.id,
         amount=amount,
+        foreign_amount=foreign,
         refunded_on=today,
         reason=reason.strip(),
         external_id=external_id,
@@ -272,10 +309,12 @@ def refund_payment(
     )
     session.add(refund)
     session.flush()
-    postings = (Posting("credit", amount, payment.subscriber_id), Posting(account, -amount))
+    holder = "foreign_cash" if foreign is not None and account == "cash" else account
+    postings = (Posting("credit", amount, payment.subscriber_id), Posting(holder, -amount))
     entry = Entry("refund", "refund", refund.id, today, rules.currency, postings, reason)
     post(session, rules.operator_id, [entry])
-    record(session, actor, "payment.refund", "payment", payment.id, None, {"reason": reason, "amount": amount})
+    given = {} if foreign is None else {"given": f"{foreign:f} {payment.foreign_currency}"}
+    record(session, actor, "payment.refund", "payment", payment.id, None, {"reason": reason, "amount": amount, **given})
     return refund, settle_dates(session, actor, rules, [payment.subscriber_id], today)
 
 
@@ -284,7 +323,7 @@ def refund_payment(
 
 def _checked(
     session: Session, actor: Actor, rules: BillingRules, terms: PaymentTerms, now: datetime
-) -> tuple[PaymentMethod, Collector | None]:
+) -> tuple[PaymentMethod, Collector | None, Exchanged | None]:
     problems = _amount_problems(rules, terms)
     subscriber = session.get(Subscriber, terms.subscriber_id)
     if subscriber is None or subscriber.operator_id != rules.operator_id:
@@ -308,14 +347,19 @@ def _checked(
         collector = session.get(Collector, terms.collector_id)
         if collector is None or collector.operator_id != rules.operator_id or not collector.active:
             problems.append(FieldProblem("collector_id", Problem.UNKNOWN_COLLECTOR))
+    if terms.change and (terms.currency == rules.currency or (method and method.account != "cash" and not collector)):
+        problems.append(FieldProblem("change", Problem.CHANGE_OF_CASH))
+    foreign = None
+    if not problems and terms.currency != rules.currency:
+        foreign = exchanged(session, rules, terms.currency, terms.amount, terms.change, terms.paid_on)
     if problems or method is None:
         raise Invalid(*problems)
-    return method, collector
+    return method, collector, foreign
 
 
 def _amount_problems(rules: BillingRules, terms: PaymentTerms) -> list[FieldProblem]:
     amount = terms.amount
-    if terms.currency != rules.currency:
+    if not is_currency(terms.currency):
         return [FieldProblem("amount", Problem.WRONG_CURRENCY, {"expected": rules.currency})]
     if not amount.is_finite():
         return [FieldProblem("amount", Problem.AMOUNT_UNREADABLE)]
@@ -323,7 +367,7 @@ def _amount_problems(rules: BillingRules, terms: PaymentTerms) -> list[FieldProb
         return [FieldProblem("amount", Problem.AMOUNT_NEGATIVE if amount < 0 else Problem.AMOUNT_ZERO)]
     if amount > LARGEST:
         return [FieldProblem("amount", Problem.AMOUNT_TOO_LARGE)]
-    if -int(amount.normalize().as_tuple().exponent) > currency_digits(rules.currency):
+    if -int(amount.normalize().as_tuple().exponent) > currency_digits(terms.currency):
         return [FieldProblem("amount", Problem.AMOUNT_TOO_PRECISE)]
     return []
 
@@ -340,7 +384,14 @@ def _known(session: Session, rules: BillingRules, terms: PaymentTerms) -> Paymen
     )
 
 
-def _duplicates(session: Session, terms: PaymentTerms) -> tuple[str, ...]:
+def _audited(foreign: Exchanged | None) -> dict[str, Any]:
+    if foreign is None:
+        return {}
+    came = {"came_in": f"{foreign.amount:f} {foreign.currency}", "exchange_rate": foreign.rate}
+    return {**came, "change": foreign.change} if foreign.change else came
+
+
+def _duplicates(session: Session, terms: PaymentTerms, amount: Decimal) -> tuple[str, ...]:
     """Return the receipts of payments that look like this one: its reference, or its subscriber, amount and day."""
     rows = session.execute(
         text(
@@ -349,13 +400,14 @@ def _duplicates(session: Session, terms: PaymentTerms) -> tuple[str, ...]:
             " UNION SELECT prefix, number FROM payment WHERE voided_at IS NULL AND method_id = :method_id"
             " AND :reference <> '' AND lower(reference) = lower(:reference) ORDER BY 2"
         ),
-        {**asdict(terms), "reference": terms.reference.strip()},
+        {**asdict(terms), "amount": amount, "reference": terms.reference.strip()},
     )
     return tuple(document_number(row.prefix, row.number) for row in rows)
 
 
-def _payment_entry(kind: str, payment: Payment, account: str, amount: Decimal, today: date, reason: str = "") -> Entry:
-    postings = (Posting(account, amount), Posting("credit", -amount, payment.subscriber_id))
+def _payment_entry(kind: str, payment: Payment, account: str, sign: int, today: date, reason: str = "") -> Entry:
+    credit = Posting("credit", -sign * payment.amount, payment.subscriber_id)
+    postings = (*postings_of(payment, account, sign), credit)
     return Entry(kind, "payment", payment.id, today, payment.currency, postings, reason)
 
 
@@ -389,7 +441,11 @@ def _take_back(session: Session, rules: BillingRules, payment: Payment, amount: 
 
 
 def _effects(
-    session: Session, payment: Payment, changes: Sequence[DateChange], duplicates: tuple[str, ...]
+    session: Session,
+    payment: Payment,
+    changes: Sequence[DateChange],
+    duplicates: tuple[str, ...],
+    foreign: Exchanged | None,
 ) -> PaymentEffects:
     rows = session.execute(
         text(
@@ -417,6 +473,7 @@ def _effects(
         credit,
         balance_of(session, payment.subscriber_id),
         duplicates,
+        foreign,
     )
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from babel import Locale, UnknownLocaleError
 from babel.numbers import (
     format_currency,
+    format_decimal,
     get_currency_precision,
     get_currency_symbol,
     get_decimal_symbol,
@@ -194,6 +195,52 @@ def parse_amount(text: str, currency: str, locale: str, *, zero: bool = False) -
     if amount != rounded(amount, currency):
         raise BadAmount(AmountFlaw.TOO_PRECISE)
     return rounded(amount, currency)
+
+
+RATE_DIGITS = 10
+"""Decimals of an exchange rate: 1 COP is 0.0002409600 USD."""
+
+
+def parse_exchange_rate(text: str, locale: str) -> Decimal:
+    """Return the exchange rate that somebody typed: `17.25`, `4.150,25`. Raises BadAmount.
+
+    A rate has more decimals than money, so a separator of the other half of the world is one of decimals unless exactly
+    three digits follow it, which could be thousands.
+    """
+    typed = _BLANKS.sub("", text)
+    if not typed:
+        raise BadAmount(AmountFlaw.EMPTY)
+    if not re.fullmatch(r"[0-9.,']{1,40}", typed) or not re.search(r"[0-9]", typed):
+        raise BadAmount(AmountFlaw.NOT_A_NUMBER)
+    decimal, group = _separators(locale)
+    other = "," if decimal == "." else "."
+    if re.fullmatch(rf"[0-9]+{re.escape(other)}(?:[0-9]{{1,2}}|[0-9]{{4,}})", typed):
+        rate = Decimal(typed.replace(other, "."))
+    else:
+        rate = _number(typed, decimal, group)
+    if rate == 0:
+        raise BadAmount(AmountFlaw.ZERO)
+    if rate > LARGEST:
+        raise BadAmount(AmountFlaw.TOO_LARGE)
+    if rate != round(rate, RATE_DIGITS):
+        raise BadAmount(AmountFlaw.TOO_PRECISE)
+    return rate
+
+
+def format_exchange_rate(rate: Decimal, locale: str) -> str:
+    """Return a rate with four decimals, or as many as it has: `17.2500`."""
+    return str(format_decimal(rate, "#,##0.0000######", locale=_locale(locale)))
+
+
+def exchange_sentence(currency: str, rate: Decimal, books_currency: str, locale: str) -> str:
+    """Return a rate with its direction: `1 USD = 17.2500 MXN`."""
+    return f"1 {currency} = {format_exchange_rate(rate, locale)} {books_currency}"
+
+
+def format_with_code(amount: Decimal, currency: str, locale: str) -> str:
+    """Return an amount beside the code of its currency, for where two currencies of one sign meet: `20.00 USD`."""
+    pattern = f"#,##0.{'0' * currency_digits(currency)}".rstrip(".")
+    return f"{format_decimal(amount, pattern, locale=_locale(locale))}\u00a0{currency}"
 
 
 def _number(text: str, decimal: str, group: str) -> Decimal:

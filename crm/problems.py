@@ -99,6 +99,14 @@ class Problem(StrEnum):
     AMOUNT_OVER = "amount_over"  # detail: most
     GONE_AT_PROVIDER = "gone_at_provider"
     WRONG_CURRENCY = "wrong_currency"  # detail: expected
+    NOT_A_CURRENCY = "not_a_currency"  # or the one of the books, or one that is not switched on
+    CURRENCY_IN_USE = "currency_in_use"  # by a plan's price, or by cash that is there
+    NOT_A_RATE = "not_a_rate"  # of exchange
+    NO_RATE = "no_rate"  # detail: currency, day
+    RATE_TOO_OLD = "rate_too_old"  # detail: currency, day, days
+    CHANGE_OF_CASH = "change_of_cash"  # change where no cash of another currency came in
+    NOT_SO_MUCH_CASH = "not_so_much_cash"  # detail: most
+    BAD_LINE = "bad_line"  # of a file; detail: line
     IN_THE_FUTURE = "in_the_future"
     TOO_LONG_AGO = "too_long_ago"
     TOO_FAR_AHEAD = "too_far_ahead"  # detail: latest

@@ -139,6 +139,17 @@ TEXTS: Mapping[Problem, str] = {
         " note."
     ),
     Problem.WRONG_CURRENCY: N_("The amount must be in %(expected)s."),
+    Problem.NOT_A_CURRENCY: N_("This currency is not one of those that you take beside your own."),
+    Problem.CURRENCY_IN_USE: N_("A plan is priced in it, or there is cash of it. Change that first."),
+    Problem.NOT_A_RATE: N_("This is not an exchange rate. Write it such as 17.25."),
+    Problem.NO_RATE: N_("There is no exchange rate of %(currency)s for %(day)s. Enter it under Currencies."),
+    Problem.RATE_TOO_OLD: N_(
+        "The last exchange rate of %(currency)s is of %(day)s, and one is good for %(days)s days. Enter today's"
+        " under Currencies."
+    ),
+    Problem.CHANGE_OF_CASH: N_("Change is given only where cash of another currency was taken."),
+    Problem.NOT_SO_MUCH_CASH: N_("Only %(most)s are there. If there is more, book it as added to the cash desk first."),
+    Problem.BAD_LINE: N_("Line %(line)s cannot be read. It needs a date such as 2027-04-30, a currency and a rate."),
     Problem.IN_THE_FUTURE: N_("This day is still to come."),
     Problem.TOO_LONG_AGO: N_("This day is too long ago. Check the year."),
     Problem.TOO_FAR_AHEAD: N_("The latest day possible is %(latest)s."),

@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from core.codes import is_concealed
-from core.money import format_money, money_locale
+from core.money import exchange_sentence, format_money, format_with_code, money_locale
 from core.rates import format_rate
 from portal import context
 from portal.context import signed_in_staff
@@ -116,6 +116,18 @@ def money(amount: Decimal | None) -> str:
     return "–" if amount is None else format_money(amount, currency, money_locale(reader_language(), currency))
 
 
+def in_currency(amount: Decimal | None, currency: str) -> str:
+    """Return an amount of any currency beside its code: `20.00 USD`. Two currencies may have the same sign."""
+    locale = money_locale(reader_language(), context.operator().currency)
+    return "–" if amount is None else format_with_code(amount, currency, locale)
+
+
+def exchange_rate(rate: Decimal, currency: str) -> str:
+    """Return what one unit of a currency is worth in the operator's: `1 USD = 17.2500 MXN`."""
+    books = context.operator().currency
+    return exchange_sentence(currency, rate, books, money_locale(reader_language(), books))
+
+
 def dialled(phone: str) -> str:
     """Return a phone number as `tel:` and WhatsApp links need it: digits, with the plus in front if it was there."""
     digits = "".join(character for character in phone if character.isdigit())
@@ -139,6 +151,8 @@ FILTERS = (
     ago,
     duration,
     money,
+    in_currency,
+    exchange_rate,
     dialled,
     login_name,
 )

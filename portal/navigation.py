@@ -103,6 +103,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         SETTINGS,
         (
             Entry("billing_settings.index", N_("Billing rules"), "receipt-tax", Permission.BILLING_SETTINGS),
+            Entry("currencies.index", N_("Currencies"), "currency-dollar", Permission.BILLING_SETTINGS),
             Entry("documents.letterhead", N_("Letterhead"), "heading", Permission.BILLING_SETTINGS),
             Entry("gateways.index", N_("Online payments"), "credit-card", Permission.BILLING_SETTINGS),
             Entry("einvoices.account", N_("Electronic invoices"), "file-certificate", Permission.BILLING_SETTINGS),

@@ -17,6 +17,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     N_("Money"): {
         "billing_settings.index": N_("When services are billed, taxes, series of numbers, late fees, ways to pay."),
+        "currencies.index": N_("Other currencies to be paid in and to price plans in, and their daily rates."),
         "gateways.index": N_("Keys of the providers that take card payments for you."),
         "einvoices.account": N_("The provider that hands invoices to the tax authority."),
     },

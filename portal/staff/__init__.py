@@ -60,6 +60,7 @@ AREAS = (
     "billing.desk",
     "billing.collectors",
     "billing.settings",
+    "billing.currencies",
     "dunning",
     "bank",
     "work_orders",

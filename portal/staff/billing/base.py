@@ -38,19 +38,19 @@ def is_on() -> bool:
     return billing_is_on(context.db(), context.staff().operator_id)
 
 
-def amount_of(form: Form, name: str = "amount", *, zero: bool = False) -> Decimal | None:
+def amount_of(form: Form, name: str = "amount", *, zero: bool = False, currency: str | None = None) -> Decimal | None:
     """Return the amount that was typed into a field; what is wrong with it is put beside it, and None returned."""
     found = rules()
     try:
-        return typed_amount(form[name].data or "", found.currency, found.locale, name, zero=zero)
+        return typed_amount(form[name].data or "", currency or found.currency, found.locale, name, zero=zero)
     except Invalid as invalid:
         put_on_form(form, invalid)
         return None
 
 
-def as_typed(amount: Decimal) -> str:
+def as_typed(amount: Decimal, currency: str | None = None) -> str:
     """Return an amount as a field is filled with it: plain, with a point, which is understood everywhere."""
-    return f"{rounded(amount, context.operator().currency):f}"
+    return f"{rounded(amount, currency or context.operator().currency):f}"
 
 
 def without_zeros(*fields: Any) -> None:

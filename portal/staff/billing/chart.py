@@ -22,7 +22,7 @@ def index() -> ResponseReturnValue:
     session = context.db()
     chart, problems = chart_of(session, context.staff().operator_id), {}
     if request.method == "POST":
-        chart = {account: (_typed(f"code-{account}"), _typed(f"name-{account}")) for account in MEANINGS}
+        chart = {account: (_typed(f"code-{account}"), _typed(f"name-{account}")) for account in chart}
         try:
             change_chart(session, context.actor(), chart)
         except Invalid as invalid:
@@ -34,7 +34,7 @@ def index() -> ResponseReturnValue:
             return redirect(url_for(".index"))
     page = render_template(
         "staff/billing/chart.html", chart=chart, problems=problems,
-        meanings={account: _(text) for account, text in MEANINGS.items()},
+        meanings={account: _(text) for account, text in MEANINGS.items() if account in chart},
     )  # fmt: skip
     return page, 422 if problems else 200
 

@@ -7,13 +7,13 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from wtforms import BooleanField
 
 from billing.desks import collector_sums, open_desk_of
 from billing.methods import CollectorTerms, save_collector
 from crm.problems import Invalid
-from db.models import CashMovement, Collector, Payment, Staff, Subscriber
+from db.models import CashMovement, Collector, ForeignCash, Payment, Staff, Subscriber
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.forms import Form
@@ -73,9 +73,14 @@ def page(collector_id: int) -> ResponseReturnValue:
         sums=collector_sums(session, collector.id),
         payments=list(payments),
         handed=list(handed),
+        handed_foreign=list(session.scalars(_handed_foreign(collector).order_by(ForeignCash.id.desc()).limit(LATEST))),
         count=session.scalar(select(func.count()).where(Payment.collector_id == collector.id)),
         desk=open_desk_of(session, context.staff().id),
     )
+
+
+def _handed_foreign(collector: Collector) -> Select[Any]:
+    return select(ForeignCash).where(ForeignCash.collector_id == collector.id, ForeignCash.kind == "handover")
 
 
 @blueprint.get("/<int:collector_id>/closing")
@@ -91,6 +96,8 @@ def closing(collector_id: int) -> ResponseReturnValue:
         query = query.where(Payment.paid_on == day)
     else:
         since = session.scalar(moves.with_only_columns(func.max(CashMovement.created_at)))
+        foreign = session.scalar(_handed_foreign(collector).with_only_columns(func.max(ForeignCash.created_at)))
+        since = max((each for each in (since, foreign) if each is not None), default=None)
         if since is not None:
             query = query.where(Payment.created_at > since)
     payments = session.execute(

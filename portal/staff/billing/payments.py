@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, func, select
 from wtforms import HiddenField
 
 from billing.desks import open_desk_of
+from billing.foreign_payments import refundable_of
 from billing.gateways import ProviderTrouble
 from billing.gateways.checkouts import refund_online
 from billing.ledger import balance_of
@@ -33,6 +34,8 @@ from billing.payments import (
 )
 from billing.rules import BillingRules
 from billing.wallets import to_top_up
+from core.money import is_currency
+from crm.currencies import foreign_currencies
 from crm.problems import Invalid
 from db.models import Collector, Payment, PaymentMethod, Refund, Staff, Subscriber
 from portal import context, forms
@@ -131,6 +134,8 @@ class PaymentForm(Form):
     paid_on = forms.day(_l("Date"), required=True)
     reference = forms.text(_l("Reference"))
     collector_id = forms.choice(_l("Collected by"), numeric=True)
+    currency = forms.choice(_l("Currency"), validate_choice=False)
+    change = forms.text(_l("Change given back"))
     note = forms.text(_l("Note"))
     agreed = HiddenField()
 
@@ -145,22 +150,31 @@ class PaymentForm(Form):
         self.method_id.choices = [Option(str(method.id), method.name) for method in methods]
         collectors = session.scalars(select(Collector).where(Collector.active).order_by(Collector.name))
         self.collector_id.choices = [("", _("Nobody: it was paid here")), *((str(c.id), c.name) for c in collectors)]
+        foreign = foreign_currencies(session, context.staff().operator_id)
+        self.currency.choices = [(code, code) for code in (context.operator().currency, *foreign)]
+        self.foreign = foreign
 
     def terms(self, rules: BillingRules, subscriber_id: int) -> PaymentTerms | None:
         """Return what was typed, or None with what cannot be read said beside its field."""
         readable = self.validate()
-        amount = amount_of(self)
+        currency = self.currency.data or rules.currency
+        known = currency if is_currency(currency) else rules.currency
+        amount, change = amount_of(self, currency=known), Decimal(0)
+        if currency in self.foreign and self.change.data:
+            typed = amount_of(self, "change", zero=True)
+            readable, change = readable and typed is not None, typed or change
         if not readable or amount is None:
             return None
         return PaymentTerms(
             subscriber_id=subscriber_id,
             method_id=self.method_id.data or 0,
             amount=amount,
-            currency=request.form.get("currency", rules.currency),
+            currency=currency,
             paid_on=self.paid_on.data or date.min,
             reference=self.reference.data or "",
             note=self.note.data or "",
             collector_id=self.collector_id.data,
+            change=change,
         )
 
 
@@ -176,6 +190,7 @@ def create_page(subscriber_id: int) -> ResponseReturnValue:
             "amount": base.as_typed(owed) if owed > 0 else "",
             "paid_on": rules.today(context.now()),
             "method_id": _last_method(),
+            "currency": rules.currency,
         }
     )
     effects = None
@@ -343,7 +358,7 @@ def refund(payment_id: int) -> ResponseReturnValue:
     """Give money back."""
     session, payment, form = context.db(), _payment(payment_id), RefundForm(prefix=REFUND)
     readable = form.validate()
-    amount = amount_of(form)
+    amount = amount_of(form, currency=payment.foreign_currency)
     if readable and amount is not None:
         try:
             _give_back(payment, amount, form.reason.data or "")
@@ -374,7 +389,10 @@ def _void_form() -> VoidForm:
 
 
 def _refund_form(payment: Payment) -> RefundForm:
-    return RefundForm(formdata=None, prefix=REFUND, data={"amount": base.as_typed(payment.amount - payment.refunded)})
+    left, currency = payment.amount - payment.refunded, None
+    if payment.foreign_currency is not None:
+        left, currency = refundable_of(context.db(), payment), payment.foreign_currency
+    return RefundForm(formdata=None, prefix=REFUND, data={"amount": base.as_typed(left, currency)})
 
 
 def _payment(payment_id: int) -> Payment:
