@@ -145,7 +145,7 @@ def _counts() -> dict[str, Any]:
             "waiting": session.scalar(select(func.count()).where(EnforcementOrder.state.in_(OPEN_ORDERS))) or 0,
             "failed": session.scalar(select(func.count()).where(failed)) or 0,
         },
-        "states": _by(Service.state, Service.state != "terminated"),
+        "states": _by(Service.state, (Service.state != "terminated") & (Service.access_method != "voucher")),
     }
 
 

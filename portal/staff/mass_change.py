@@ -27,7 +27,7 @@ from portal.forms import Form
 from portal.labels import choices, label
 from portal.messages import refuse
 from portal.permissions import Permission, requires
-from portal.staff.services import services_table
+from portal.staff.services import listed, services_table
 from portal.tables import Column, Filter, Table, filtered, show
 
 blueprint = Blueprint("mass_change", __name__, url_prefix="/mass-changes")
@@ -86,7 +86,7 @@ def _chosen() -> tuple[Select[Any], dict[str, Any]]:
     ticked = sorted({int(text) for text in request.args.getlist("id") if text.isascii() and text.isdigit()})
     if ticked:
         return select(Service.id).where(Service.id.in_(ticked)), {"id": ticked}
-    query, chosen = filtered(services_table(), select(Service.id), request.args)
+    query, chosen = filtered(services_table(), listed(select(Service.id)), request.args)
     return query.order_by(None), chosen
 
 

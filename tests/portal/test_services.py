@@ -215,11 +215,26 @@ def test_saving_a_form_unchanged_changes_nothing(sign_in, system, installation, 
     assert actions(system, number) == []
 
 
+def test_vouchers_stand_in_the_list_only_where_they_are_asked_for(sign_in, system, line, installation, isp, ana):
+    add_service(system, installation, isp, ana, "#1-1", access_method="voucher")
+    browser = sign_in("manager")
+
+    def names(path: str) -> list[str]:
+        return re.findall(r'class="code" href="[^"]*">([^<]+)</a>', browser.get(path).text)
+
+    assert names("/services/") == ["ana"]
+    assert names("/services/?access=voucher") == ["#1-1"]
+    # What is done to all of the list is done to what it shows.
+    assert "1 service is chosen." in browser.get("/mass-changes/new?state=active").text
+    page = browser.get("/dashboard/now").text
+    assert "1 active service" in page
+
+
 def test_what_is_mistyped_in_a_form_of_a_service_is_said_beside_the_field(sign_in, system, line, installation, isp):
     browser = sign_in("technical")
     typed = {
-        "access_method": "pppoe", "name": "ana", "plan_id": isp.plan_id, "management": "automatic", "session_limit": "1",
-        "mac_binding": "any", "framed_ip": "10.999.1.1", "version": stored(system, line).version,
+        "access_method": "pppoe", "name": "ana", "plan_id": isp.plan_id, "management": "automatic", "mac_binding": "any",
+        "session_limit": "1", "framed_ip": "10.999.1.1", "version": stored(system, line).version,
     }  # fmt: skip
     page = post(browser, f"/services/{line}/edit", **typed)
     assert page.status_code == 200

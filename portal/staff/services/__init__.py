@@ -2,6 +2,6 @@
 
 from portal.staff.services import edit, lists, steps
 from portal.staff.services.base import blueprint, find
-from portal.staff.services.lists import services_table
+from portal.staff.services.lists import listed, services_table
 
-__all__ = ["blueprint", "edit", "find", "lists", "services_table", "steps"]
+__all__ = ["blueprint", "edit", "find", "listed", "lists", "services_table", "steps"]
