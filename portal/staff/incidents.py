@@ -31,7 +31,19 @@ from crm.incidents import (
 )
 from crm.jobs import start_job
 from crm.problems import Invalid
-from db.models import AccountingSession, Alert, Incident, IncidentMember, Nas, Notification, Sector, Site, Staff
+from db.models import (
+    AccountingSession,
+    Alert,
+    Incident,
+    IncidentMember,
+    Nas,
+    Notification,
+    Sector,
+    Service,
+    Site,
+    Staff,
+    Subscriber,
+)
 from portal import context, forms
 from portal.errors import problem_text, put_on_form
 from portal.home_tiles import Line, Lines, tile
@@ -68,7 +80,7 @@ TABLE = Table(
         Column("where", _l("Where"), lambda row: " ".join(part for part in where_of(row) if part), Nas.name),
         Column("lost", _l("Lost"), lambda row: row.Incident.lost, Incident.lost, numeric=True),
         Column("before", _l("Of"), lambda row: row.Incident.before, exported_only=True),
-        Column("back", _l("Back"), lambda row: row.back, numeric=True, wide=True),
+        Column("back", _l("Back on line"), lambda row: row.back, numeric=True, wide=True),
         Column("ended", _l("Ended"), lambda row: row.Incident.closed_at, Incident.closed_at),
         Column("cause", _l("Cause"), lambda row: row.Incident.cause, exported_only=True),
     ),
@@ -207,8 +219,10 @@ def page(incident_id: int) -> ResponseReturnValue:
 
 def _page(found: Incident, form: WordsForm | None) -> ResponseReturnValue:
     session = context.db()
-    members = session.scalars(
-        select(IncidentMember)
+    members = session.execute(
+        select(IncidentMember, Subscriber)
+        .outerjoin(Service, Service.id == IncidentMember.service_id)
+        .outerjoin(Subscriber, Subscriber.id == Service.subscriber_id)
         .where(IncidentMember.incident_id == found.id)
         .order_by(IncidentMember.back_at.asc().nulls_first(), IncidentMember.user_name)
         .limit(1000)
@@ -229,7 +243,7 @@ def _page(found: Incident, form: WordsForm | None) -> ResponseReturnValue:
     may_tell = found.closed_at is None and found.told_at is None and context.may(Permission.INCIDENTS_EDIT)
     answer: Any = render_template(
         "staff/incidents/page.html", incident=found, title=title_of(found), state=state_of(found), members=members,
-        routers=routers, back=sum(member.back_at is not None for member in members), told=told, form=form,
+        routers=routers, back=sum(member.back_at is not None for member, _subscriber in members), told=told, form=form,
         nas=session.get(Nas, found.nas_id) if found.nas_id is not None else None, place=place_of(session, found),
         reach=reach_of(session, context.keyring(), found) if may_tell else None, may_tell=may_tell,
         opened_by=session.get(Staff, found.opened_by) if found.opened_by else None,

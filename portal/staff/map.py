@@ -135,12 +135,12 @@ def network() -> ResponseReturnValue:
     sectors = [sector for site in sites for sector in site.sectors if sector.in_use]
     loads = sector_loads(session, context.operator().id, [sector.id for sector in sectors], context.now())
     areas = areas_of_incidents(session, context.operator().id, context.now())
-    dark = {(area.incident.nas_id, area.incident.sector) for area in areas if area.incident.scope == "sector"}
+    dark_ports = {(area.incident.nas_id, area.incident.sector) for area in areas if area.incident.sector}
     dark_sites = {area.incident.site_id for area in areas if area.incident.scope == "site"}
     dark_sectors = {area.incident.sector_id for area in areas if area.incident.sector_id is not None}
 
     def is_dark(sector: Sector) -> bool:
-        at_port = (sector.nas_id, sector.port) in dark
+        at_port = (sector.nas_id, sector.port) in dark_ports
         return at_port or sector.id in dark_sectors or sector.site_id in dark_sites
 
     return jsonify(
