@@ -31,6 +31,10 @@ from aaa.facts import (
 from aaa.fair_use import reached, slowed, used_in
 from aaa.vouchers import REPORTS, ends_by_itself, octets_granted, refusal, shares_volume, time_left
 from aaa.windows import active_window, next_boundary
+from core.rates import RateLimit
+
+PAYING_RATE = RateLimit(1_000_000, 512_000)
+"""Enough for a bank's page and its app, and nothing to stay for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,10 @@ def explain(
 
 def changes_at(service: Service, policy: Policy, now: datetime) -> datetime | None:
     """Return when the passing of time alone will next change the standing decision, or None."""
+    paying = service.paying_until if service.paying_until is not None and service.paying_until > now else None
     if service.state is not ServiceState.ACTIVE:
-        return None
-    instants = [next_boundary(service.plan.windows, now, policy.zone), service.paid_until]
+        return paying if service.state is ServiceState.SUSPENDED else None
+    instants = [paying, next_boundary(service.plan.windows, now, policy.zone), service.paid_until]
     if _cap_is_reached(service, now):
         instants.append(service.period_ends)
     instants += [ends for _, ends in reached(service, now)]
@@ -212,7 +217,7 @@ def not_paused(question: Question) -> Decision | None:
 
 def not_suspended(question: Question) -> Decision | None:
     service = question.service
-    if service.state is not ServiceState.SUSPENDED:
+    if service.state is not ServiceState.SUSPENDED or _pays_now(question):
         return None
     suspension = service.suspension
     if suspension is None:
@@ -225,7 +230,7 @@ def not_suspended(question: Question) -> Decision | None:
 def paid(question: Question) -> Decision | None:
     """The date decides, not the job that suspends: nobody stays on because a worker was down."""
     until = question.service.paid_until
-    if until is None or question.now < until:
+    if until is None or question.now < until or _pays_now(question):
         return None
     since = until.astimezone(question.policy.zone).date().isoformat()
     return _turned_away(question, Reason.OVERDUE, {"since": since})
@@ -264,6 +269,8 @@ def terms(question: Question) -> Decision:
     boost = service.boost
     if boost is not None and question.now < boost.until and boost.rate.download > rate.download:
         reason, rate = Reason.BOOSTED, boost.rate
+    if _pays_now(question):
+        reason, rate = Reason.PAYING, slowed(rate, [PAYING_RATE])
     granted = Terms(
         rate=rate,
         address_list=plan.address_list or policy.active_address_list,
@@ -311,6 +318,19 @@ RULES: tuple[Rule, ...] = (
     below_cap,
     terms,
 )
+
+
+def _pays_now(question: Question) -> bool:
+    """Tell whether a service that is overdue is being paid at this moment: then everything opens for some minutes.
+
+    A bank asks its customer on a page of its own, which may be anywhere, or by an app; no walled garden names them all.
+    """
+    service, now = question.service, question.now
+    if service.paying_until is None or now >= service.paying_until:
+        return False
+    if service.state is ServiceState.SUSPENDED:
+        return service.suspension is not None and service.suspension.cause == "overdue"
+    return service.paid_until is not None and now >= service.paid_until
 
 
 def _cap_reached(question: Question) -> bool:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     SUSPENDED_OVERDUE = "suspended_overdue"
     SUSPENDED_BY_STAFF = "suspended_by_staff"
     OVERDUE = "overdue"
+    PAYING = "paying"
     MAC_NOT_ALLOWED = "mac_not_allowed"
     SESSION_LIMIT = "session_limit"
     CAP_REACHED = "cap_reached"

@@ -208,6 +208,7 @@ class Service:
     router_id: int | None = None  # only at this NAS, None is any of the operator's
     rate: RateLimit | None = None  # instead of the plan's
     boost: Boost | None = None
+    paying_until: datetime | None = None  # though overdue, reaches everything until then, slowly: it is being paid
     framed_ip: str | None = None
     framed_routes: tuple[str, ...] = ()
     framed_ipv6_prefix: str | None = None

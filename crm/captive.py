@@ -13,16 +13,20 @@ from db.models import CaptiveHotspot, CaptiveSettings, VoucherBatch
 
 MOST_HOSTS = 10
 LONGEST_MEMORY = 30  # days
+LONGEST_PASS = 15  # minutes
 
 
 @dataclass(frozen=True, slots=True)
 class CaptiveTerms:
-    """`remember_days` is how long a router remembers a device by its MAC address, 0 for not at all."""
+    """`remember_days` is how long a router remembers a device by its MAC address, `paying_minutes` how long who is
+    paying is on line (`crm.passes`); 0 is not at all.
+    """
 
     ask_terms: bool = False
     offer_trial: bool = False
     remember_days: int = 0
     batch_ids: tuple[int, ...] = ()
+    paying_minutes: int = 5
 
 
 def captive_terms(session: Session, operator_id: int) -> CaptiveTerms:
@@ -30,7 +34,7 @@ def captive_terms(session: Session, operator_id: int) -> CaptiveTerms:
     row = session.get(CaptiveSettings, operator_id)
     if row is None:
         return CaptiveTerms()
-    return CaptiveTerms(row.ask_terms, row.offer_trial, row.remember_days, tuple(row.batch_ids))
+    return CaptiveTerms(row.ask_terms, row.offer_trial, row.remember_days, tuple(row.batch_ids), row.paying_minutes)
 
 
 def change_captive_terms(session: Session, actor: Actor, wanted: CaptiveTerms) -> None:
@@ -38,6 +42,8 @@ def change_captive_terms(session: Session, actor: Actor, wanted: CaptiveTerms) -
     problems = []
     if not 0 <= wanted.remember_days <= LONGEST_MEMORY:
         problems.append(FieldProblem("remember_days", Problem.OUT_OF_RANGE, {"low": "0", "high": str(LONGEST_MEMORY)}))
+    if not 0 <= wanted.paying_minutes <= LONGEST_PASS:
+        problems.append(FieldProblem("paying_minutes", Problem.OUT_OF_RANGE, {"low": "0", "high": str(LONGEST_PASS)}))
     chosen = sorted(set(wanted.batch_ids))
     known = select(VoucherBatch.id).where(
         VoucherBatch.operator_id == actor.operator_id, VoucherBatch.id.in_(chosen), VoucherBatch.voided_at.is_(None)
@@ -47,14 +53,18 @@ def change_captive_terms(session: Session, actor: Actor, wanted: CaptiveTerms) -
     if problems:
         raise Invalid(*problems)
     before = captive_terms(session, actor.operator_id)
-    row = session.get(CaptiveSettings, actor.operator_id)
-    if row is None:
-        row = CaptiveSettings(operator_id=actor.operator_id)
-        session.add(row)
+    row = settings_row(session, actor.operator_id)
     for name, value in asdict(wanted).items():
         setattr(row, name, chosen if name == "batch_ids" else value)
     session.flush()
     record(session, actor, "captive.change", "captive_settings", None, asdict(before), asdict(wanted))
+
+
+def settings_row(session: Session, operator_id: int) -> CaptiveSettings:
+    """Return the row of an operator's decisions, made with its first one."""
+    made = insert(CaptiveSettings).values(operator_id=operator_id).on_conflict_do_nothing()
+    session.execute(made)
+    return session.get_one(CaptiveSettings, operator_id)
 
 
 def hosts_of(session: Session, nas_id: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from aaa.decision import Reason
 from billing.documents import (
     CHECKED_BY,
     FETCHED_BY,
@@ -36,10 +37,14 @@ from billing.rules import BillingOff, billing_is_on
 from core.i18n import LANGUAGES
 from core.money import format_money, money_locale
 from crm.brands import brand_of
+from crm.captive import captive_terms
+from crm.passes import let_line_on, passes_left
 from crm.problems import Invalid
-from db.models import Checkout, Gateway, Invoice, Operator, Payment, Subscriber
+from db.audit import Actor
+from db.models import Checkout, Gateway, Invoice, Operator, Payment, Service, Subscriber
 from portal import context
 from portal.auth import limiter
+from portal.captive.reasons import client_of
 from portal.i18n import LANGUAGE_COOKIE, reader_language
 from portal.permissions import public
 
@@ -76,9 +81,9 @@ def begin(text: str, kind: str) -> ResponseReturnValue:
     back = f"{_here(session, operator)}{url_for('.back', text=text, reference='')}"
     try:
         description = f"{operator.name}: {_what(session, link)}"
-        checkout = start_checkout(
-            session, context.portal().settings, gateway, _due(session, link), description, back, context.now()
-        )
+        due = _due(session, link)
+        due_subscriber = due.subscriber_id
+        checkout = start_checkout(session, context.portal().settings, gateway, due, description, back, context.now())
     except ProviderTrouble as trouble:
         log.warning("checkout_not_begun", operator_id=operator.id, provider=kind, trouble=trouble.trouble)
         session.rollback()
@@ -86,6 +91,11 @@ def begin(text: str, kind: str) -> ResponseReturnValue:
     except (Invalid, BillingOff):
         session.rollback()
         return redirect(url_for(".page", text=text))
+    line = _line_of(operator, due_subscriber) if request.form.get("pass") else None
+    if line is not None:
+        actor = Actor(operator.id, "payment page", None, request.remote_addr)
+        if let_line_on(session, actor, line, checkout.id, context.now()):
+            session.commit()
     # A page and not a redirect: the policy of our pages lets forms lead to us alone.
     return render_template("pay/leaving.html", operator=operator, url=checkout.url, provider=PROVIDERS[kind])
 
@@ -258,6 +268,15 @@ def _what(session: Session, link: Link) -> str:
     return str(_("invoice %(number)s", number=document_number(invoice.prefix, invoice.number)))
 
 
+def _line_of(operator: Operator, subscriber_id: int) -> Service | None:
+    """Return the overdue line of a subscriber that this request comes by, None where it comes by another way."""
+    client = client_of(request.remote_addr)
+    if client is None or client.operator.id != operator.id or client.service is None:
+        return None
+    overdue = client.reason in (Reason.OVERDUE, Reason.SUSPENDED_OVERDUE)
+    return client.service if overdue and client.service.subscriber_id == subscriber_id else None
+
+
 def _speak_to(subscriber: Subscriber) -> None:
     """Show the page in the subscriber's language, unless this browser chose one."""
     if subscriber.language in LANGUAGES and LANGUAGE_COOKIE not in request.cookies:
@@ -279,6 +298,8 @@ def _pay_page(session: Session, operator: Operator, link: Link, text: str, troub
     shown = [
         (document_number(one.prefix, one.number), _day(one.due_on), _money(one.open, one.currency)) for one in invoices
     ]
+    line = _line_of(operator, subscriber.id)
+    may_pass = line is not None and passes_left(session, operator.id, context.now(), service_id=line.id) > 0
     accounts = active_accounts(session, operator.id) if billing_is_on(session, operator.id) else []
     return render_template(
         "pay/page.html",
@@ -291,6 +312,7 @@ def _pay_page(session: Session, operator: Operator, link: Link, text: str, troub
         providers=[(account.kind, PROVIDERS[account.kind]) for account in accounts],
         trouble=trouble,
         text=text,
+        minutes=captive_terms(session, operator.id).paying_minutes if may_pass else 0,
     )
 
 

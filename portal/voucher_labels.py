@@ -38,5 +38,6 @@ ACTIONS: Mapping[str, str] = {
     "voucher_batch.reveal": N_("Voucher code shown"),
     "voucher_batch.void": N_("Batch of vouchers cancelled"),
     "voucher.void": N_("Voucher cancelled"),
+    "voucher.pass": N_("Guest on line for some minutes to pay"),
     "voucher.sell": N_("Voucher sold"),
 }

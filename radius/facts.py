@@ -53,7 +53,7 @@ SELECT s.id, s.operator_id, s.access_method, s.name, s.state, s.plan_id, coalesc
        s.suspended_at, s.suspension_cause, s.suspension_detail, s.management, s.paid_until,
        greatest(s.promised_until, s.held_until), s.prepaid,
        s.nas_id, s.rate_download, s.rate_upload, s.boost_download, s.boost_upload, s.boost_until,
-       host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
+       s.paying_until, host(s.framed_ip), s.framed_routes, text(s.framed_ipv6_prefix),
        text(s.delegated_ipv6_prefix), s.pool, s.session_limit, s.mac_binding,
        CASE WHEN s.mac_binding <> 'any'
             THEN ARRAY(SELECT m.mac::text FROM service_mac m WHERE m.service_id = s.id) END,
@@ -169,8 +169,9 @@ class FactsReader:
         (
             service_id, operator_id, method, name, state, plan_id, language, suspended_at, cause, detail, management,
             paid_until, spared_until, prepaid, nas_id, rate_download, rate_upload, boost_download, boost_upload,
-            boost_until, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
-            allowed, period_end, today, day_ends, this_week, week_ends, octets_left, extra, password, *code,
+            boost_until, paying_until, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs,
+            max_macs, used, allowed, period_end, today, day_ends, this_week, week_ends, octets_left, extra, password,
+            *code,
         ) = row  # fmt: skip
         policy, rule = self._policy(operator_id)
         rule = rule.for_prepaid() if prepaid else rule
@@ -187,6 +188,7 @@ class FactsReader:
             router_id=nas_id,
             rate=RateLimit(rate_download, rate_upload) if rate_download else None,
             boost=Boost(RateLimit(boost_download, boost_upload), boost_until) if boost_until else None,
+            paying_until=paying_until,
             framed_ip=framed_ip,
             framed_routes=tuple(routes),
             framed_ipv6_prefix=ipv6_prefix,

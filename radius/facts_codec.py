@@ -49,6 +49,7 @@ def pack_service(service: Service) -> bytes:
             service.router_id,
             _rate(service.rate),
             (_rate(service.boost.rate), service.boost.until.timestamp()) if service.boost else None,
+            _epoch(service.paying_until),
             service.framed_ip,
             service.framed_routes,
             service.framed_ipv6_prefix,
@@ -79,8 +80,8 @@ def plan_id_of(packed: bytes) -> int:
 def unpack_service(packed: bytes, plan: Plan) -> Service:
     (
         service_id, operator_id, method, name, state, _plan_id, language, suspension, paid_until, router_id, rate,
-        boost, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs, used,
-        allowed, period_ends, today, this_week, octets_left, extra, voucher,
+        boost, paying_until, framed_ip, routes, ipv6_prefix, delegated, pool, session_limit, binding, macs, max_macs,
+        used, allowed, period_ends, today, this_week, octets_left, extra, voucher,
     ) = marshal.loads(packed)  # fmt: skip  # noqa: S302 - from the image, whose checksums are verified
     return Service(
         id=service_id,
@@ -95,6 +96,7 @@ def unpack_service(packed: bytes, plan: Plan) -> Service:
         router_id=router_id,
         rate=_read_rate(rate),
         boost=Boost(_rate_of(boost[0]), _instant(boost[1])) if boost else None,
+        paying_until=_optional_instant(paying_until),
         framed_ip=framed_ip,
         framed_routes=routes,
         framed_ipv6_prefix=ipv6_prefix,

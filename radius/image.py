@@ -33,7 +33,7 @@ from zlib import crc32
 
 import lmdb
 
-FORMAT = 7
+FORMAT = 8
 MAP_OCTETS = 16 << 30  # address space, not memory or disk
 CURRENT = "current"
 DAMAGED = "damaged"

@@ -21,6 +21,7 @@ _TEXTS: Mapping[Reason, str] = {
     Reason.SUSPENDED_OVERDUE: N_("Your service is suspended: a payment is overdue."),
     Reason.SUSPENDED_BY_STAFF: N_("Your service is suspended. Call your provider."),
     Reason.OVERDUE: N_("Your service is suspended: a payment is overdue."),
+    Reason.PAYING: N_("You are on line for some minutes, to pay."),
     Reason.MAC_NOT_ALLOWED: N_("This device may not use this account."),
     Reason.SESSION_LIMIT: N_("This account is already in use."),
     Reason.CAP_REACHED: N_("Your data for this month is used up."),

@@ -17,7 +17,7 @@ from db.models.auth_event import AuthEvent
 from db.models.backup import RouterBackup, RouterBackupState
 from db.models.billing import BillingSettings, Charge, Coupon, Discount, ServiceBilling, ServicePeriod, TaxRate
 from db.models.brand import PLAN_CHANGES, Brand, PlanRequest, SelfService
-from db.models.captive import CaptiveHotspot, CaptivePurchase, CaptiveSettings
+from db.models.captive import CaptiveHotspot, CaptivePurchase, CaptiveSettings, PayingPass
 from db.models.cgnat import CgnatPlan
 from db.models.change_log import ChangeLog, Follower, JournalPosition, Node, TenancyKey
 from db.models.circuit import CircuitTest
@@ -234,6 +234,7 @@ __all__ = [
     "Notification",
     "Operator",
     "Passkey",
+    "PayingPass",
     "Payment",
     "PaymentApplication",
     "PaymentMethod",

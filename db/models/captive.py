@@ -11,13 +11,18 @@ class CaptiveSettings(Tenanted, Base):
     """What an operator decided about its captive pages. No row: as the defaults say."""
 
     __tablename__ = "captive_settings"
-    __table_args__ = (CheckConstraint("remember_days BETWEEN 0 AND 30", "remember_days"),)
+    __table_args__ = (
+        CheckConstraint("remember_days BETWEEN 0 AND 30", "remember_days"),
+        CheckConstraint("paying_minutes BETWEEN 0 AND 15", "paying_minutes"),
+    )
 
     operator_id: Mapped[BigInt] = mapped_column(ForeignKey("operator.id"), primary_key=True)
     ask_terms: Mapped[bool] = mapped_column(server_default=text("false"))  # to be accepted before the login
     offer_trial: Mapped[bool] = mapped_column(server_default=text("false"))  # where the router offers one
     remember_days: Mapped[int] = mapped_column(server_default="0")  # how long a MAC cookie lasts; 0 is none
     batch_ids: Mapped[list[int]] = mapped_column(ARRAY(BIGINT), server_default=text("'{}'"))  # sold on the page
+    paying_minutes: Mapped[int] = mapped_column(server_default="5")  # on line while paying; 0 is not at all
+    pass_batch_id: Mapped[BigInt | None] = mapped_column(ForeignKey("voucher_batch.id"))  # has guests' passes
     created_at: Mapped[Created]
 
 
@@ -60,3 +65,26 @@ class CaptivePurchase(Tenanted, Base):
     email: Mapped[str | None]
     language: Mapped[str]
     created_at: Mapped[Created]
+
+
+class PayingPass(Tenanted, Base):
+    """That somebody was let on line for some minutes to pay: a subscriber's line, or a guest's device by a voucher.
+
+    `device` is the guest's MAC address, by which passes are counted; empty for a line, which is counted by itself.
+    """
+
+    __tablename__ = "paying_pass"
+    __table_args__ = (
+        Index("ix_paying_pass_operator_id", "operator_id", "begun_at"),
+        Index("ix_paying_pass_service_id", "service_id"),
+        Index("uq_paying_pass_checkout", "checkout_id", unique=True),
+    )
+
+    id: Mapped[Id]
+    operator_id: Mapped[int] = mapped_column(ForeignKey("operator.id"))
+    service_id: Mapped[BigInt] = mapped_column(ForeignKey("service.id", ondelete="CASCADE"))
+    checkout_id: Mapped[BigInt] = mapped_column(ForeignKey("checkout.id", ondelete="CASCADE"))
+    nas_id: Mapped[BigInt | None]  # of a guest's hotspot
+    device: Mapped[str] = mapped_column(server_default="")
+    begun_at: Mapped[Created]
+    until: Mapped[Instant]

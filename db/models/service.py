@@ -51,6 +51,7 @@ class Service(Tenanted, Base):
     boost_download: Mapped[BigInt | None]  # faster for a while: what was bought, until when
     boost_upload: Mapped[BigInt | None]
     boost_until: Mapped[Instant | None]
+    paying_until: Mapped[Instant | None]  # though overdue, reaches everything until then, slowly: it is being paid
     top_up_octets: Mapped[BigInt | None]  # bought on top of the cap, until the billing period ends
     top_up_until: Mapped[Instant | None]
     top_ups_automatic: Mapped[int] = mapped_column(server_default="0")  # of those, bought by themselves

@@ -22,16 +22,18 @@ from billing.gateways.accounts import TITLES, active_accounts
 from billing.gateways.checkouts import settle
 from billing.links import LinkFor, link_key, signed
 from billing.rules import BillingOff
-from billing.voucher_checkouts import Wanted, price_of, purchase_of, sold_code, start_purchase
+from billing.voucher_checkouts import Wanted, price_of, sold_code, start_purchase
 from core.codes import grouped
+from crm.passes import end_guest_pass, let_guest_on, passes_left
 from crm.problems import Invalid
-from db.models import Checkout, Gateway, VoucherBatch
+from db.audit import Actor
+from db.models import Gateway, Service, Voucher, VoucherBatch
 from portal import context
 from portal.auth import limiter
 from portal.captive.frame import blueprint
 from portal.captive.login import visit_or_page
 from portal.captive.place import db, place
-from portal.captive.purchases import PREFIX, is_reference
+from portal.captive.purchases import PASS_PREFIX, PREFIX, lead_to_pay, purchase_named
 from portal.captive.variables import KEPT
 from portal.permissions import public
 
@@ -92,7 +94,20 @@ def begin() -> ResponseReturnValue:
         return _page(_("These codes are sold out at the moment, or this was bought already."), 422)
     if checkout.state not in ("new", "open"):
         return redirect(url_for(".bought", reference=checkout.reference))
-    return render_template("captive/paying.html", url=checkout.url, provider=TITLES[kind])
+    if not form.get("pass"):
+        return lead_to_pay(checkout)
+    visit = visit_or_page()
+    if isinstance(visit, tuple):
+        return visit
+    plan_id = _plan_of(batch_id)
+    code = let_guest_on(
+        session, _actor(), context.keyring(), visit.mac, place().nas_id, plan_id, checkout.id, context.now()
+    )
+    if code is None:
+        session.rollback()
+        return _page(_("This device was on line to pay too often today. Pay without it, or ask us."), 422)
+    session.commit()
+    return lead_to_pay(checkout, visit.login_url(code, "", checkout.url or "", f"{PASS_PREFIX}{checkout.reference}"))
 
 
 @blueprint.get("/<token>/bought/<reference>")
@@ -101,11 +116,7 @@ def begin() -> ResponseReturnValue:
 def bought(reference: str) -> ResponseReturnValue:
     """Where the provider leads back to, and the mail: the code, and on line with it."""
     session = db()
-    checkout = session.scalar(
-        select(Checkout).where(Checkout.operator_id == place().operator.id, Checkout.reference == reference)
-    )
-    if checkout is None or purchase_of(session, checkout.id) is None or not is_reference(reference):
-        abort(404)
+    checkout = purchase_named(reference) or abort(404)
     settings = context.portal().settings
     if checkout.state in ("new", "open", "refused"):
         try:
@@ -114,6 +125,8 @@ def bought(reference: str) -> ResponseReturnValue:
             session.rollback()
             log.warning("purchase_not_settled", operator_id=place().operator.id, why=type(problem).__name__)
     found = sold_code(session, settings, place().operator.id, reference)
+    if found is not None and end_guest_pass(session, _actor(), checkout.id, context.now()):
+        session.commit()
     receipt, connect = None, None
     if found is not None and found[0].payment_id is not None:
         key = link_key(session, context.keyring(), place().operator.id)
@@ -131,7 +144,18 @@ def bought(reference: str) -> ResponseReturnValue:
         sold=found is not None,
         receipt=receipt,
         connect=connect,
+        pay=checkout.url if checkout.state == "open" else None,
     )
+
+
+def _actor() -> Actor:
+    return Actor(place().operator.id, "captive page", None, request.remote_addr)
+
+
+def _plan_of(batch_id: int) -> int:
+    """Return the plan of a batch's vouchers, which a pass has as well, at a rate of its own."""
+    query = select(Service.plan_id).join(Voucher, Voucher.service_id == Service.id).where(Voucher.batch_id == batch_id)
+    return db().scalars(query.limit(1)).one()
 
 
 def _page(error: str = "", code: int = 200) -> ResponseReturnValue:
@@ -148,6 +172,8 @@ def _page(error: str = "", code: int = 200) -> ResponseReturnValue:
         key=request.form.get("key") or secrets.token_hex(16),
         email=request.form.get("email", ""),
         chosen=request.form.get("batch", ""),
+        may_pass=passes_left(db(), place().operator.id, context.now(), device=visit.mac) > 0,
+        minutes=place().terms.paying_minutes,
         providers=[(one.kind, TITLES[one.kind]) for one in active_accounts(db(), place().operator.id)],
     )
     return made, code

@@ -67,9 +67,13 @@ class Visit:
     def secure(self) -> bool:
         return self.login.startswith("https:")
 
-    def login_url(self, user: str, password: str, back: str) -> str:
-        """Return the address that logs somebody in, for CHAP and for names that need no password."""
-        return f"{self.login}?{urlencode({'username': user, 'password': self.proof(password), 'dst': back})}"
+    def login_url(self, user: str, password: str, back: str, var: str = "") -> str:
+        """Return the address that logs somebody in, for CHAP and for names that need no password.
+
+        `var` comes back with the login page, if it is refused.
+        """
+        said = {"username": user, "password": self.proof(password), "dst": back} | ({"var": var} if var else {})
+        return f"{self.login}?{urlencode(said)}"
 
     def proof(self, password: str) -> str:
         """Return the password as it goes to the router: the answer to its challenge, where it gave one."""

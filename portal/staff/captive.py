@@ -29,6 +29,7 @@ class CaptiveForm(Form):
     ask_terms = BooleanField(_l("Terms of use have to be accepted"))
     offer_trial = BooleanField(_l("Offer the free trial of the hotspot"))
     remember_days = forms.whole_number(_l("Days that a hotspot remembers a device"), required=True)
+    paying_minutes = forms.whole_number(_l("Minutes that who is paying is on line"), required=True)
     batch_ids = SelectMultipleField(_l("Codes that are sold on the page"), coerce=int)
 
 
@@ -43,6 +44,7 @@ def index() -> ResponseReturnValue:
             "offer_trial": kept.offer_trial,
             "remember_days": kept.remember_days,
             "batch_ids": list(kept.batch_ids),
+            "paying_minutes": kept.paying_minutes,
         }
     )
     batches = session.scalars(
@@ -54,7 +56,11 @@ def index() -> ResponseReturnValue:
     form.batch_ids.choices = [(batch.id, batch.name) for batch in batches]
     if request.method == "POST" and form.validate():
         wanted = CaptiveTerms(
-            form.ask_terms.data, form.offer_trial.data, form.remember_days.data or 0, tuple(form.batch_ids.data or ())
+            form.ask_terms.data,
+            form.offer_trial.data,
+            form.remember_days.data or 0,
+            tuple(form.batch_ids.data or ()),
+            form.paying_minutes.data or 0,
         )
         try:
             change_captive_terms(session, context.actor(), wanted)

@@ -65,6 +65,7 @@ REMEDIES: Mapping[Reason, tuple[Remedy, ...]] = {
     Reason.SUSPENDED_OVERDUE: (_PAID, _RESTORE),
     Reason.SUSPENDED_BY_STAFF: (_RESTORE,),
     Reason.OVERDUE: (_PAID,),
+    Reason.PAYING: (_PAID,),
     Reason.MAC_NOT_ALLOWED: (_EDIT,),
     Reason.SESSION_LIMIT: (_EDIT,),
     Reason.CAP_REACHED: (_PLAN,),

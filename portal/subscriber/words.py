@@ -40,6 +40,12 @@ TROUBLES: Mapping[Reason, Trouble] = {
         N_("When you have paid, it is back within seconds, by itself."),
         ("pay", "promise", "ask"),
     ),
+    Reason.PAYING: Trouble(
+        N_("You are on line to pay"),
+        N_("For some minutes everything opens, slowly, so that your bank can ask you. Your line follows the payment."),
+        ("pay", "promise", "ask"),
+        grave=False,
+    ),
     Reason.SUSPENDED_BY_STAFF: Trouble(
         N_("Your service is suspended"), N_("This was done by a person. Please get in touch.")
     ),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aaa.authorize import RULES, authorize, changes_at, explain
+from aaa.authorize import PAYING_RATE, RULES, authorize, changes_at, explain
 from aaa.decision import Accept, Reason, Reject, WalledGarden
 from aaa.facts import (
     Access,
@@ -170,6 +170,43 @@ def test_a_boost_lifts_plan_and_throttle_until_its_instant_and_never_slows_down(
     slower = replace(boosted, boost=replace(boost, rate=RateLimit(1_000_000, 1_000_000)))
     assert authorize(slower, POLICY, NOW).terms.rate == PLAN.rate
     assert isinstance(authorize(replace(boosted, state=ServiceState.SUSPENDED), POLICY, NOW), WalledGarden)
+
+
+@pytest.mark.parametrize(
+    "overdue",
+    [
+        pytest.param({"state": ServiceState.SUSPENDED, "suspension": OVERDUE}, id="cut"),
+        pytest.param({"paid_until": NOW - timedelta(days=1)}, id="by date"),
+    ],
+)
+def test_who_is_overdue_and_paying_is_on_line_slowly_until_an_instant(overdue):
+    until = NOW + timedelta(minutes=5)
+    service = replace(SERVICE, paying_until=until, **overdue)
+    during, after = authorize(service, POLICY, NOW), authorize(service, POLICY, until)
+    assert isinstance(during, Accept)
+    assert (during.reason, during.terms.rate) == (Reason.PAYING, PAYING_RATE)
+    assert during.terms.address_list == POLICY.active_address_list
+    assert isinstance(after, WalledGarden)
+    assert changes_at(service, POLICY, NOW) == until
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        pytest.param({}, None, id="nothing is owed"),
+        pytest.param(
+            {"state": ServiceState.SUSPENDED, "suspension": replace(OVERDUE, cause="staff")},
+            Reason.SUSPENDED_BY_STAFF,
+            id="suspended by a person",
+        ),
+        pytest.param({"state": ServiceState.PAUSED}, Reason.PAUSED, id="paused"),
+    ],
+)
+def test_paying_changes_nothing_but_what_a_payment_would(others, reason):
+    service = replace(SERVICE, **others)
+    decision = authorize(replace(service, paying_until=NOW + timedelta(minutes=5)), POLICY, NOW)
+    assert decision == authorize(service, POLICY, NOW)
+    assert decision.reason == reason
 
 
 def test_a_window_gives_its_rate_in_local_time_and_says_when_it_ends():

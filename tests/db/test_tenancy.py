@@ -223,6 +223,8 @@ def fill_vouchers(connection: psycopg.Connection, isp: Isp, subscriber: int, ser
     bought = {"nas_id": isp.nas_id, "batch_id": batch, "key": "k", "language": "es"}
     bought["checkout_id"] = insert(connection, isp, "checkout", checkout, "id")
     insert(connection, isp, "captive_purchase", bought)
+    paying = {"service_id": service, "checkout_id": bought["checkout_id"], "until": "2026-01-01T00:05:00Z"}
+    insert(connection, isp, "paying_pass", paying)
     job = insert(connection, isp, "job", {"kind": "vouchers.print", "parameters": "{}"}, "id")
     insert(connection, isp, "voucher_print", {"batch_id": batch, "job_id": job, "content": b"x"})
 

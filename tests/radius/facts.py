@@ -105,6 +105,7 @@ services = st.builds(
     router_id=st.none() | st.integers(1, 5),
     rate=st.none() | rates,
     boost=st.none() | st.builds(Boost, rates, instants),
+    paying_until=st.none() | instants,
     framed_ip=st.none() | st.ip_addresses(v=4).map(str),
     framed_routes=st.lists(texts, max_size=2).map(tuple),
     framed_ipv6_prefix=st.none() | st.just("2001:db8:1::/64"),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
@@ -20,6 +21,7 @@ from core.clock import utc_now
 from core.codes import grouped
 from core.settings import Settings
 from crm.captive import CaptiveTerms, change_captive_terms, change_hosts
+from crm.passes import A_DAY
 from crm.vouchers import BatchTerms, create_batch
 from db.audit import Actor
 from db.models import Brand
@@ -308,16 +310,18 @@ def test_who_tries_often_waits_and_nobody_else_does(site, router, portal):
 
 # Buying.
 
+CODES = 4
+
 
 @pytest.fixture(scope="module")
 def shop(site: Site, app: Flask, system: Engine, portal: str) -> Iterator[tuple[PortalIsp, Providers, int]]:
-    """The operator bills, has accounts with the emulated providers, and sells ten codes on its page."""
+    """The operator bills, has accounts with the emulated providers, and sells four codes on its page."""
     site.isp.update("operator", site.isp.operator_id, timezone=ZONE.key, currency="MXN")
     isp = PortalIsp(site.isp.operator_id, site.isp.plan_id, 0, {})
     start_billing(system, isp)
     enter_accounts(system, site.settings, isp)
     with OrmSession(system) as session:
-        terms = BatchTerms("Day pass", 3, site.isp.plan_id, Decimal("50.00"), lasts=timedelta(days=1))
+        terms = BatchTerms("Day pass", CODES, site.isp.plan_id, Decimal("50.00"), lasts=timedelta(days=1))
         batch = create_batch(session, Actor(isp.operator_id, "test"), site.settings.keyring, terms, utc_now())
         session.commit()
         batch_id = batch.id
@@ -367,23 +371,81 @@ def test_a_code_is_bought_shown_mailed_and_logged_in_and_a_replay_sells_nothing_
     assert code not in phone.page
 
 
-def test_two_tabs_buy_two_codes_and_one_that_is_paid_when_none_is_left_waits_for_a_person(site, phone, shop, portal):
+def begin_to_pay(phone: Phone, portal: str, batch_id: int) -> str:
+    """Choose a code and to be on line while paying; return where the phone is led."""
+    phone.surf()
+    phone.get(portal + html.unescape(re.search(r'href="([^"]+/buy[^"]+)"', phone.page)[1]))
+    phone.send(batch=str(batch_id), **{"with": "stripe", "pass": "yes"})
+    led = re.search(r'http-equiv="refresh" content="2; url=([^"]+)"', phone.page)
+    return html.unescape(led[1]) if led is not None else ""
+
+
+def test_a_guest_whose_bank_asks_elsewhere_is_on_line_slowly_to_pay_and_then_by_the_code(
+    site, system, phone, router, shop, portal
+):
+    _isp, providers, batch_id = shop
+    led = begin_to_pay(phone, portal, batch_id)
+    site.controller.settle()
+    other = new_phone(router, portal)
+    other.surf()
+    other.get(led)
+    assert not other.surf(), "a pass is its device's"
+    checkout = dict(parse_qsl(urlsplit(led).query))["dst"]
+    assert "the internet" in phone.get(led)
+    assert phone.url == checkout, "the router leads on to where it is paid"
+    assert "the internet: acs.bank.example" in phone.get("http://acs.bank.example/3ds")
+    device = router.hotspot.device(phone.address)
+    assert device.session.grant.rate_text == "512k/1M"
+    assert device.session.grant.session_timeout <= 300
+    sale = checkout.rsplit("/", 1)[1]
+    assert "Go on paying" in phone.get(providers.sales[sale].back_url)
+    providers.pay(sale)
+    phone.get(providers.sales[sale].back_url)
+    connect = html.unescape(re.search(r'class="button" href="([^"]+/login\?var=[^"]+)"', phone.page)[1])
+    wait_until(lambda: device.session is None, 5, "the pass to end")
+    site.controller.settle()
+    phone.get(connect)
+    assert phone.surf()
+    assert device.session.grant.rate_text == "5M/20M"
+    site.network.call(lambda _: router.nas.log_out(device.session))
+    for _again in range(A_DAY - 1):
+        assert begin_to_pay(phone, portal, batch_id)
+    assert not begin_to_pay(phone, portal, batch_id)
+    assert "too often today" in phone.page
+    batch_ids = (batch_id,)
+    decide(site, system, batch_ids=batch_ids, paying_minutes=0)
+    phone.surf()
+    assert "My bank asks" not in phone.get(portal + html.unescape(re.search(r'href="([^"]+/buy[^"]+)"', phone.page)[1]))
+    decide(site, system, batch_ids=batch_ids)
+
+
+def test_a_pass_that_the_router_does_not_take_leads_to_pay_all_the_same(site, router, shop, portal):
+    _isp, _providers, batch_id = shop
+    phone, other = new_phone(router, portal), new_phone(router, portal)
+    led = begin_to_pay(phone, portal, batch_id)
+    site.controller.settle()
+    other.surf()
+    other.get(led)
+    assert dict(parse_qsl(urlsplit(led).query))["dst"] in other.seen
+
+
+def test_tabs_buy_a_code_each_and_one_that_is_paid_when_none_is_left_waits_for_a_person(site, phone, shop, portal):
     _isp, providers, batch_id = shop
     phone.surf()
     url = portal + html.unescape(re.search(r'href="([^"]+/buy[^"]+)"', phone.page)[1])
-    sales = []
-    for _tab in range(3):
+    sales: list[str] = []
+    before = len(sold(site))
+    for _tab in range(CODES - before + 1):
         phone.get(url)
         fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', phone.page))
         fields = {name: html.unescape(value) for name, value in fields.items()}
         fields |= {"batch": str(batch_id), "with": "mercadopago"}
         page = phone.session.post(url.partition("?")[0], data=fields, timeout=10).text
         sales.append(re.search(r"url=([^\"]+)\"", page)[1].rsplit("/", 1)[1])
-    before = len(sold(site))
     for sale in sales:
         providers.pay(sale)
-    assert len(sold(site)) - before == 2
-    phone.get(providers.sales[sales[2]].back_url)
+    assert len(sold(site)) == CODES > before + 1
+    phone.get(providers.sales[sales[-1]].back_url)
     assert "We have to look at your payment" in phone.page
     assert site.isp.fetch("SELECT count(*) FROM checkout WHERE state = 'mismatch'") == [(1,)]
     (payments,) = site.isp.fetch("SELECT count(*) FROM payment WHERE external_id IS NOT NULL")
@@ -410,12 +472,22 @@ def test_a_suspended_subscriber_is_led_to_the_reason_promises_and_pays_and_is_ba
     pay = html.unescape(re.search(r'href="(/pay/[^"]+)"', answer.text)[1])
     page = browser.get(portal + pay)
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)[1]
-    page = browser.session.post(f"{portal}{pay}/with/stripe", data={"csrf_token": token}, timeout=10).text
+    assert "My bank asks me" in page.text
+    session, since = cpe.session, time.monotonic()
+    form = {"csrf_token": token, "pass": "yes"}
+    page = browser.session.post(f"{portal}{pay}/with/stripe", data=form, timeout=10).text
     sale = re.search(r'content="0; url=([^"]+)"', page)[1].rsplit("/", 1)[1]
-    since, session = time.monotonic(), cpe.session
+    took = seconds_until(lambda: site.address_list(cpe) == "portico-active", "the pass", since=since)
+    assert took < 2.0
+    assert session.grant.rate_text == "512k/1M"
+    assert "You are on line to pay" in browser.get(f"{portal}/captive/why").text
+    site.update("morosa", paying_until=utc_now() + timedelta(seconds=1))
+    seconds_until(lambda: site.address_list(cpe) == "portico-suspended", "the end of the pass")
+    since = time.monotonic()
     providers.pay(sale)
     took = seconds_until(lambda: site.address_list(cpe) == "portico-active", "the way back", since=since)
     assert took < 2.0
+    assert session.grant.rate_text == "5M/20M"
     assert cpe.session is session
     assert "Everything is in order" in browser.get(f"{portal}/captive/why").text
 
