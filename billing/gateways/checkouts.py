@@ -191,10 +191,19 @@ def hear(
 def refund_online(
     session: Session, settings: Settings, actor: Actor, payment: Payment, amount: Decimal, reason: str, now: datetime
 ) -> Refund:
-    """Give money of an online payment back through its provider, and book it. Commits. Raises Invalid, ProviderTrouble.
+    """Do what `refund_at_provider` does, and commit."""
+    refund = refund_at_provider(session, settings, actor, payment, amount, reason, now)
+    session.commit()
+    return refund
+
+
+def refund_at_provider(
+    session: Session, settings: Settings, actor: Actor, payment: Payment, amount: Decimal, reason: str, now: datetime
+) -> Refund:
+    """Give money of an online payment back through its provider, and book it. Raises Invalid, ProviderTrouble.
 
     The same refund asked for again before it was booked is one refund at the provider, too: its key says how much had
-    been refunded before.
+    been refunded before. While the provider is asked nothing is locked, and other payments go on.
     """
     rules = rules_of(session, payment.operator_id)
     method = session.get_one(PaymentMethod, payment.method_id)
@@ -208,12 +217,10 @@ def refund_online(
         refund_payment(session, actor, rules, payment, amount, reason, now)
     finally:
         nested.rollback()
-    external_id, currency, before = payment.external_id, payment.currency, payment.refunded
-    session.commit()
+    before = payment.refunded
     key = f"portico-refund-{payment.id}-{before}-{amount}"
-    refund_id = provider_of(gateway, settings).refund(external_id, amount, currency, key)
+    refund_id = provider_of(gateway, settings).refund(payment.external_id, amount, payment.currency, key)
     refund, _changes = refund_payment(session, actor, rules, payment, amount, reason, now, external_id=refund_id)
-    session.commit()
     return refund
 
 

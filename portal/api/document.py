@@ -132,7 +132,7 @@ def _query_parameters(made: Operation) -> list[dict[str, Any]]:
 
 def _header_parameters(made: Operation) -> list[dict[str, Any]]:
     headers = []
-    if made.method == "POST":
+    if made.method == "POST" and made.remembered:
         words = "Makes a repeated request be done once. Any text that is new for each new request, such as a UUID."
         schema = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}
         headers.append(
@@ -159,7 +159,9 @@ def _kinds(made: Operation) -> list[Kind]:
         kinds += [Kind.TOO_LARGE, Kind.MEDIA_TYPE]
     kinds.append(Kind.INVALID)
     if made.method == "POST":
-        kinds += [Kind.KEY_REUSED, Kind.STILL_RUNNING, Kind.CONFLICT] + ([Kind.KEY_MISSING] if made.key else [])
+        kinds.append(Kind.CONFLICT)
+    if made.method == "POST" and made.remembered:
+        kinds += [Kind.KEY_REUSED, Kind.STILL_RUNNING] + ([Kind.KEY_MISSING] if made.key else [])
     if made.shown_by is not None:
         kinds += [Kind.CHANGED, Kind.MATCH_MISSING, Kind.CONFLICT]
     if made.query is not None and "cursor" in made.query.model_fields:
@@ -178,7 +180,7 @@ def _responses(made: Operation, references: dict[Any, dict[str, Any]]) -> dict[s
     for name, there in (
         ("ETag", made.single or made.shown_by is not None),
         ("Location", bool(made.location)),
-        (repeats.REPLAYED, made.method == "POST"),
+        (repeats.REPLAYED, made.method == "POST" and made.remembered),
         ("Link", made.query is not None and "cursor" in made.query.model_fields),
     ):
         if there:

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from flask import Response, g, request
 from pydantic import BaseModel, ValidationError
 
+from crm.problems import Invalid
 from portal.api import frame, repeats
-from portal.api.problems import ApiProblem, Kind, invalid_json
+from portal.api.problems import ApiProblem, Kind, invalid_fields, invalid_json
 from portal.api.scopes import Scope
 from portal.permissions import Openness, public
 
@@ -31,6 +32,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Operation:
     """One method of one address. `key`: it needs an Idempotency-Key. `shown_by`: the view whose ETag a PATCH compares.
 
+    `remembered`: a POST's answer is kept for its key; of one that answers a secret nothing is kept, and no key taken.
     `gives` are the kinds of problems that it may answer with, besides those that any may.
     """
 
@@ -49,6 +51,7 @@ class Operation:
     shown_by: Callable[..., BaseModel] | None
     gives: tuple[Kind, ...]
     location: str
+    remembered: bool
     name: str = field(default="")
 
 
@@ -69,6 +72,7 @@ def operation(
     shown_by: Callable[..., BaseModel] | None = None,
     gives: tuple[Kind, ...] = (),
     location: str = "",
+    remembered: bool = True,
 ) -> Callable[[View], View]:
     """Declare an operation. `single`: a GET of one thing, which has an ETag. `location`: where a new thing is found."""
 
@@ -77,7 +81,7 @@ def operation(
         name = view.__name__
         made = Operation(
             method, path, scope, tag, summary, view, answer, status, hints.get("body"), hints.get("query"), key, single,
-            shown_by, gives, location, name,
+            shown_by, gives, location, remembered, name,
         )  # fmt: skip
         OPERATIONS.append(made)
 
@@ -110,7 +114,7 @@ def _run(made: Operation, numbers: dict[str, int]) -> Response:
         arguments["body"] = _body(made.body, (JSON, MERGE_PATCH) if made.method == "PATCH" else (JSON,))
     if made.method == "GET":
         return _perform(made, arguments)
-    if made.method == "POST":
+    if made.method == "POST" and made.remembered:
         return repeats.once(lambda: _perform(made, arguments), needed=made.key)
     if made.shown_by is not None:
         _match(made.shown_by(**numbers))
@@ -120,7 +124,10 @@ def _run(made: Operation, numbers: dict[str, int]) -> Response:
 
 
 def _perform(made: Operation, arguments: dict[str, Any]) -> Response:
-    result = made.view(**arguments)
+    try:
+        result = made.view(**arguments)
+    except Invalid as invalid:
+        raise invalid_fields(invalid, _fields(made.body), _fields(made.query)) from None
     if made.answer is None:
         frame.db().flush()
         return Response(status=made.status)
@@ -136,6 +143,10 @@ def _perform(made: Operation, arguments: dict[str, Any]) -> Response:
         if g.get("api_next"):
             response.headers["Link"] = f'<{g.api_next}>; rel="next"'
     return response
+
+
+def _fields(model: type[BaseModel] | None) -> frozenset[str]:
+    return frozenset(() if model is None else model.model_fields)
 
 
 def _written(result: BaseModel) -> str:

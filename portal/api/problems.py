@@ -6,7 +6,7 @@ body, RFC 6901, or the name of a parameter), which rule, and a sentence in the l
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -18,11 +18,14 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from billing.gateways import ProviderTrouble
 from billing.rules import BillingOff
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, WrongState
 from crm.work_orders import WrongOrderState
+from crm.work_steps import StepsMissing
 from portal.errors import http_error, problem_text, wrong_state_text
+from portal.labels import label
 from radius.by_hand import SessionOver
 
 log = structlog.get_logger()
@@ -44,6 +47,7 @@ class Kind(Enum):
     WRONG_STATE = ("wrong-state", 409, N_("Its state does not allow this"))
     CONFLICT = ("conflict", 409, N_("Somebody else changed the same thing"))
     STILL_RUNNING = ("still-running", 409, N_("A request with this Idempotency-Key is still running"))
+    STEPS_MISSING = ("steps-missing", 409, N_("Steps of the work order are missing"))
     BILLING_OFF = ("billing-off", 409, N_("The operator does not bill with Portico"))
     CHANGED = ("changed-meanwhile", 412, N_("It was changed since it was read"))
     TOO_LARGE = ("too-large", 413, N_("The body is too large"))
@@ -53,6 +57,7 @@ class Kind(Enum):
     MATCH_MISSING = ("if-match-missing", 428, N_("A change needs If-Match"))
     TOO_MANY = ("too-many-requests", 429, N_("Too many requests"))
     ERROR = ("error", 500, N_("Something went wrong here"))
+    PROVIDER = ("provider-refused", 502, N_("The payment provider did not do it"))
     UNAVAILABLE = ("unavailable", 503, N_("The database cannot be reached at the moment"))
     SLOW = ("too-slow", 503, N_("The request took too long and was ended"))
 
@@ -109,9 +114,12 @@ def answer(problem: ApiProblem) -> Response:
     return Response(text, kind.status, {**problem.headers, "Content-Language": g.language}, mimetype=MEDIA_TYPE)
 
 
-def invalid_fields(found: Invalid) -> ApiProblem:
-    """Return what the domain says is wrong with what was entered."""
-    return ApiProblem(Kind.INVALID, errors=[_field_error(each) for each in found.problems])
+def invalid_fields(found: Invalid, members: Collection[str], parameters: Collection[str] = ()) -> ApiProblem:
+    """Return what the domain says is wrong with what was entered: where in the body, or in which parameter.
+
+    What names neither (the payment of the address is refunded already) is about the request as a whole.
+    """
+    return ApiProblem(Kind.INVALID, errors=[_field_error(each, members, parameters) for each in found.problems])
 
 
 def invalid_json(found: ValidationError, *, parameters: bool = False) -> ApiProblem:
@@ -131,8 +139,14 @@ def pointer(place: Iterable[str]) -> str:
     return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
 
 
-def _field_error(found: FieldProblem) -> dict[str, str]:
-    return {"pointer": pointer([found.field]), "rule": found.problem.value, "detail": problem_text(found)}
+def _field_error(found: FieldProblem, members: Collection[str], parameters: Collection[str]) -> dict[str, str]:
+    error = {"rule": found.problem.value, "detail": problem_text(found)}
+    for name in (found.field, f"{found.field}_id"):
+        if name in parameters:
+            return {"parameter": name, **error}
+        if name in members:
+            return {"pointer": pointer([name]), **error}
+    return {"pointer": pointer([]), **error}
 
 
 def use_language() -> str:
@@ -168,6 +182,16 @@ def _wrong_order_state(problem: WrongOrderState) -> Response:
     return answer(ApiProblem(Kind.WRONG_STATE, state=problem.state))
 
 
+def _steps_missing(problem: StepsMissing) -> Response:
+    errors = [{"rule": one.step, "detail": one.text or label("work_missing", one.step)} for one in problem.missing]
+    return answer(ApiProblem(Kind.STEPS_MISSING, errors=errors))
+
+
+def _provider(problem: ProviderTrouble) -> Response:
+    """Nothing was booked; what the provider may have done all the same, it does not do twice."""
+    return answer(ApiProblem(Kind.PROVIDER, problem.detail or problem.trouble))
+
+
 def _conflict(problem: IntegrityError) -> Response:
     """Two at once wanted what only one can have, and the database refused the second."""
     log.warning("api_conflict", path=request.path, error=type(problem.orig).__name__)
@@ -183,11 +207,12 @@ def _unexpected(problem: Exception) -> Response:
 
 HANDLERS: Mapping[type[Exception], Callable[[Any], Response]] = {
     ApiProblem: answer,
-    Invalid: lambda found: answer(invalid_fields(found)),
     ChangedMeanwhile: lambda _found: answer(ApiProblem(Kind.CHANGED)),
     StaleDataError: lambda _found: answer(ApiProblem(Kind.CHANGED)),
     WrongState: _wrong_state,
     WrongOrderState: _wrong_order_state,
+    StepsMissing: _steps_missing,
+    ProviderTrouble: _provider,
     SessionOver: lambda _found: answer(ApiProblem(Kind.WRONG_STATE, state="ended")),
     BillingOff: lambda _found: answer(ApiProblem(Kind.BILLING_OFF)),
     IntegrityError: _conflict,

@@ -22,21 +22,27 @@ class Scope(StrEnum):
     SERVICES_WRITE = "services:write"
     SERVICES_SUSPEND = "services:suspend"
     SERVICES_TERMINATE = "services:terminate"
+    SERVICES_EXPLAIN = "services:explain"
     SERVICES_PASSWORD = "services:password"  # noqa: S105 - the name of a scope
     PLANS_READ = "plans:read"
     NETWORK_READ = "network:read"
     SESSIONS_READ = "sessions:read"
     SESSIONS_ACT = "sessions:act"
     INVOICES_READ = "invoices:read"
+    INVOICES_CREDIT = "invoices:credit"
     PAYMENTS_READ = "payments:read"
     PAYMENTS_WRITE = "payments:write"
     PAYMENTS_VOID = "payments:void"
+    PAYMENTS_REFUND = "payments:refund"
     VOUCHERS_READ = "vouchers:read"
     VOUCHERS_WRITE = "vouchers:write"
+    VOUCHERS_SELL = "vouchers:sell"
+    VOUCHERS_CODES = "vouchers:codes"
     TICKETS_READ = "tickets:read"
     TICKETS_WRITE = "tickets:write"
     WORK_ORDERS_READ = "work_orders:read"
     WORK_ORDERS_WRITE = "work_orders:write"
+    WORK_ORDERS_OVERRIDE = "work_orders:override"
     REPORTS_READ = "reports:read"
 
 
@@ -60,6 +66,7 @@ SCOPES: Mapping[Scope, Meaning] = {
     Scope.SERVICES_WRITE: _means(N_("Enter, edit and activate services, change their plan"), Permission.SERVICES_EDIT),
     Scope.SERVICES_SUSPEND: _means(N_("Suspend, restore, pause and resume services"), Permission.SERVICES_SUSPEND),
     Scope.SERVICES_TERMINATE: _means(N_("Terminate and reinstate services"), Permission.SERVICES_TERMINATE),
+    Scope.SERVICES_EXPLAIN: _means(N_("Explain why a name is let in or refused"), Permission.EXPLAIN),
     Scope.SERVICES_PASSWORD: _means(
         N_("Set passwords of services, without reading them"), Permission.SERVICES_PASSWORD
     ),
@@ -70,15 +77,24 @@ SCOPES: Mapping[Scope, Meaning] = {
     Scope.SESSIONS_READ: _means(N_("Read sessions"), Permission.SESSIONS_VIEW),
     Scope.SESSIONS_ACT: _means(N_("Disconnect sessions"), Permission.SESSIONS_ACT),
     Scope.INVOICES_READ: _means(N_("Read invoices and balances"), Permission.BILLING_VIEW),
+    Scope.INVOICES_CREDIT: _means(N_("Issue credit notes and take invoices back"), Permission.BILLING_EDIT),
     Scope.PAYMENTS_READ: _means(N_("Read payments and ways to pay"), Permission.BILLING_VIEW),
     Scope.PAYMENTS_WRITE: _means(N_("Register payments"), Permission.PAYMENTS_EDIT),
     Scope.PAYMENTS_VOID: _means(N_("Void payments"), Permission.PAYMENTS_UNDO),
+    Scope.PAYMENTS_REFUND: _means(N_("Refund payments, also through their provider"), Permission.PAYMENTS_UNDO),
     Scope.VOUCHERS_READ: _means(N_("Read batches of vouchers, and what became of a code"), Permission.VOUCHERS_VIEW),
     Scope.VOUCHERS_WRITE: _means(N_("Make batches of vouchers and cancel vouchers"), Permission.VOUCHERS_EDIT),
+    Scope.VOUCHERS_SELL: _means(
+        N_("Sell vouchers, and read the codes of those that it sold"), Permission.VOUCHERS_SELL
+    ),
+    Scope.VOUCHERS_CODES: _means(N_("Read the code of any voucher"), Permission.VOUCHERS_CODES),
     Scope.TICKETS_READ: _means(N_("Read tickets"), Permission.TICKETS_VIEW),
     Scope.TICKETS_WRITE: _means(N_("Open, answer, solve and close tickets"), Permission.TICKETS_EDIT),
     Scope.WORK_ORDERS_READ: _means(N_("Read work orders"), Permission.WORK_ORDERS_VIEW),
-    Scope.WORK_ORDERS_WRITE: _means(N_("Enter, plan and cancel work orders"), Permission.WORK_ORDERS_EDIT),
+    Scope.WORK_ORDERS_WRITE: _means(N_("Enter, plan, do and cancel work orders"), Permission.WORK_ORDERS_EDIT),
+    Scope.WORK_ORDERS_OVERRIDE: _means(
+        N_("Complete work orders without a step, for a reason"), Permission.WORK_ORDERS_OVERRIDE
+    ),
     Scope.REPORTS_READ: _means(N_("Run those reports that you may read"), Permission.EXPORT),
 }
 

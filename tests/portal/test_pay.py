@@ -20,6 +20,7 @@ from core.settings import Settings
 from db.models import AuditEntry, Brand, Checkout, GatewayEvent, Payment, PaymentMethod, Subscriber
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
+from tests.portal.api.conftest import Program, make_token
 from tests.portal.billing_isp import bill, billed_line, cut_off, pay, service_of, start_billing
 from tests.portal.conftest import Isp, make_isp, post
 from tests.portal.online import enter_accounts, listening, pay_path, providers_of
@@ -311,6 +312,23 @@ def test_a_refund_by_staff_gives_the_money_back_at_the_provider(
     assert line.payments()[0].refunded == 0
     line.providers.answers = None
     assert post(browser, url, **fields).status_code == 302
+    assert [refund["amount"] for refund in line.providers.refunds.values()] == [10_000]
+    assert line.payments()[0].refunded == Decimal(100)
+
+
+def test_a_refund_by_a_program_is_one_at_the_provider_however_often_it_is_sent(line: Line, app: Flask) -> None:
+    line.providers.pay(line.begin("stripe").id)
+    (payment,) = line.payments()
+    program = Program(app, make_token(line.system, line.settings, line.isp)[1])
+    path = f"/payments/{payment.id}/refunds"
+    given = {"amount": {"value": "100", "currency": "MXN"}, "reason": "Paid twice"}
+    line.providers.answers = 500
+    refused = program.post(path, given, Idempotency_Key="back")
+    assert (refused.status_code, refused.json["type"]) == (502, "urn:portico:problem:provider-refused")
+    assert line.payments()[0].refunded == 0
+    line.providers.answers = None
+    for _time in range(2):
+        assert program.post(path, given, Idempotency_Key="back").status_code == 201
     assert [refund["amount"] for refund in line.providers.refunds.values()] == [10_000]
     assert line.payments()[0].refunded == Decimal(100)
 

@@ -1,6 +1,9 @@
 """The operations, a module for each thing. Each calls the function below the portal that the page calls."""
 
 from portal.api.resources import (
+    completing,
+    credit_notes,
+    explain,
     invoices,
     network,
     operators,
@@ -10,11 +13,15 @@ from portal.api.resources import (
     sessions,
     subscribers,
     tickets,
+    voucher_sales,
     vouchers,
     work_orders,
 )
 
 __all__ = [
+    "completing",
+    "credit_notes",
+    "explain",
     "invoices",
     "network",
     "operators",
@@ -24,6 +31,7 @@ __all__ = [
     "sessions",
     "subscribers",
     "tickets",
+    "voucher_sales",
     "vouchers",
     "work_orders",
 ]

@@ -8,17 +8,18 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy import select
 
+from billing.gateways.checkouts import refund_at_provider
 from billing.invoices import document_number
-from billing.payments import PaymentTerms, register_payment, void_payment
+from billing.payments import PaymentTerms, refund_payment, register_payment, void_payment
 from billing.rules import rules_of
 from crm.problems import FieldProblem, Invalid, Problem
-from db.models import Payment, PaymentMethod
+from db.models import Payment, PaymentMethod, Refund
 from portal import context
 from portal.api import frame
 from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.problems import Kind
-from portal.api.resources.rows import one
+from portal.api.resources.rows import amount_of, one
 from portal.api.scopes import Scope
 from portal.api.values import Absent, Day, Given, Instant, Money, MoneyGiven, Page, PageAsked, RowId, Shown, string
 from portal.staff.billing.base import payment_state
@@ -77,6 +78,26 @@ class PaymentGiven(Given):
 
 class PaymentVoiding(Given):
     reason: string(500, 1) = Field(examples=["The transfer was recalled."])  # type: ignore[valid-type]
+
+
+class RefundShown(Shown):
+    """Money of a payment that was given back."""
+
+    id: int
+    payment_id: int
+    amount: Money
+    refunded_on: date
+    reason: str
+    created_at: datetime
+
+
+class RefundsShown(Shown):
+    items: list[RefundShown]
+
+
+class RefundGiven(Given):
+    amount: MoneyGiven
+    reason: string(500, 1) = Field(examples=["Paid twice"])  # type: ignore[valid-type]
 
 
 class PaymentsAsked(PageAsked):
@@ -195,3 +216,34 @@ def void(payment_id: int, body: PaymentVoiding) -> PaymentShown:
     void_payment(session, frame.actor(), rules, payment, body.reason, context.now())
     session.refresh(payment)
     return _one(payment)
+
+
+@operation("GET", "/payments/<int:payment_id>/refunds", Scope.PAYMENTS_READ, tag=TAG,
+           summary="List what was given back of a payment", answer=RefundsShown)  # fmt: skip
+def refunds(payment_id: int) -> RefundsShown:
+    payment = one(Payment, payment_id)
+    rows = frame.db().scalars(select(Refund).where(Refund.payment_id == payment.id).order_by(Refund.id))
+    return RefundsShown(items=[_refund_shown(row, payment) for row in rows])
+
+
+@operation("POST", "/payments/<int:payment_id>/refunds", Scope.PAYMENTS_REFUND, tag=TAG, summary="Refund a payment",
+           answer=RefundShown, status=201, key=True, gives=(Kind.BILLING_OFF, Kind.PROVIDER))  # fmt: skip
+def refund(payment_id: int, body: RefundGiven) -> RefundShown:
+    """Credit first, then what it paid of invoices, the newest first. Of a payment that came online, its provider gives
+    the money back, once: sent again with the same key, it is the same refund there."""
+    session, payment, now = frame.db(), one(Payment, payment_id), context.now()
+    amount = amount_of(body.amount)
+    if payment.external_id is not None:
+        settings = context.portal().settings
+        made = refund_at_provider(session, settings, frame.actor(), payment, amount, body.reason, now)
+    else:
+        rules = rules_of(session, frame.token().operator_id)
+        made, _changes = refund_payment(session, frame.actor(), rules, payment, amount, body.reason, now)
+    return _refund_shown(made, payment)
+
+
+def _refund_shown(row: Refund, payment: Payment) -> RefundShown:
+    return RefundShown(
+        amount=Money.of(row.amount, payment.currency),
+        **{name: getattr(row, name) for name in set(RefundShown.model_fields) - {"amount"}},
+    )

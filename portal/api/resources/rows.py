@@ -1,9 +1,13 @@
-"""Rows as the operations look for them."""
+"""Rows and amounts as the operations look for them."""
 
+from decimal import Decimal
 from typing import TypeVar
 
+from crm.problems import FieldProblem, Invalid, Problem
+from portal import context
 from portal.api import frame
 from portal.api.problems import ApiProblem, Kind
+from portal.api.values import MoneyGiven
 
 Row = TypeVar("Row")
 
@@ -14,3 +18,11 @@ def one(model: type[Row], row_id: int) -> Row:
     if found is None:
         raise ApiProblem(Kind.NOT_FOUND)
     return found
+
+
+def amount_of(given: MoneyGiven, name: str = "amount") -> Decimal:
+    """Return an amount in the operator's currency. Raises Invalid for the member `name`."""
+    wanted = context.operator().currency
+    if given.currency != wanted:
+        raise Invalid(FieldProblem(name, Problem.WRONG_CURRENCY, {"expected": wanted}))
+    return given.amount()

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 from sqlalchemy import Select, select
 
+from billing.plan_offers import plan_offer
+from billing.rules import rules_of
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.services import (
     ServiceTerms,
@@ -24,14 +27,14 @@ from crm.services import (
     terminate,
     terms_of_service,
 )
-from db.models import Service, ServiceMac, Subscriber
+from db.models import RatePlan, Service, ServiceMac, Subscriber
 from portal import context
 from portal.api import frame
 from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.problems import ApiProblem, Kind
 from portal.api.scopes import Scope
-from portal.api.values import Absent, Day, Given, Instant, Nothing, Page, PageAsked, Rate, RowId, Shown, string
+from portal.api.values import Absent, Day, Given, Instant, Money, Nothing, Page, PageAsked, Rate, RowId, Shown, string
 
 TAG = "Services"
 State = Literal["pending", "active", "suspended", "paused", "terminated"]
@@ -123,6 +126,23 @@ class Suspension(Given):
 
 class PlanChange(Given):
     plan_id: RowId
+
+
+class OfferAsked(Given):
+    """Which plan it would be."""
+
+    model_config = PageAsked.model_config
+
+    plan_id: RowId
+
+
+class OfferShown(Shown):
+    """What another plan would cost, with taxes. Null where the service is not billed."""
+
+    plan_id: int
+    today: Money = Field(description="Charged at once with the days that are left; credited, where below zero.")
+    now: Money | None = Field(description="A whole invoice under the plan that it has.")
+    then: Money | None = Field(description="A whole invoice under the other.")
 
 
 class PasswordGiven(Given):
@@ -304,6 +324,29 @@ def plan_one(service_id: int, body: PlanChange) -> ServiceShown:
     session, service = frame.db(), _service(service_id)
     change_plan_of(session, frame.actor(), service, body.plan_id)
     return _after(service)
+
+
+@operation("GET", "/services/<int:service_id>/plan-offer", Scope.SERVICES_WRITE, tag=TAG,
+           summary="Read what another rate plan would cost", answer=OfferShown,
+           gives=(Kind.WRONG_STATE, Kind.BILLING_OFF))  # fmt: skip
+def offer_one(service_id: int, query: OfferAsked) -> OfferShown:
+    """To the day, found out by doing it and taking it back. Nothing of it stays."""
+    session, service, now = frame.db(), _service(service_id), context.now()
+    plan = session.get(RatePlan, query.plan_id)
+    if plan is None or plan.archived:
+        raise Invalid(FieldProblem("plan_id", Problem.UNKNOWN_CHOICE))
+    rules = rules_of(session, frame.token().operator_id)
+    offer = plan_offer(session, frame.actor(), rules, service, plan, now)
+
+    def money(amount: Decimal | None) -> Money | None:
+        return None if amount is None else Money.of(amount, rules.currency)
+
+    return OfferShown(
+        plan_id=query.plan_id,
+        today=Money.of(offer.today, rules.currency),
+        now=money(offer.now),
+        then=money(offer.then),
+    )
 
 
 @operation("POST", "/services/<int:service_id>/password", Scope.SERVICES_PASSWORD, tag=TAG,

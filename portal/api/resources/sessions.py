@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from core.clock import start_of_day
 from crm.problems import FieldProblem, Invalid, Problem
-from db.models import AccountingSession, Service, UsageHour
+from db.models import AccountingSession, Service, Subscriber, UsageHour
 from portal import context
 from portal.api import frame
 from portal.api.operations import operation
@@ -86,6 +86,13 @@ class UsageShown(Shown):
     items: list[UsedShown]
 
 
+class SubscriberUsageShown(Shown):
+    """What each service of a subscriber used."""
+
+    subscriber_id: int
+    services: list[UsageShown]
+
+
 def _shown(rows: Sequence[AccountingSession]) -> list[SessionShown]:
     return [
         SessionShown(
@@ -156,7 +163,27 @@ def end(session_id: int, body: Nothing) -> OrderShown:
            summary="Read what a service used", answer=UsageShown)  # fmt: skip
 def usage(service_id: int, query: UsageAsked) -> UsageShown:
     """By day up to a year, by hour up to a month."""
-    service, zone = one(Service, service_id), context.zone()
+    service = one(Service, service_id)
+    return UsageShown(service_id=service.id, items=_used([service.id], query).get(service.id, []))
+
+
+@operation("GET", "/subscribers/<int:subscriber_id>/usage", Scope.SERVICES_READ, tag="Subscribers",
+           summary="Read what a subscriber's services used", answer=SubscriberUsageShown)  # fmt: skip
+def usage_of_subscriber(subscriber_id: int, query: UsageAsked) -> SubscriberUsageShown:
+    """Of each service apart, terminated ones too: by day up to a year, by hour up to a month."""
+    subscriber = one(Subscriber, subscriber_id)
+    ids = list(
+        frame.db().scalars(select(Service.id).where(Service.subscriber_id == subscriber.id).order_by(Service.id))
+    )
+    found = _used(ids, query)
+    return SubscriberUsageShown(
+        subscriber_id=subscriber.id, services=[UsageShown(service_id=each, items=found.get(each, [])) for each in ids]
+    )
+
+
+def _used(service_ids: Sequence[int], query: UsageAsked) -> dict[int, list[UsedShown]]:
+    """Return what each of these services used. Raises Invalid for days that cannot be asked for."""
+    zone = context.zone()
     longest = LONGEST_BY_HOUR if query.per == "hour" else LONGEST
     if query.last < query.first:
         raise Invalid(FieldProblem("last", Problem.WRONG_ORDER))
@@ -166,12 +193,13 @@ def usage(service_id: int, query: UsageAsked) -> UsageShown:
     unit = UsageHour.hour if query.per == "hour" else func.date_trunc("day", UsageHour.hour, zone.key)
     received, sent = func.sum(UsageHour.octets_out), func.sum(UsageHour.octets_in)
     rows = frame.db().execute(
-        select(unit.label("at"), received.label("received"), sent.label("sent"))
-        .where(UsageHour.service_id == service.id, UsageHour.hour >= since, UsageHour.hour < until)
-        .group_by(unit)
-        .order_by(unit)
+        select(UsageHour.service_id, unit.label("at"), received.label("received"), sent.label("sent"))
+        .where(UsageHour.service_id.in_(service_ids), UsageHour.hour >= since, UsageHour.hour < until)
+        .group_by(UsageHour.service_id, unit)
+        .order_by(UsageHour.service_id, unit)
     )
-    return UsageShown(
-        service_id=service.id,
-        items=[UsedShown(at=row.at, received=int(row.received), sent=int(row.sent)) for row in rows],
-    )
+    found: dict[int, list[UsedShown]] = {}
+    for row in rows:
+        used = UsedShown(at=row.at, received=int(row.received), sent=int(row.sent))
+        found.setdefault(row.service_id, []).append(used)
+    return found

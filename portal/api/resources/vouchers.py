@@ -9,15 +9,15 @@ from pydantic import Field
 from sqlalchemy import select
 
 from billing.vouchers import take_back
-from crm.problems import FieldProblem, Invalid, Problem
-from crm.vouchers import BatchTerms, counts, create_batch, find_code, state_expression, void_batch
+from crm.vouchers import BatchTerms, activate, counts, create_batch, find_code, state_expression, void_batch
+from db.audit import record
 from db.models import Service, Voucher, VoucherBatch
 from portal import context
 from portal.api import frame
 from portal.api.operations import operation
 from portal.api.paging import page_of
 from portal.api.problems import ApiProblem, Kind
-from portal.api.resources.rows import one
+from portal.api.resources.rows import amount_of, one
 from portal.api.scopes import Scope
 from portal.api.values import (
     Absent,
@@ -25,6 +25,7 @@ from portal.api.values import (
     Instant,
     Money,
     MoneyGiven,
+    Nothing,
     Octets,
     Page,
     PageAsked,
@@ -162,12 +163,7 @@ def batch(batch_id: int) -> BatchShown:
            answer=BatchShown, status=201, key=True, location="/voucher-batches/{id}")  # fmt: skip
 def create(body: BatchGiven) -> BatchShown:
     """Its codes are printed or exported on the batch's page, where it is written down who reads them."""
-    price = Decimal(0)
-    if body.price is not None:
-        if body.price.currency != context.operator().currency:
-            problem = FieldProblem("price", Problem.WRONG_CURRENCY, {"expected": context.operator().currency})
-            raise Invalid(problem)
-        price = body.price.amount()
+    price = Decimal(0) if body.price is None else amount_of(body.price, "price")
     terms = BatchTerms(
         **body.model_dump(exclude={"price", "lasts", "online", "nas_ids"}),
         price=price,
@@ -179,6 +175,16 @@ def create(body: BatchGiven) -> BatchShown:
     frame.db().flush()
     frame.db().refresh(made)
     return _batches_shown([made])[0]
+
+
+@operation("POST", "/voucher-batches/<int:batch_id>/activate", Scope.VOUCHERS_WRITE, tag=TAG,
+           summary="Activate a batch", answer=BatchShown)  # fmt: skip
+def activate_all(batch_id: int, body: Nothing) -> BatchShown:
+    """All of its vouchers can be used from now on, sold or not. Selling one activates it, too."""
+    session, found = frame.db(), one(VoucherBatch, batch_id)
+    count = activate(session, found.id, context.now())
+    record(session, frame.actor(), "voucher_batch.activate", "voucher_batch", batch_id, None, {"vouchers": count})
+    return _batches_shown([one(VoucherBatch, batch_id)])[0]
 
 
 @operation("POST", "/voucher-batches/<int:batch_id>/void", Scope.VOUCHERS_WRITE, tag=TAG, summary="Cancel a batch",

@@ -17,6 +17,8 @@ from crm.work_orders import (
     details_of_order,
     events_of,
 )
+from crm.work_steps import missing_steps
+from crm.workflow import tell_of_change, tell_of_order, visit_of
 from db.models import WorkOrder
 from portal import context
 from portal.api import frame
@@ -67,9 +69,31 @@ class StepShown(Shown):
     at: datetime
 
 
-class WholeWorkOrderShown(WorkOrderShown):
-    """A work order with what happened to it."""
+class PointShown(Shown):
+    """A point of the checklist; its place, from 0, is that in the list."""
 
+    text: str
+    required: bool
+    done_at: datetime | None
+    done_by: str
+
+
+class MissingShown(Shown):
+    """A step without which an order is not complete; `text` is which point of the checklist, or empty."""
+
+    step: Literal["checklist", "device", "service", "link_test", "photo", "signature", "recover"]
+    text: str
+
+
+class WholeWorkOrderShown(WorkOrderShown):
+    """A work order with what is to be done and what happened to it."""
+
+    checklist: list[PointShown]
+    device_mac: str | None
+    signed_name: str
+    signed_at: datetime | None
+    override_reason: str = Field(description="Why it was completed without a step.")
+    missing: list[MissingShown] = Field(description="What is yet to be done before it is complete.")
     steps: list[StepShown]
 
 
@@ -116,12 +140,20 @@ def _shown(rows: Sequence[WorkOrder]) -> list[WorkOrderShown]:
     return [WorkOrderShown.model_validate(row) for row in rows]
 
 
-def _whole(order: WorkOrder) -> WholeWorkOrderShown:
+def whole(order: WorkOrder) -> WholeWorkOrderShown:
+    """Return an order as it is now, after what this request did."""
     session = frame.db()
     session.flush()
     session.refresh(order)
     steps = [StepShown.model_validate(each) for each in events_of(session, order)]
-    return WholeWorkOrderShown(steps=steps, **WorkOrderShown.model_validate(order).model_dump())
+    over = order.state in ("done", "failed", "cancelled")
+    return WholeWorkOrderShown(
+        steps=steps,
+        checklist=[PointShown.model_validate(each) for each in order.checklist],
+        missing=[] if over else [MissingShown.model_validate(each) for each in missing_steps(session, order)],
+        **{name: getattr(order, name) for name in ("device_mac", "signed_name", "signed_at", "override_reason")},
+        **WorkOrderShown.model_validate(order).model_dump(),
+    )
 
 
 @operation("GET", "/work-orders", Scope.WORK_ORDERS_READ, tag=TAG, summary="List work orders",
@@ -139,7 +171,7 @@ def index(query: WorkOrdersAsked) -> Page[WorkOrderShown]:
 @operation("GET", "/work-orders/<int:order_id>", Scope.WORK_ORDERS_READ, tag=TAG, summary="Read a work order",
            answer=WholeWorkOrderShown, single=True)  # fmt: skip
 def show(order_id: int) -> WholeWorkOrderShown:
-    return _whole(one(WorkOrder, order_id))
+    return whole(one(WorkOrder, order_id))
 
 
 @operation("POST", "/work-orders", Scope.WORK_ORDERS_WRITE, tag=TAG, summary="Enter a work order",
@@ -147,7 +179,9 @@ def show(order_id: int) -> WholeWorkOrderShown:
 def create(body: WorkOrderGiven) -> WholeWorkOrderShown:
     """With a window it is scheduled, without one it is open."""
     details = WorkOrderDetails(**body.model_dump())
-    return _whole(create_work_order(frame.db(), frame.actor(), details, context.now()))
+    order = create_work_order(frame.db(), frame.actor(), details, context.now())
+    tell_of_order(frame.db(), context.keyring(), order)
+    return whole(order)
 
 
 @operation("PATCH", "/work-orders/<int:order_id>", Scope.WORK_ORDERS_WRITE, tag=TAG, summary="Change a work order",
@@ -155,8 +189,10 @@ def create(body: WorkOrderGiven) -> WholeWorkOrderShown:
 def change(order_id: int, body: WorkOrderChange) -> WholeWorkOrderShown:
     order = one(WorkOrder, order_id)
     details = replace(details_of_order(order), **body.model_dump(exclude_unset=True))
+    before = visit_of(order)
     change_work_order(frame.db(), frame.actor(), order, details, order.version, context.now())
-    return _whole(order)
+    tell_of_change(frame.db(), context.keyring(), frame.actor(), order, before)
+    return whole(order)
 
 
 @operation("POST", "/work-orders/<int:order_id>/notes", Scope.WORK_ORDERS_WRITE, tag=TAG,
@@ -164,7 +200,7 @@ def change(order_id: int, body: WorkOrderChange) -> WholeWorkOrderShown:
 def note(order_id: int, body: WorkOrderNoteGiven) -> WholeWorkOrderShown:
     order = one(WorkOrder, order_id)
     add_note(frame.db(), frame.actor(), order, body.text, context.now())
-    return _whole(order)
+    return whole(order)
 
 
 @operation("POST", "/work-orders/<int:order_id>/cancel", Scope.WORK_ORDERS_WRITE, tag=TAG,
@@ -172,5 +208,7 @@ def note(order_id: int, body: WorkOrderNoteGiven) -> WholeWorkOrderShown:
 def cancel_one(order_id: int, body: Cancelling) -> WholeWorkOrderShown:
     """Nobody goes any more."""
     order = one(WorkOrder, order_id)
+    before = visit_of(order)
     cancel(frame.db(), frame.actor(), order, body.reason, context.now())
-    return _whole(order)
+    tell_of_change(frame.db(), context.keyring(), frame.actor(), order, before)
+    return whole(order)

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import hypothesis
@@ -13,6 +14,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.credit_notes import credit_invoice
+from billing.rules import rules_of
 from core.clock import utc_now
 from crm.tickets import open_ticket
 from crm.vouchers import BatchTerms, create_batch
@@ -69,7 +72,11 @@ def stocked(app, system, installation):
         batch = create_batch(session, actor, installation.keyring, terms, utc_now())
         ids["batch_id"] = batch.id
         ids["voucher_id"] = session.execute(_first_voucher(batch.id)).scalar_one()
-        ids["invoice_id"] = session.execute(_first_invoice(isp.operator_id)).scalar_one()
+        invoice = session.execute(_first_invoice(isp.operator_id)).scalar_one()
+        note, _changes = credit_invoice(
+            session, actor, rules_of(session, isp.operator_id), invoice, Decimal(1), "Rain", utc_now()
+        )
+        ids["invoice_id"], ids["note_id"] = invoice.id, note.id
         session.commit()
     return make_token(system, installation, isp)[1], ids
 
@@ -79,7 +86,7 @@ def _first_voucher(batch_id: int) -> Any:
 
 
 def _first_invoice(operator_id: int) -> Any:
-    return select(Invoice.id).where(Invoice.operator_id == operator_id).limit(1)
+    return select(Invoice).where(Invoice.operator_id == operator_id).limit(1)
 
 
 def test_requests_made_from_the_document_find_nothing_that_it_does_not_say(app, stocked):

@@ -123,6 +123,9 @@ def test_no_operation_reaches_a_row_of_another_operator(program, system, install
         "voucher_id": owner.get(f"/voucher-batches/{batch.json['id']}/vouchers").json["items"][0]["id"],
         "session_id": 1,
     }  # fmt: skip
+    taken_off = {"amount": {"value": "1", "currency": "MXN"}, "reason": "r"}
+    noted = owner.post(f"/invoices/{known['invoice_id']}/credit-notes", taken_off, Idempotency_Key="n")
+    known["note_id"] = noted.json["id"]
     start_billing(system, isp)
     foreign = program()
     tried = 0
@@ -134,6 +137,8 @@ def test_no_operation_reaches_a_row_of_another_operator(program, system, install
             address = re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), path)
             if "usage" in address:
                 address += "?first=2027-01-01&last=2027-01-02"
+            if "plan-offer" in address:
+                address += f"?plan_id={theirs.plan_id}"
             body = _least_body(operation)
             headers = {"Idempotency_Key": f"w{tried}", "If_Match": '"x"'}
             answer = foreign.ask(method.upper(), address, body, **headers)
@@ -156,7 +161,10 @@ def test_no_operation_reaches_a_row_of_another_operator(program, system, install
     is_problem(foreign.post("/vouchers/find", {"code": "AAAA"}), 404, "not-found")
 
 
-_WORDS = {"reason": "r", "text": "t", "password": "p", "plan_id": 1}
+_WORDS = {
+    "reason": "r", "text": "t", "password": "p", "plan_id": 1, "place": 0, "device": "d", "name": "n", "picture": "p",
+    "amount": {"value": "1", "currency": "MXN"},
+}  # fmt: skip
 
 
 def _least_body(operation):

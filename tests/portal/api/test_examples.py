@@ -33,6 +33,7 @@ def test_the_examples_of_the_documentation_work(app, system, installation, isp):
                 "SUBSCRIBER": str(subscriber),
                 "SERVICE": str(service),
                 "METHOD": str(methods["Cash"]),
+                "PLAN": str(isp.plan_id),
             },
             capture_output=True,
             text=True,

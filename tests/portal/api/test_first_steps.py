@@ -62,7 +62,7 @@ def test_a_payment_pays_the_invoice_restores_the_service_and_is_voided(program, 
     assert voided.json["state"] == "voided", voided.text
     assert erp.get(f"/subscribers/{subscriber_id}/balance").json["balance"]["value"] == "300.00"
     assert json.loads(erp.post(f"/payments/{paid.json['id']}/void", {"reason": "Again"}).text)["errors"][0] == {
-        "pointer": "#/payment",
+        "pointer": "#",
         "rule": "already_done",
         "detail": "This was done already.",
     }
