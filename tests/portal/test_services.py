@@ -233,8 +233,8 @@ def test_vouchers_stand_in_the_list_only_where_they_are_asked_for(sign_in, syste
 def test_what_is_mistyped_in_a_form_of_a_service_is_said_beside_the_field(sign_in, system, line, installation, isp):
     browser = sign_in("technical")
     typed = {
-        "access_method": "pppoe", "name": "ana", "plan_id": isp.plan_id, "management": "automatic", "mac_binding": "any",
-        "session_limit": "1", "framed_ip": "10.999.1.1", "version": stored(system, line).version,
+        "access_method": "pppoe", "name": "ana", "plan_id": isp.plan_id, "management": "automatic", "session_limit": 1,
+        "mac_binding": "any", "framed_ip": "10.999.1.1", "version": stored(system, line).version,
     }  # fmt: skip
     page = post(browser, f"/services/{line}/edit", **typed)
     assert page.status_code == 200
