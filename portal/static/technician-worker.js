@@ -7,8 +7,19 @@ const PATIENCE = 4000;
 importScripts(self.PORTICO.store);
 
 self.addEventListener("install", function (event) {
-  event.waitUntil(caches.open(FILES).then((cache) => cache.addAll(self.PORTICO.files)).then(() => self.skipWaiting()));
+  event.waitUntil((async function () {
+    const cache = await caches.open(FILES);
+    await cache.addAll(self.PORTICO.files);
+    // The page that brought this worker was not fetched through it, and may be the last before the coverage ends.
+    await keep(await fetch(self.PORTICO.page).catch(() => null));
+    await self.skipWaiting();
+  })());
 });
+
+async function keep(answer) {
+  if (answer && answer.ok && !answer.redirected) await (await caches.open(FRAME)).put(self.PORTICO.page, answer.clone());
+  return answer;
+}
 
 self.addEventListener("activate", function (event) {
   event.waitUntil((async function () {
@@ -22,10 +33,7 @@ self.addEventListener("activate", function (event) {
 async function frame(request) {
   const cache = await caches.open(FRAME);
   const kept = await cache.match(self.PORTICO.page);
-  const fresh = fetch(request).then(async function (answer) {
-    if (answer.ok && !answer.redirected) await cache.put(self.PORTICO.page, answer.clone());
-    return answer;
-  });
+  const fresh = fetch(request).then(keep);
   if (!kept) return fresh;
   const late = new Promise((resolve) => setTimeout(() => resolve(kept), PATIENCE));
   try {
