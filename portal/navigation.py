@@ -46,7 +46,7 @@ AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         N_("Work orders"),
         (
             Entry("work_orders.index", N_("Work orders"), "tools", Permission.WORK_ORDERS_VIEW, N_("Work")),
-            Entry("technician.page", N_("On the road"), "device-mobile", Permission.WORK_ORDERS_OWN),
+            Entry("technician.page", N_("On the road"), "device-mobile", Permission.WORK_ORDERS_OWN, N_("On the road")),
             Entry("work_orders.calendar", N_("Calendar"), "calendar", Permission.WORK_ORDERS_VIEW),
             Entry("leads.index", N_("Leads"), "user-plus", Permission.LEADS_VIEW, N_("Leads")),
             Entry("sales.plans", N_("Compare plans"), "scale", Permission.PLANS_VIEW),
