@@ -7,6 +7,7 @@ it is in force, which is what they hold in their hands, and no more.
 
 from datetime import date
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import structlog
 from babel.dates import format_date
@@ -31,6 +32,7 @@ from billing.gateways.accounts import TITLES as PROVIDERS
 from billing.gateways.accounts import active_accounts
 from billing.gateways.checkouts import Due, due_of_invoice, due_of_subscriber, hear, settle, start_checkout
 from billing.invoices import document_number
+from billing.ledger import balance_of
 from billing.links import Link, LinkFor, is_genuine, link_key, read_link, signed
 from billing.pdf import A4, PAPERS, NotRendered
 from billing.rules import BillingOff, billing_is_on
@@ -125,10 +127,17 @@ def back(text: str, reference: str) -> ResponseReturnValue:
         log.warning("checkout_not_settled", checkout_id=checkout.id, why=type(problem).__name__)
     payment = session.get(Payment, checkout.payment_id) if checkout.payment_id is not None else None
     receipt_url = None
-    services = []
+    services, rest, rest_url = [], Decimal(0), ""
     if payment is not None:
         receipt_url = _link_url(session, "pay.document", FETCHED_BY["receipt"], operator.id, payment.id)
-        services = [(each["name"], _day(each["next_cut_off"])) for each in payment.effects.get("services", ())]
+        today = context.now().astimezone(ZoneInfo(operator.timezone)).date().isoformat()
+        services = [
+            (each["name"], _day(each["next_cut_off"]))
+            for each in payment.effects.get("services", ())
+            if each["next_cut_off"] and each["next_cut_off"] >= today
+        ]
+        rest = balance_of(session, due.subscriber_id)
+        rest_url = _link_url(session, "pay.page", LinkFor.PAY_BALANCE, operator.id, due.subscriber_id)
         session.commit()
     return render_template(
         "pay/back.html",
@@ -138,6 +147,8 @@ def back(text: str, reference: str) -> ResponseReturnValue:
         receipt=document_number(payment.prefix, payment.number) if payment else None,
         receipt_url=receipt_url,
         services=services,
+        rest=_money(rest, operator.currency) if rest > 0 else "",
+        rest_url=rest_url,
         text=text,
     )
 
@@ -293,7 +304,10 @@ def _pay_page(session: Session, operator: Operator, link: Link, text: str, troub
         .order_by(Invoice.due_on, Invoice.id)
         .limit(50)
     ).all()
+    altogether = ""
     if link.purpose is LinkFor.PAY_INVOICE:
+        if invoices and invoices[0].id != link.subject_id:  # older ones are paid first, so one alone brings nobody back
+            altogether = _money(sum((each.open for each in invoices), Decimal(0)), operator.currency)
         invoices = [invoice for invoice in invoices if invoice.id == link.subject_id]
     shown = [
         (document_number(one.prefix, one.number), _day(one.due_on), _money(one.open, one.currency)) for one in invoices
@@ -309,6 +323,8 @@ def _pay_page(session: Session, operator: Operator, link: Link, text: str, troub
         ahead=due.amount > 0 and not shown,
         amount=_money(due.amount, operator.currency),
         open=due.amount > 0,
+        altogether=altogether,
+        altogether_url=_link_url(session, "pay.page", LinkFor.PAY_BALANCE, operator.id, subscriber.id),
         providers=[(account.kind, PROVIDERS[account.kind]) for account in accounts],
         trouble=trouble,
         text=text,

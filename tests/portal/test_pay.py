@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 
 import pytest
 import requests
@@ -16,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from billing.gateways.tasks import look
 from billing.links import LinkFor, link_key, signed
+from core.clock import utc_now
 from core.settings import Settings
 from db.models import AuditEntry, Brand, Checkout, GatewayEvent, Payment, PaymentMethod, Subscriber
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
 from tests.portal.api.conftest import Program, make_token
-from tests.portal.billing_isp import bill, billed_line, cut_off, pay, service_of, start_billing
-from tests.portal.conftest import Isp, make_isp, post
+from tests.portal.billing_isp import bill, billed_line, cut_off, invoices_of, pay, service_of, start_billing
+from tests.portal.conftest import Isp, add_service, make_isp, post
 from tests.portal.online import enter_accounts, listening, pay_path, providers_of
 
 KINDS = ("stripe", "mercadopago")
@@ -103,6 +105,32 @@ def test_a_card_pays_what_is_owed_and_brings_the_service_back(line: Line, kind: 
     assert receipt is not None, page.text
     assert requests.get(line.address + receipt[1], timeout=20).content.startswith(b"%PDF-")
     assert "http-equiv" not in requests.get(line.address + line.path, timeout=10).text
+
+
+def test_who_pays_the_newest_of_two_invoices_is_told_that_the_older_one_is_open(
+    line: Line, system: Engine, installation: Settings, isp: Isp
+) -> None:
+    since = utc_now() - timedelta(days=2)
+    add_service(system, installation, isp, line.subscriber_id, "second", activated_at=since)
+    bill(system, isp)
+    _older, newer = invoices_of(system, line.subscriber_id)
+    line.path = pay_path(system, installation, isp, invoice_id=newer.id)
+    first = requests.get(line.address + line.path, timeout=10).text
+    assert "Pay all of it: $600.00" in unescape(first)
+    sale = line.begin("stripe")
+    line.providers.pay(sale.id)
+    said = unescape(requests.get(sale.back_url, timeout=20).text)
+    assert "$300.00 are still open." in said
+    assert "Next cut-off" in said  # of the older line, which the money has paid
+    rest = re.search(r'href="(/pay/pb-[^"]+)"', said)
+    assert rest is not None
+    line.path = rest[1]
+    sale = line.begin("stripe")
+    assert sale.amount == 30_000
+    line.providers.pay(sale.id)
+    said = unescape(requests.get(sale.back_url, timeout=20).text)
+    assert "still open" not in said
+    assert [invoice.open for invoice in invoices_of(system, line.subscriber_id)] == [0, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
