@@ -32,6 +32,7 @@ from stack.demo_api import give_token
 from stack.demo_billing import bill_demo
 from stack.demo_captive import open_hotspot
 from stack.demo_desk import answer_demo
+from stack.demo_fields import describe_demo
 from stack.demo_gateways import open_einvoices, open_gateways, write_gateways
 from stack.demo_lab import (
     SERVICE_PASSWORD,
@@ -43,8 +44,9 @@ from stack.demo_lab import (
     write_lab,
 )
 from stack.demo_messages import tell_demo
+from stack.demo_outage import darken_demo
 from stack.demo_pages import open_pages
-from stack.demo_people import API_USER, LINES, NAS, NORTE, PLANS, PLAZA, STAFF, WAN, Line, new_password
+from stack.demo_people import API_USER, IN_THE_DARK, LINES, NAS, NORTE, PLANS, PLAZA, STAFF, WAN, Line, new_password
 from stack.demo_sites import place_demo
 from stack.demo_vouchers import code_to_try, make_vouchers
 from stack.demo_work import work_demo
@@ -101,8 +103,10 @@ def seed(settings: Settings) -> Demo:
             bill_demo(session, operator.id, utc_now())
             make_vouchers(session, operator.id, keyring, utc_now())
             answer_demo(session, operator.id, utc_now())
-            work_demo(session, operator.id, keyring, utc_now())
+            work_demo(session, operator.id, keyring, settings.public_url, utc_now())
             place_demo(session, operator.id)
+            darken_demo(session, operator.id, utc_now())
+            describe_demo(session, operator.id)
             tell_demo(session, keyring, operator.id, utc_now())
             give_token(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
@@ -156,10 +160,11 @@ def _make_operator(session: Session, settings: Settings, keyring: Keyring, now: 
         terms = NasTerms(name, address, coa_port=settings.lab_coa_port, notes=f"Demo: RouterOS {version} of the lab")
         routers[name] = create_nas(session, actor, keyring, terms, new_secret())
     plans = {terms.name: create_plan(session, actor, terms) for terms in PLANS}
-    for line in LINES:
-        _add_line(session, operator, line, plans[line.plan], keyring, now)
+    for number, line in enumerate((*LINES, *IN_THE_DARK)):
+        since = now - timedelta(days=6 if line.state == "pending" else 210 + 37 * number % 600)
+        _add_line(session, operator, line, plans[line.plan], keyring, now, since)
     test = Line("Línea de prueba", TEST_LINE, "Hogar 20 Plus", NORTE, language="en")
-    _add_line(session, operator, test, plans[test.plan], keyring, now, session_limit=0)
+    _add_line(session, operator, test, plans[test.plan], keyring, now, now - timedelta(days=210), session_limit=0)
     return operator
 
 
@@ -170,6 +175,7 @@ def _add_line(
     plan: RatePlan,
     keyring: Keyring,
     now: datetime,
+    since: datetime,
     session_limit: int = 1,
 ) -> None:
     subscriber = Subscriber(
@@ -180,6 +186,7 @@ def _add_line(
         email=None if line.method == "mac" else f"{line.user}@example.com",
         address="Calle Hidalgo 12, Centro",
         notes="",
+        created_at=since,
     )
     session.add(subscriber)
     session.flush()
@@ -205,6 +212,7 @@ def _add_line(
         mac_binding="fixed" if line.macs else "any",
         activated_at=None if line.state == "pending" else now - timedelta(days=200),
         terminated_at=now - timedelta(days=20) if line.state == "terminated" else None,
+        created_at=since,
     )
     session.add(service)
     session.flush()

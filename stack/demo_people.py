@@ -164,6 +164,14 @@ LINES = (
          macs=("a4:50:46:00:00:01",)),
 )  # fmt: skip
 
+# Those of one sector whose power has failed: they are not behind the lab, so nobody dials in their place.
+IN_THE_DARK = (
+    Line("Tienda La Esperanza", "la.esperanza", "Hogar 20 Plus", SUR, profile="business"),
+    Line("Marcela Islas Rentería", "marcela.islas", "Hogar 10", SUR),
+    Line("Eusebio Téllez Ángeles", "eusebio.tellez", "Hogar 10", SUR),
+    Line("Capilla de San Judas", "capilla.sj", "Hogar 10", SUR),
+)
+
 STAFF = {
     "manager": "Mariana Ochoa",
     "sales": "Iván Castellanos",

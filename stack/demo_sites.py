@@ -1,5 +1,6 @@
 """The demo's network on the ground: two towers with five sectors, and where its subscribers live."""
 
+from collections import Counter
 from decimal import Decimal
 
 from sqlalchemy import select
@@ -47,11 +48,13 @@ def place_demo(session: Session, operator_id: int) -> None:
         .where(Service.operator_id == operator_id, Service.access_method != "voucher")
         .order_by(Service.id)
     )
+    hung: Counter[str] = Counter()
     for number, (service, subscriber) in enumerate(rows.all()):
         name = names.get(service.nas_id or 0) or TOWERS[number % 2][0]
         site = sites.get(name) or sites[TOWERS[0][0]]
         here = sectors[site.name]
-        sector = here[number % len(here)]
+        sector = here[hung[site.name] % len(here)]
+        hung[site.name] += 1
         service.sector_id = sector.id
         service.line_of_sight = "partial" if number % 7 == 3 else "clear"
         if subscriber.latitude is None:

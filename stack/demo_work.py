@@ -14,10 +14,10 @@ from crm.leads import LeadDetails, create_lead, move_lead
 from crm.materials import save_material
 from crm.subscribers import SubscriberDetails, create_subscriber
 from crm.work_orders import WorkOrderDetails, begin, create_work_order, fail
-from crm.work_steps import bind_device, tick
+from crm.work_steps import bind_device, complete, tick
 from crm.workflow import Sale, change_checklist, sell
 from db.audit import Actor
-from db.models import Operator, RatePlan, Service, Staff, WorkSettings
+from db.models import Equipment, Operator, RatePlan, Service, Staff, Subscriber, WorkSettings
 
 CHECKLISTS = {
     "installation": "* Línea de vista a la torre\n* Cable sujeto y sellado\nRouter con el nombre del cliente\n"
@@ -34,14 +34,14 @@ LEADS = (
         "Llamar para acordar la visita",
         0,
     ),
-    ("Taquería El Güero", "+52 771 555 2102", "walk_in", "Empresa 50", "contacted", "Enviar cotización", -1),
+    ("Taquería El Güero", "+52 771 555 2102", "walk_in", "Negocio 100", "contacted", "Enviar cotización", -1),
     ("Ignacio Muñoz Peña", "+52 771 555 2103", "phone", "Hogar 10", "quoted", "Confirmar precio del mástil", 2),
     ("Escuela Benito Juárez", "+52 771 555 2104", "website", None, "lost", "", None),
 )
 STOCK = (("LiteBeam 5AC", "F4E2C6D00{0:02d}"), ("hAP ax lite", "HE90{0:02d}X"))
 
 
-def work_demo(session: Session, operator_id: int, keyring: Keyring, now: datetime) -> None:
+def work_demo(session: Session, operator_id: int, keyring: Keyring, public_url: str, now: datetime) -> None:
     """Enter it, unless somebody looked at work orders before."""
     if session.get(WorkSettings, operator_id) is not None:
         return
@@ -101,6 +101,14 @@ def work_demo(session: Session, operator_id: int, keyring: Keyring, now: datetim
             begin(session, technician, sold.order, now)
             tick(session, technician, sold.order, 0, done=True, now=now)
             bind_device(session, technician, sold.order, devices[0].mac or "", now)
+    _install_one(session, seller, technician, keyring, public_url, devices[2], plan_id, now)
+    gone = (
+        (devices[4], Whereabouts("installed", subscriber_id=_first_of(session, operator_id))),
+        (devices[4], Whereabouts("returned", place="Bodega")),
+        (devices[3], Whereabouts("broken", place="Taller")),
+    )
+    for device, to in gone:
+        move_equipment(session, technician, device, to, now, "Se mojó" if to.state == "broken" else "")
     service = session.scalars(
         select(Service).where(Service.operator_id == operator_id, Service.state == "active").order_by(Service.id)
     ).first()
@@ -116,3 +124,37 @@ def work_demo(session: Session, operator_id: int, keyring: Keyring, now: datetim
         WorkOrderDetails("expansion", title="Sector nuevo en Torre Norte", priority="low", address="San Cristóbal",
                          window_start=start, window_end=end), now,
     )  # fmt: skip
+
+
+def _install_one(
+    session: Session,
+    seller: Actor,
+    technician: Actor,
+    keyring: Keyring,
+    public_url: str,
+    device: Equipment,
+    plan_id: int,
+    now: datetime,
+) -> None:
+    """A sale of the day before yesterday that was installed yesterday, which the reports tell of."""
+    sold_at, at = now - timedelta(days=2), now - timedelta(days=1)
+    person = SubscriberDetails(
+        "Rosalba Ortega Luna", phone="+52 771 555 2206", email="rosalba@demo.example",
+        address="Av. Juárez 40, Pachuca", latitude=Decimal("20.1262"), longitude=Decimal("-98.7391"),
+    )  # fmt: skip
+    subscriber = create_subscriber(session, seller, person)
+    sale = Sale(plan_id, window=(at, at + timedelta(hours=2)), technician_id=technician.staff_id)
+    order = sell(session, seller, keyring, subscriber, sale, sold_at).order
+    if order is None:
+        return
+    begin(session, technician, order, at)
+    for place in range(len(order.checklist)):
+        tick(session, technician, order, place, done=True, now=at)
+    bind_device(session, technician, order, device.mac or "", at)
+    complete(session, technician, keyring, order, public_url, now, override_reason="Firmó en papel", done_at=at)
+
+
+def _first_of(session: Session, operator_id: int) -> int:
+    return session.scalars(
+        select(Subscriber.id).where(Subscriber.operator_id == operator_id).order_by(Subscriber.id).limit(1)
+    ).one()
