@@ -313,6 +313,21 @@ KINDS: Mapping[str, str] = {
 }
 
 
+_OURSELVES = frozenset(
+    ("billing", "dunning", "incidents", "monitor", "receipts", "retention", "sign-up", "subscriber logins", "worker")
+)
+_SUBSCRIBER = " (subscriber)"
+
+
+def actor_text(actor: str) -> str:
+    """Return who did something: a person as the log names them, and Portico where nobody did."""
+    if actor in _OURSELVES:
+        return _("Portico, by itself")
+    if actor.endswith(_SUBSCRIBER):
+        return _("%(name)s (subscriber)", name=actor.removesuffix(_SUBSCRIBER))
+    return actor
+
+
 def action_text(action: str) -> str:
     """Return what an audit entry says was done."""
     return _(ACTIONS[action]) if action in ACTIONS else action
@@ -329,4 +344,6 @@ def value_text(name: str, value: object) -> object:
 
 
 def install(app: Flask) -> None:
-    app.jinja_env.globals.update(action_text=action_text, field_text=field_text, value_text=value_text)
+    app.jinja_env.globals.update(
+        action_text=action_text, actor_text=actor_text, field_text=field_text, value_text=value_text
+    )

@@ -140,7 +140,7 @@ BADGES: Mapping[str, Mapping[str, Badge]] = {
     },
     "order_state": {
         "pending": Badge(N_("Waiting"), "blue", "clock"),
-        "sent": Badge(N_("Sent"), "azure", "send"),
+        "sent": Badge(N_("Sent to the router"), "azure", "send"),
         "acked": Badge(N_("Acknowledged"), "cyan", "check"),
         "verified": Badge(N_("Verified"), "green", "checks"),
         "failed": Badge(N_("Failed"), "red", "alert-triangle"),

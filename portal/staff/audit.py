@@ -15,7 +15,7 @@ from core.i18n import N_
 from db.audit import broken_links
 from db.models import AuditEntry, Staff
 from portal import context
-from portal.audit_words import action_text
+from portal.audit_words import action_text, actor_text
 from portal.permissions import Permission, requires
 from portal.tables import Column, Filter, Table, show
 
@@ -61,7 +61,7 @@ TABLE = Table(
     name="audit-log",
     columns=(
         Column("at", _l("When"), lambda entry: entry.at, AuditEntry.at),
-        Column("actor", _l("Who"), lambda entry: entry.actor),
+        Column("actor", _l("Who"), lambda entry: actor_text(entry.actor)),
         Column("action", _l("What"), lambda entry: action_text(entry.action)),
         Column("entity", _l("Of"), lambda entry: f"{entry.entity} {entry.entity_id or ''}".strip(), exported_only=True),
         Column("before", _l("Before"), lambda entry: _document(entry.before), exported_only=True),

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from core.clock import utc_now
 from crm.ticket_mail import link_of
+from crm.tickets import close_solved
+from db.audit import Actor
 from db.models import (
     HelpDesk,
     Mailbox,
@@ -249,6 +251,19 @@ def test_the_link_of_a_mail_opens_the_ticket_and_takes_stars(system, app, luisa,
     assert stranger.get(re.search(rf"{url}/files/\d+", stranger.get(url).text)[0]).data == b"hola"
     assert stranger.get(url[:-1] + ("a" if url[-1] != "a" else "b")).status_code == 404
     assert stranger.get("/ticket/nonsense").status_code == 404
+
+
+def test_who_did_what_nobody_did_is_said_in_the_readers_language(system, isp, luisa, support, sign_in):
+    ticket_id = new_ticket(support, luisa)
+    post(support, f"/tickets/{ticket_id}/solve")
+    with Session(system) as session:
+        assert close_solved(session, Actor(isp.operator_id, "worker"), utc_now() + timedelta(days=30)) == 1
+        session.commit()
+    assert "<strong>Portico, by itself</strong>" in support.get(f"/tickets/{ticket_id}").text
+    manager = sign_in("manager", isp)
+    assert "Portico, by itself" in manager.get("/audit/").text
+    post(manager, "/language", language="es")
+    assert "Portico, por sí solo" in manager.get("/audit/").text
 
 
 def test_another_operators_tickets_are_not_there(system, installation, luisa, support, sign_in):
