@@ -51,9 +51,9 @@ def answer_demo(session: Session, operator_id: int, now: datetime) -> None:
     clerk = people.first()
     actor = Actor(operator_id, clerk.email if clerk else "demo", clerk.id if clerk else None)
     found = categories(session, operator_id)
+    about = {category.name: category for category in found}
     for category in found:
         category.name = translator("es")(category.name)  # as the demo's people speak, whatever its staff read
-    by_queue = {each.queue: each for each in found if each.priority != "normal" or each.queue != "technical"}
     subscribers = session.scalars(
         select(Subscriber)
         .join(Service, Service.subscriber_id == Subscriber.id)
@@ -68,13 +68,17 @@ def answer_demo(session: Session, operator_id: int, now: datetime) -> None:
         save_canned(session, actor, None, canned)
     day, hour = timedelta(days=1), timedelta(hours=1)
 
-    def opened(place: int, queue: str, subject: str, text: str, ago: timedelta, source: str = "portal"):  # type: ignore[no-untyped-def]
+    def opened(place: int, kind: str, subject: str, text: str, ago: timedelta, source: str = "portal"):  # type: ignore[no-untyped-def]
         who = subscribers[place]
         author = Actor(operator_id, who.name)
-        return open_ticket(session, author, who.id, by_queue.get(queue), subject, text, source=source, now=now - ago)
+        return open_ticket(session, author, who.id, about.get(kind), subject, text, source=source, now=now - ago)
 
     slow = opened(
-        0, "technical", "Internet muy lento por las noches", "Desde el lunes no puedo ver películas.", 5 * day
+        0,
+        "Slow or unstable internet",
+        "Internet muy lento por las noches",
+        "Desde el lunes no puedo ver películas.",
+        5 * day,
     )
     answer(session, actor, slow, "¿Le pasa también con cable?", now=now - 5 * day + hour)
     reply(session, Actor(operator_id, subscribers[0].name), slow, "Sí, igual con cable.", now=now - 4 * day)
@@ -82,16 +86,20 @@ def answer_demo(session: Session, operator_id: int, now: datetime) -> None:
     rate(session, Actor(operator_id, subscribers[0].name), slow, 5, "Muy amables", now - 2 * day)
 
     unpaid = opened(
-        1, "finance", "Mi pago no aparece", "Pagué ayer en la tienda y sigo sin servicio.", 6 * hour, "staff"
+        1, "Invoice or payment", "Mi pago no aparece", "Pagué ayer en la tienda y sigo sin servicio.", 6 * hour, "staff"
     )
     log_call(session, actor, unpaid, Call("in", "Tiene el recibo; lo envía por WhatsApp.", 240), now=now - 5 * hour)
     note(session, actor, unpaid, "En caja no está. ¿Lo tiene Beto?", now=now - 5 * hour)
 
-    down = opened(2, "technical", "Sin internet desde la tormenta", "La luz del equipo está roja.", 9 * day)
+    down = opened(2, "No internet", "Sin internet desde la tormenta", "La luz del equipo está roja.", 9 * day)
     change_ticket(session, actor, down, replace(details_of(down), priority="urgent"), down.version, now=now - 9 * day)
     escalate(session, actor, down, "technical", "No responde al ping; parece la antena.", now=now - 9 * day + hour)
 
-    opened(3, "sales", "Quiero más velocidad", "¿Cuánto cuesta el plan de 50 megas?", 2 * hour)
-    moving = opened(4, "sales", "Me cambio de casa", "El mes que entra me mudo a dos cuadras.", 3 * day)
+    opened(3, "Change of plan", "Quiero más velocidad", "¿Cuánto cuesta el plan de 50 megas?", 2 * hour)
+    moving = opened(
+        4, "Move to another address", "Me cambio de casa", "El mes que entra me mudo a dos cuadras.", 3 * day
+    )
     answer(session, actor, moving, "Claro. ¿A qué dirección?", now=now - 3 * day + hour)
-    opened(5, "support", "Cambiar la contraseña del Wi-Fi", "No recuerdo cómo se hace.", 30 * timedelta(minutes=1))
+    opened(
+        5, "Something else", "Cambiar la contraseña del Wi-Fi", "No recuerdo cómo se hace.", 30 * timedelta(minutes=1)
+    )
