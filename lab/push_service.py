@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         except InvalidSignature:
             return False
         said = json.loads(decoded(claims))
-        return (
+        return bool(
             said["aud"] == self.lab.url
             and 0 < said["exp"] - time.time() <= 24 * 3600
             and said["sub"].startswith(("mailto:", "https:"))

@@ -1,5 +1,6 @@
 """A subscriber on a phone: a code by mail, what is owed, paying by card, a ticket. In both languages."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 
@@ -107,3 +108,37 @@ def test_a_cut_off_subscriber_signs_in_pays_and_asks(
     with Session(system) as session:
         assert session.scalars(select(Ticket.subject).where(Ticket.subscriber_id == subscriber_id)).all() == ["Wi-Fi"]
     assert complaints == []
+
+
+def test_what_is_pushed_to_a_phone_is_shown_though_nobody_is_signed_in(
+    chromium: Browser,
+    app: Flask,  # noqa: F811
+    system: Engine,  # noqa: F811
+    installation: Settings,
+) -> None:
+    """The browser's own push service is out of reach, so its developer tools hand over what it would deliver."""
+    isp = make_isp(system, installation)
+    with Session(system) as session:
+        slug = session.get_one(Operator, isp.operator_id).slug
+    with listening(app, installation) as address:
+        context = chromium.new_context(permissions=["notifications"])
+        phone, scopes = context.new_page(), []
+        phone.goto(f"{address}/my/{slug}/sign-in")
+        tools = context.new_cdp_session(phone)
+        tools.on("ServiceWorker.workerRegistrationUpdated", lambda told: scopes.extend(told["registrations"]))
+        tools.send("ServiceWorker.enable")
+        phone.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        while not scopes:
+            phone.wait_for_timeout(20)
+        said = {"title": "Red Valle", "body": "Una torre sin luz <b>", "tag": "7"}
+        for data in (json.dumps(said), "not ours"):
+            tools.send(
+                "ServiceWorker.deliverPushMessage",
+                {"origin": address, "registrationId": scopes[-1]["registrationId"], "data": data},
+            )
+        shown = phone.wait_for_function(
+            """navigator.serviceWorker.ready.then(worker => worker.getNotifications())
+            .then(all => all.length && all.map(each => ({title: each.title, body: each.body, tag: each.tag})))"""
+        )
+        assert shown.json_value() == [said]
+        context.close()
