@@ -12,19 +12,19 @@ POINTS = 72 / 25.4
 
 
 def cut_below(pdf: bytes, margin: int) -> bytes:
-    """Return a document of one page that ends `margin` mm below its lowest line of text, as paper from a roll does.
+    """Return a document each page of which ends `margin` mm below its lowest line of text, as paper from a roll does.
 
-    A document of several pages, or one without text, comes back as it is.
+    A page without text stays as it is.
     """
     writer = PdfWriter(clone_from=io.BytesIO(pdf))
-    page = writer.pages[0]
-    lowest = _lowest_line(page) if len(writer.pages) == 1 else None
-    if lowest is None:
-        return pdf
-    whole = page.mediabox
-    bottom = max(0.0, lowest - (margin + 1) * POINTS)  # letters reach a little below their line
-    page.add_transformation(Transformation().translate(0, -bottom))  # some printers take every page to begin at 0
-    page.mediabox = page.cropbox = RectangleObject((whole.left, 0, whole.right, whole.top - bottom))
+    for page in writer.pages:
+        lowest = _lowest_line(page)
+        if lowest is None:
+            continue
+        whole = page.mediabox
+        bottom = max(0.0, lowest - (margin + 1) * POINTS)  # letters reach a little below their line
+        page.add_transformation(Transformation().translate(0, -bottom))  # some printers take every page to begin at 0
+        page.mediabox = page.cropbox = RectangleObject((whole.left, 0, whole.right, whole.top - bottom))
     return _written(writer)
 
 

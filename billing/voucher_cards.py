@@ -20,6 +20,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from billing.pdf import Paper, render_pdf
+from billing.pdf_pages import cut_below
 from core.clock import utc_now
 from core.codes import grouped
 from core.crypto import Keyring
@@ -37,7 +38,8 @@ PRINT_PURPOSE = "voucher.print"
 KEPT = timedelta(days=1)
 _SHEET = Paper("sheet", 210, 297, 8)
 _ROLL = Paper("ticket", 80, 0, 3)
-_TICKET_MM = 92
+_TICKET_MM = 130
+"""The longest that one ticket may be; each is a page of its own, which ends below its last line."""
 TEMPLATES = ("cards", "strips", "ticket")
 
 
@@ -93,7 +95,7 @@ def cards_pdf(
         .render(sheet=sheet, cards=cards, _=translator(sheet.language))
     )
     if template == "ticket":
-        return render_pdf(html, _ROLL, length=_TICKET_MM * max(1, len(cards)))
+        return cut_below(render_pdf(html, _ROLL, length=_TICKET_MM), _ROLL.margin)
     return render_pdf(html, _SHEET)
 
 

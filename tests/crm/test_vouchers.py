@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from aaa.facts import ServiceState
 from aaa.vouchers import voucher_state
-from billing.voucher_cards import opened_pdf, print_batch
+from billing.voucher_cards import cards_pdf, opened_pdf, print_batch
 from core.codes import ALPHABET, CodeKey, NotConcealed, fold_code, grouped
 from core.settings import Settings
 from crm.problems import Invalid, WrongState
@@ -32,7 +32,7 @@ from crm.vouchers import (
     void_vouchers,
 )
 from db.audit import Actor
-from db.models import AuditEntry, Collector, Service, Voucher, VoucherBatch, VoucherPrint
+from db.models import AuditEntry, Collector, Operator, Service, Voucher, VoucherBatch, VoucherPrint
 from radius.facts import FactsReader
 from tests.rows import add_nas, add_operator, add_plan
 
@@ -213,6 +213,11 @@ def test_cards_are_printed_activated_and_kept_sealed(rows, installation, actor):
         assert grouped(code) in words
         assert code.encode() not in kept.content
     assert "2 h from the first login" in " ".join(words.split()) or "2 h desde" in " ".join(words.split())
+    operator = rows.get_one(Operator, actor.operator_id)
+    tickets = cards_pdf(rows, operator, batch, codes.items(), "https://isp.example", "ticket")
+    for code, page in zip(codes.values(), PdfReader(io.BytesIO(tickets)).pages, strict=True):
+        assert grouped(code) in page.extract_text()
+        assert 140 < float(page.mediabox.height) < 300, "a page for each, and no paper is wasted"
     assert counts(rows, [batch.id], NOW)[batch.id] == {"unused": 5}
     actions = rows.scalars(select(AuditEntry.action).where(AuditEntry.entity == "voucher_batch")).all()
     assert "voucher_batch.print" in actions
