@@ -48,6 +48,7 @@ from stack.demo_outage import darken_demo
 from stack.demo_pages import open_pages
 from stack.demo_people import API_USER, IN_THE_DARK, LINES, NAS, NORTE, PLANS, PLAZA, STAFF, WAN, Line, new_password
 from stack.demo_sites import place_demo
+from stack.demo_usage import use_demo
 from stack.demo_vouchers import code_to_try, make_vouchers
 from stack.demo_work import work_demo
 
@@ -100,6 +101,7 @@ def seed(settings: Settings) -> Demo:
             _register_routers(session, operator.id, settings, keyring)
             logins = _logins(session, operator.id, settings)
             session.flush()
+            use_demo(session, operator.id, operator.timezone, utc_now())
             bill_demo(session, operator.id, utc_now())
             make_vouchers(session, operator.id, keyring, utc_now())
             answer_demo(session, operator.id, utc_now())

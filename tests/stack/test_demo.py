@@ -92,6 +92,19 @@ def test_the_command_line_explains_in_both_languages(installation, demo):
     assert "4c:5e:0c:1a:2b:01: Would be accepted with ↓ 20 Mbit/s ↑ 6 Mbit/s" in accepted
 
 
+def test_what_a_line_used_in_its_hours_is_what_is_counted_of_its_period(installation, demo, system_dsn):
+    with psycopg.connect(system_dsn) as connection:
+        rows = connection.execute(
+            "SELECT u.octets_in + u.octets_out, sum(h.octets_in + h.octets_out), count(*) FROM usage_period u"
+            " JOIN usage_hour h ON h.service_id = u.service_id AND h.hour >= u.period_start GROUP BY u.service_id, 1"
+        ).fetchall()
+        days = connection.execute(
+            "SELECT max(n) FROM (SELECT count(DISTINCT date(hour)) n FROM usage_hour GROUP BY service_id) d"
+        ).fetchone()[0]
+    assert days >= 31
+    assert [abs(counted - used) <= hours for counted, used, hours in rows] == [True] * 3, rows
+
+
 def test_the_demo_has_books_that_balance_and_somebody_who_owes(installation, demo, system_dsn):
     with psycopg.connect(system_dsn) as connection:
         operator_id = connection.execute("SELECT id FROM operator WHERE slug = 'demo'").fetchone()[0]
