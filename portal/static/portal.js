@@ -134,18 +134,20 @@
         plot.ctx.restore();
       });
     }
+    // A bar stands over the whole hour or day that begins at its time, the last one too.
+    var last = place.dataset.bars && columns[0].length > 1 ? columns[0][1] - columns[0][0] : 0;
     place.replaceChildren();
     place.drawn = new window.uPlot({
       width: place.clientWidth,
       height: Number(place.dataset.height || 200),
       tzDate: function (seconds) { return window.uPlot.tzDate(new Date(seconds * 1000), place.dataset.zone || "UTC"); },
       cursor: { drag: { x: true, y: false } },
-      scales: { x: { range: function (_plot, low, high) { return low !== null && low === high ? [low - 3600, high + 3600] : [low, high]; } }, y: { range: function (_plot, _low, high) { return [0, Number(place.dataset.top) || Math.max(high * 1.1, least * 1.1, 1)]; } } },
+      scales: { x: { range: function (_plot, low, high) { return low !== null && low === high ? [low - 3600, high + 3600] : [low, high === null ? high : high + last]; } }, y: { range: function (_plot, _low, high) { return [0, Number(place.dataset.top) || Math.max(high * 1.1, least * 1.1, 1)]; } } },
       hooks: { draw: [drawLevels] },
       axes: [
         { stroke: text, grid: grid, ticks: grid, values: [
           [2419200, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
-          [86400, "{DD}.{MM}.", null, null, null, null, null, null, 1],
+          [86400, root.lang === "en" ? "{MMM} {D}" : "{D}/{M}", null, null, null, null, null, null, 1],
           [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
           [60, "{HH}:{mm}", null, null, null, null, null, null, 1] ] },
         { stroke: text, grid: grid, ticks: grid, size: 70, values: function (_plot, ticks) {
@@ -155,7 +157,9 @@
       series: [{ label: heads[0], value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }].concat(heads.slice(1).map(function (head, at) {
         var colour = colours[at % colours.length];
         // A colour that is see-through itself is that of a line without an area: a maximum above its average.
-        return { label: head, stroke: colour, fill: colour.length > 7 ? null : colour + "22", width: 2, spanGaps: false, points: { show: false } };
+        var line = { label: head, stroke: colour, fill: colour.length > 7 ? null : colour + "22", width: 2, spanGaps: false, points: { show: false } };
+        // Amounts of an hour or a day are bars: nothing is between one and the next.
+        return place.dataset.bars ? Object.assign(line, { fill: colour + "99", width: 1, paths: window.uPlot.paths.bars({ size: [0.8, 40], align: 1 }) }) : line;
       })),
     }, columns, place);
   }

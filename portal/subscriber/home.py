@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -203,13 +203,14 @@ def usage() -> ResponseReturnValue:
     span = asked if asked in SPANS else "week"
     hourly = span != "month"
     rows = _usage([service.id for service in services], context.now() - SPANS[span], hourly=hourly)
-    received, sent = sum(int(row.received) for row in rows), sum(int(row.sent) for row in rows)
+    received, sent = sum(row.received for row in rows), sum(row.sent for row in rows)
     return render_template(
         "subscriber/usage.html",
         lines=lines_of(services),
         rows=rows,
         span=span,
         hourly=hourly,
+        peak=max((max(row.received, row.sent) for row in rows), default=0),
         received=received,
         sent=sent,
         sessions=_sessions([service.id for service in services]),
@@ -217,12 +218,28 @@ def usage() -> ResponseReturnValue:
     )
 
 
-def _usage(service_ids: list[int], since: datetime, *, hourly: bool) -> Sequence[Any]:
-    """Return octets per hour, or per day of the operator's zone: `at`, `received` and `sent` by the subscriber."""
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Octets that the subscriber received and sent in the hour or the day that begins at `at`."""
+
+    at: datetime
+    received: int = 0
+    sent: int = 0
+
+
+def _usage(service_ids: list[int], since: datetime, *, hourly: bool) -> list[Volume]:
+    """Return the volume of each hour, or day of the operator's zone, from `since` to now, also of those without."""
+    now, zone = context.now(), context.zone()
     unit: Any = UsageHour.hour
-    if not hourly:
-        unit = func.date_trunc("day", UsageHour.hour, context.zone().key)
-        since = start_of_day(since.astimezone(context.zone()).date(), context.zone())
+    if hourly:
+        since = since.replace(minute=0, second=0, microsecond=0)
+        hours = int((now - since) / timedelta(hours=1))
+        times = [since + timedelta(hours=number) for number in range(hours + 1)]
+    else:
+        unit = func.date_trunc("day", UsageHour.hour, zone.key)
+        first, last = since.astimezone(zone).date(), now.astimezone(zone).date()
+        times = [start_of_day(first + timedelta(days=number), zone) for number in range((last - first).days + 1)]
+        since = times[0]
     query = (
         select(
             unit.label("at"),
@@ -233,7 +250,11 @@ def _usage(service_ids: list[int], since: datetime, *, hourly: bool) -> Sequence
         .group_by(unit)
         .order_by(unit)
     )
-    return db().execute(query).all()
+    found = {row.at: row for row in db().execute(query)}
+    return [
+        Volume(at, int(found[at].received), int(found[at].sent)) if at in found else Volume(at)
+        for at in (each.astimezone(UTC) for each in times)
+    ]
 
 
 def _sessions(service_ids: list[int]) -> list[AccountingSession]:

@@ -76,6 +76,8 @@ def test_who_is_suspended_reads_why_and_what_to_do(ana):
     cut_off(ana.system, ana.isp, ana.service_id)
     page = ana.get().text
     assert "a payment is overdue" in page
+    assert "It was due on" in page
+    assert "next due" not in page.lower(), "nothing that is over is still to come"
     assert ana.url("pay") in page
     way = ana.get("pay").headers["Location"]
     assert way.startswith("/pay/pb-")
@@ -147,6 +149,8 @@ def test_the_day_on_which_the_cap_is_reached_is_said_before(ana):
     assert "At this pace it is used up on" in page  # 56 GB in seven days leave 40 GB for five more
     usage = ana.get("usage?span=month").text
     assert re.search(r"46(\.0)? GB", usage.replace("\u00a0", " "))
+    rows = {span: ana.get(f"usage?span={span}").text.count('<td data-value="') for span in ("day", "week", "month")}
+    assert rows == {"day": 0, "week": 7 * 24 + 1, "month": 32}, "an hour without traffic is one of nothing, not a gap"
 
 
 def test_a_plan_is_changed_at_the_price_that_was_shown_before(ana):
