@@ -5,6 +5,7 @@ signature is checked before anything is shown. Whoever checks a document learns 
 it is in force, which is what they hold in their hands, and no more.
 """
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -34,25 +35,29 @@ from billing.gateways.checkouts import Due, due_of_invoice, due_of_subscriber, h
 from billing.invoices import document_number
 from billing.ledger import balance_of
 from billing.links import Link, LinkFor, is_genuine, link_key, read_link, signed
+from billing.payments import typed_amount
 from billing.pdf import A4, PAPERS, NotRendered
 from billing.rules import BillingOff, billing_is_on
 from core.i18n import LANGUAGES
-from core.money import format_money, money_locale
+from core.money import format_money, money_locale, rounded
 from crm.brands import brand_of
 from crm.captive import captive_terms
 from crm.passes import let_line_on, passes_left
-from crm.problems import Invalid
+from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor
 from db.models import Checkout, Gateway, Invoice, Operator, Payment, Service, Subscriber
 from portal import context
 from portal.auth import limiter
 from portal.captive.reasons import client_of
+from portal.errors import problem_text
 from portal.i18n import LANGUAGE_COOKIE, reader_language
 from portal.permissions import public
 
 log = structlog.get_logger()
 blueprint = Blueprint("pay", __name__)
 LARGEST_WEBHOOK = 256 * 1024
+MOST_PERIODS = 36
+"""What may be paid into a wallet at once, in periods of the subscriber's services."""
 _PAYING = (LinkFor.PAY_INVOICE, LinkFor.PAY_BALANCE)
 
 
@@ -82,8 +87,11 @@ def begin(text: str, kind: str) -> ResponseReturnValue:
         abort(404)
     back = f"{_here(session, operator)}{url_for('.back', text=text, reference='')}"
     try:
-        description = f"{operator.name}: {_what(session, link)}"
-        due = _due(session, link)
+        due = _chosen(operator, _due(session, link))
+    except Invalid as invalid:
+        return _pay_page(session, operator, link, text, wrong=invalid), 422
+    try:
+        description = f"{operator.name}: {_what(session, link, due)}"
         due_subscriber = due.subscriber_id
         checkout = start_checkout(session, context.portal().settings, gateway, due, description, back, context.now())
     except ProviderTrouble as trouble:
@@ -272,7 +280,21 @@ def _due(session: Session, link: Link) -> Due:
     return due
 
 
-def _what(session: Session, link: Link) -> str:
+def _chosen(operator: Operator, due: Due) -> Due:
+    """Return what is to be paid: into a wallet, as much as was typed. Raises Invalid."""
+    typed = request.form.get("amount", "")
+    if not due.ahead or not typed:
+        return due
+    amount = typed_amount(typed, operator.currency, operator.locale)
+    most = due.amount * MOST_PERIODS
+    if amount > most:
+        raise Invalid(FieldProblem("amount", Problem.LIMIT_REACHED, {"limit": _money(most, operator.currency)}))
+    return replace(due, amount=amount)
+
+
+def _what(session: Session, link: Link, due: Due) -> str:
+    if due.ahead:
+        return str(_("into the wallet"))
     if link.purpose is LinkFor.PAY_BALANCE:
         return str(_("all that is open"))
     invoice = session.get_one(Invoice, link.subject_id)
@@ -294,7 +316,9 @@ def _speak_to(subscriber: Subscriber) -> None:
         g.language = subscriber.language
 
 
-def _pay_page(session: Session, operator: Operator, link: Link, text: str, trouble: str = "") -> str:
+def _pay_page(
+    session: Session, operator: Operator, link: Link, text: str, trouble: str = "", wrong: Invalid | None = None
+) -> str:
     due = _due(session, link)
     subscriber = session.get_one(Subscriber, due.subscriber_id)
     _speak_to(subscriber)
@@ -320,7 +344,9 @@ def _pay_page(session: Session, operator: Operator, link: Link, text: str, troub
         operator=operator,
         subscriber=subscriber,
         invoices=shown,
-        ahead=due.amount > 0 and not shown,
+        ahead=due.ahead,
+        typed=request.form.get("amount") or f"{rounded(due.amount, operator.currency):f}",
+        problem=" ".join(problem_text(each) for each in wrong.problems) if wrong is not None else "",
         amount=_money(due.amount, operator.currency),
         open=due.amount > 0,
         altogether=altogether,

@@ -46,11 +46,12 @@ LOCK = 7480
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be paid: for one invoice, or all that a subscriber owes."""
+    """What is to be paid: for one invoice, or all that a subscriber owes. `ahead`: nothing, it goes into a wallet."""
 
     subscriber_id: int
     invoice_id: int | None
     amount: Decimal
+    ahead: bool = False
 
 
 def due_of_invoice(session: Session, operator_id: int, invoice_id: int) -> Due | None:
@@ -70,7 +71,9 @@ def due_of_subscriber(session: Session, operator_id: int, subscriber_id: int, no
     if subscriber is None or subscriber.operator_id != operator_id:
         return None
     owed = max(balance_of(session, subscriber.id), Decimal(0))
-    return Due(subscriber.id, None, owed or to_top_up(session, operator_id, subscriber.id, now))
+    if owed:
+        return Due(subscriber.id, None, owed)
+    return Due(subscriber.id, None, to_top_up(session, operator_id, subscriber.id, now), ahead=True)
 
 
 def start_checkout(

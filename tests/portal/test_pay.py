@@ -55,13 +55,13 @@ class Line:
     service_id: int
     path: str
 
-    def begin(self, kind: str, browser: requests.Session | None = None) -> Sale:
+    def begin(self, kind: str, browser: requests.Session | None = None, **typed: str) -> Sale:
         """Open the link, press the button, and return the provider's checkout."""
         browser = browser or requests.Session()
         page = browser.get(self.address + self.path, timeout=10)
         assert page.status_code == 200, page.text
         token = page.text.split('name="csrf_token" value="')[1].split('"')[0]
-        answer = browser.post(f"{self.address}{self.path}/with/{kind}", data={"csrf_token": token}, timeout=20)
+        answer = browser.post(f"{self.address}{self.path}/with/{kind}", data={"csrf_token": token, **typed}, timeout=20)
         assert answer.status_code == 200, answer.text
         url = re.search(r'http-equiv="refresh" content="0; url=([^"]+)"', answer.text)
         assert url is not None, answer.text
@@ -377,6 +377,24 @@ def test_who_pays_under_the_operators_own_host_name_comes_back_to_it(line: Line)
         session.execute(Checkout.__table__.delete().where(Checkout.subscriber_id == line.subscriber_id))
         session.commit()
     assert line.begin("stripe", forged).back_url.startswith(line.address), "never where a header says"
+
+
+def test_a_wallet_is_filled_with_as_much_as_was_typed(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    assert line.begin("stripe", amount="1").amount == 30_000, "what is owed is owed"
+    with Session(line.system) as session:
+        cash = select(PaymentMethod.id).where(PaymentMethod.operator_id == line.isp.operator_id)
+        method = session.scalars(cash.where(PaymentMethod.name == "Cash")).one()
+    pay(line.system, line.isp, line.subscriber_id, method, "300")
+    browser = sign_in("finance")
+    post(browser, f"/subscribers/{line.subscriber_id}/billing/services/{line.service_id}/prepaid", prepaid="1")
+    for typed, said in (("0", "above zero"), ("-5", "above zero"), ("1.2.3", "1234.56"), ("10801", "10,800.00")):
+        page = post(browser, f"{line.path}/with/stripe", amount=typed)
+        assert (page.status_code, f'value="{typed}"' in page.text) == (422, True), typed
+        assert said in page.text, (typed, page.text)
+    sale = line.begin("mercadopago", amount="900")
+    assert (sale.amount, sale.description.endswith("into the wallet")) == (90_000, True)
+    line.providers.pay(sale.id)
+    assert [one.amount for one in line.payments()] == [Decimal(300), Decimal(900)]
 
 
 def test_a_link_that_was_altered_opens_nothing(line: Line) -> None:
