@@ -21,7 +21,8 @@ from crm.jobs import JobFunction, RunningJob
 from crm.licences import require_room
 from crm.plans import PlanTerms, create_plan
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.services import ServiceTerms, create_service
+from crm.service_terms import ServiceTerms
+from crm.services import create_service
 from crm.subscribers import SubscriberDetails, create_subscriber
 from crm.tickets import open_ticket
 from db.audit import Actor

@@ -21,7 +21,8 @@ from aaa.facts import AccessMethod
 from core.crypto import Keyring
 from crm.messages import Value, tell_staff
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.services import WITH_PASSWORD, ServiceTerms, activate, create_service, restore, suspend
+from crm.service_terms import WITH_PASSWORD, ServiceTerms
+from crm.services import activate, create_service, restore, suspend
 from crm.work_orders import ENDED, WorkOrderDetails, create_work_order, settings_of
 from crm.work_steps import NO_DEVICE
 from db.audit import Actor, record

@@ -19,7 +19,8 @@ from core.crypto import Keyring
 from core.rates import Burst, RateLimit
 from crm.fields import SUBJECTS, fields_of, read_value
 from crm.problems import FieldProblem, Invalid, Problem
-from crm.services import LONGEST_PASSWORD, PASSWORD_PURPOSE, ServiceTerms, problems_alone
+from crm.service_terms import LONGEST_PASSWORD, ServiceTerms, problems_alone
+from crm.services import PASSWORD_PURPOSE
 from crm.subscribers import SubscriberDetails
 from crm.subscribers import checked as checked_subscriber
 from db.models import CustomField, ImportBatch, ImportRow, RatePlan, Service, ServiceMac, Subscriber

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from crm.services import ServiceTerms, change_service, terms_of_service
+from crm.service_terms import ServiceTerms
+from crm.services import change_service, terms_of_service
 from db.audit import Actor
 from db.models import QueueDrift, Service
 from network.provisioning.diff import Field

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from core.crypto import Keyring
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
+from crm.service_terms import ServiceTerms
 from crm.services import (
-    ServiceTerms,
     _apply,
     _name_of_its_own,
     activate,

@@ -12,8 +12,8 @@ from sqlalchemy import Select, select
 from billing.plan_offers import plan_offer
 from billing.rules import rules_of
 from crm.problems import FieldProblem, Invalid, Problem
+from crm.service_terms import ServiceTerms
 from crm.services import (
-    ServiceTerms,
     activate,
     change_plan_of,
     change_service,

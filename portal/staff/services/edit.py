@@ -14,7 +14,8 @@ from aaa.facts import Extra
 from crm.attributes import BadAttribute, format_extra, parse_extra
 from crm.fields import set_values, values_of
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
-from crm.services import ENTERED, ServiceTerms, change_service, create_service, terms_of_service
+from crm.service_terms import ENTERED, ServiceTerms
+from crm.services import change_service, create_service, terms_of_service
 from db.models import Nas, RatePlan, SeenDevice
 from portal import context
 from portal.errors import put_on_form, wrong_state_text
