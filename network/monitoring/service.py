@@ -23,7 +23,7 @@ from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings
 from core.status import beat
-from crm.incidents import tell_due
+from crm.incident_messages import tell_due
 from crm.notices import Outbox
 from db.models import Nas, Operator, Router, RouterState
 from db.session import make_engine, make_sessions

@@ -18,6 +18,7 @@ from wtforms.validators import Optional
 from billing.incident_credit import CREDIT, LEAST, credited, credits_for, total_of
 from billing.rules import BillingOff, rules_of
 from core.i18n import N_
+from crm.incident_messages import reach_of
 from crm.incidents import (
     SCOPES,
     IncidentDetails,
@@ -27,7 +28,6 @@ from crm.incidents import (
     confirm_incident,
     open_by_hand,
     place_of,
-    reach_of,
 )
 from crm.jobs import start_job
 from crm.problems import Invalid

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.clock import utc_now
+from crm.incident_messages import reach_of, tell_due
 from crm.incidents import (
     IncidentDetails,
     ask_to_tell,
@@ -14,8 +15,6 @@ from crm.incidents import (
     incident_at,
     incident_for,
     open_by_hand,
-    reach_of,
-    tell_due,
 )
 from crm.problems import Invalid
 from db.audit import Actor

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from billing.incident_credit import credit_incident
 from core.clock import utc_now
-from crm.incidents import incident_for, tell_due
+from crm.incident_messages import tell_due
+from crm.incidents import incident_for
 from crm.jobs import RunningJob
 from db.models import Incident, IncidentMember, Job, Notification, Sector, Service, Site, Subscriber
 from db.session import make_sessions
