@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from babel.dates import format_date
 from sqlalchemy.orm import Session
 
 from billing.jobs import JOBS
@@ -40,6 +41,8 @@ def test_the_statement_runs_from_the_first_invoice_to_what_is_owed(system, isp, 
     said = text_of(page)
     for line in ("two days off", "coins", "-$500.00", "$348.00", "Owes $120.00"):
         assert line in said, line
+    last = max(invoice.period_last for invoice in invoices_of(system, ana[0]))
+    assert f"Billed up to {format_date(last, 'medium', 'en')}" in said
     rows = page.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     assert "$120.00" in text_of(rows[0])  # the newest first, with what is owed by now
     assert "$348.00 $348.00" in text_of(rows[-1])

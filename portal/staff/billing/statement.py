@@ -3,6 +3,7 @@ and the next invoices, as things are or under another plan.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +42,8 @@ from portal.staff.billing.base import amount_of
 from portal.staff.billing.proposals import ProposalForm
 from portal.staff.subscribers import find, live_sessions, services_of
 
+_DAY = timedelta(days=1)
+
 blueprint = Blueprint("statement", __name__, url_prefix="/subscribers/<int:subscriber_id>/billing")
 blueprint.record_once(base.install)
 
@@ -77,7 +80,7 @@ def page(subscriber_id: int) -> ResponseReturnValue:
         Charge.subscriber_id == subscriber.id, Charge.invoice_id.is_(None), Charge.cancelled_at.is_(None)
     )
     discounts = select(Discount).where(Discount.service_id.in_(ids), Discount.ended_at.is_(None))
-    cycles = session.scalars(select(ServiceBilling).where(ServiceBilling.service_id.in_(ids)))
+    cycles = list(session.scalars(select(ServiceBilling).where(ServiceBilling.service_id.in_(ids))))
     return render_template(
         "staff/billing/statement.html",
         subscriber=subscriber,
@@ -87,6 +90,7 @@ def page(subscriber_id: int) -> ResponseReturnValue:
         charges=list(session.scalars(waiting.order_by(Charge.id))),
         discounts=list(session.scalars(discounts.order_by(Discount.id))),
         cycles={cycle.service_id: cycle for cycle in cycles},
+        billed_up_to={each.service_id: each.stopped_on or each.next_from - _DAY for each in cycles},
         names={service.id: service.name for service in services},
         today=base.today(),
         wallet=wallet_of(session, rules, subscriber.id),
