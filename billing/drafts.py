@@ -26,6 +26,20 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
+class PricedIn:
+    """A plan's price in another currency, and the rate it is billed at; `good` unless that is too old to issue with.
+
+    `note` is what stands on the line: `20.00 USD, 1 USD = 17.2500 MXN`.
+    """
+
+    currency: str
+    price: Decimal
+    rate: Decimal
+    note: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingCharge:
     """A charge that an invoice has to take, of any kind but recurring."""
 
@@ -36,6 +50,7 @@ class WaitingCharge:
     tax_exempt: bool = False
     plan_id: int | None = None
     period: Period | None = None
+    priced: PricedIn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,10 @@ class SoldItem:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """What is known of a service's billing. `price` is of a month; billed up to the day before `next_from`."""
+    """What is known of a service's billing. `price` is of a month; billed up to the day before `next_from`.
+
+    `price` is in the books' currency, not rounded yet where the plan is `priced` in another one.
+    """
 
     service_id: int
     subscriber_id: int
@@ -90,6 +108,17 @@ class ServiceFacts:
     reductions: tuple[Reduction, ...] = ()
     prepaid: bool = False
     items: tuple[SoldItem, ...] = ()
+    priced: PricedIn | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether an invoice may be issued: a price in another currency needs a recent rate."""
+        return self.priced is None or self.priced.good
+
+    @property
+    def line_text(self) -> str:
+        """Return what an invoice calls the plan, with the rate that its price was turned at."""
+        return self.sold_as if self.priced is None else f"{self.sold_as} ({self.priced.note})"
 
     @property
     def sold_as(self) -> str:
@@ -107,6 +136,7 @@ class DraftLine:
     period: Period | None = None
     plan_id: int | None = None
     exempt: bool = False
+    priced: PricedIn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +190,7 @@ def draft(facts: ServiceFacts, last: date | None = None) -> Draft:
         period = Period(period.first, last)
     months = _months(facts, period)
     plan = facts.price * months.numerator / months.denominator
-    lines = [_line(facts, "plan", facts.sold_as, plan, period, facts.plan_id)]
+    lines = [_line(facts, "plan", facts.line_text, plan, period, facts.plan_id, priced=facts.priced)]
     left, used = rounded(plan, facts.currency), []
     for reduction in facts.reductions:
         if reduction.starts_on > period.last or reduction.months_left == 0:
@@ -263,7 +293,7 @@ def waiting_line(charge: WaitingCharge, taxes: tuple[Tax, ...], currency: str, e
     """Return a charge as a line of an invoice."""
     free = exempt or charge.tax_exempt
     parts = _taxed(charge.amount, taxes, currency, free)
-    return DraftLine(charge.kind, charge.description, parts, charge.period, charge.plan_id, free)
+    return DraftLine(charge.kind, charge.description, parts, charge.period, charge.plan_id, free, charge.priced)
 
 
 def tax_sums(lines: Sequence[DraftLine], taxes: tuple[Tax, ...]) -> tuple[TaxSum, ...]:
@@ -286,9 +316,11 @@ def _line(
     period: Period,
     plan_id: int | None = None,
     exempt: bool = False,
+    priced: PricedIn | None = None,
 ) -> DraftLine:
     free = exempt or facts.tax_exempt
-    return DraftLine(kind, description, _taxed(amount, facts.taxes, facts.currency, free), period, plan_id, free)
+    parts = _taxed(amount, facts.taxes, facts.currency, free)
+    return DraftLine(kind, description, parts, period, plan_id, free, priced)
 
 
 def _taxed(amount: Decimal, taxes: tuple[Tax, ...], currency: str, exempt: bool) -> Taxed:

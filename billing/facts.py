@@ -1,20 +1,25 @@
 """Facts for drafts, read from PostgreSQL for many services with a few statements."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.cycles import Period, Timing
-from billing.drafts import RecurringCharge, Reduction, ServiceFacts, SoldItem, WaitingCharge
+from billing.drafts import PricedIn, RecurringCharge, Reduction, ServiceFacts, SoldItem, WaitingCharge
 from billing.rules import BillingRules
 from core.clock import local_date
+from core.money import format_with_code
+from crm.currencies import is_good, rate_days, rates_of_prices
+from db.models import RatePlan
 
 _SERVICES = """
 SELECT b.service_id, b.subscriber_id, b.plan_id, p.name AS plan_name, coalesce(b.price, p.price) AS price,
+       p.price_currency,
        b.tax_exempt, b.anchor_day, b.months, b.timing, b.started_on, b.next_from, b.stopped_on, s.activated_at,
        s.prepaid
 FROM service_billing b JOIN rate_plan p ON p.id = b.plan_id JOIN service s ON s.id = b.service_id
@@ -57,7 +62,35 @@ def facts_of(session: Session, rules: BillingRules, service_ids: Sequence[int], 
             Reduction(row.id, row.description, row.starts_on, row.percent, row.amount, row.months_left)
         )
     items = items_of(session, {row.plan_id for row in services})
-    return list(_gathered(rules, services, charges, discounts, items, today))
+    prices = {(row.price_currency, row.price) for row in services if row.price_currency is not None}
+    priced = priced_in(session, rules, prices, today) if prices else {}
+    return list(_gathered(rules, services, charges, discounts, items, priced, today))
+
+
+def priced_in(
+    session: Session, rules: BillingRules, prices: Collection[tuple[str, Decimal]], today: date
+) -> dict[tuple[str, Decimal], PricedIn]:
+    """Return how prices in other currencies are billed on a day, by currency and price."""
+    rates = rates_of_prices(session, rules.operator_id, today, {currency for currency, _ in prices})
+    days = rate_days(session, rules.operator_id)
+    found = {}
+    for currency, price in prices:
+        rate = rates[currency]
+        note = f"{format_with_code(price, currency, rules.locale)}, {rate.sentence(rules.locale)}"
+        good = rate.day <= today and is_good(rate, today, days)
+        found[currency, price] = PricedIn(currency, price, rate.rate, note, good)
+    return found
+
+
+def price_of(
+    session: Session, rules: BillingRules, plan: RatePlan, own: Decimal | None, today: date
+) -> tuple[Decimal, PricedIn | None]:
+    """Return a plan's monthly price, or a service's own for it, in the books' currency, and how it is priced."""
+    price = plan.price if own is None else own
+    if plan.price_currency is None:
+        return price, None
+    priced = priced_in(session, rules, [(plan.price_currency, price)], today)[plan.price_currency, price]
+    return price * priced.rate, priced
 
 
 def items_of(session: Session, plans: Iterable[int]) -> dict[int, tuple[SoldItem, ...]]:
@@ -75,10 +108,12 @@ def _gathered(
     charges: dict[int, list[Any]],
     discounts: dict[int, list[Reduction]],
     items: dict[int, tuple[SoldItem, ...]],
+    prices: dict[tuple[str, Decimal], PricedIn],
     today: date,
 ) -> Iterator[ServiceFacts]:
     taken: set[int] = set()
     for row in services:
+        priced = prices[row.price_currency, row.price] if row.price_currency is not None else None
         waiting, recurring = [], []
         for charge in charges.get(row.subscriber_id, ()):
             if charge.service_id not in (None, row.service_id) or charge.id in taken:
@@ -98,7 +133,7 @@ def _gathered(
             subscriber_id=row.subscriber_id,
             plan_id=row.plan_id,
             plan_name=row.plan_name,
-            price=row.price,
+            price=row.price if priced is None else row.price * priced.rate,
             currency=rules.currency,
             cycle=rules.cycle(
                 row.anchor_day,
@@ -118,6 +153,7 @@ def _gathered(
             reductions=tuple(discounts.get(row.service_id, ())),
             prepaid=row.prepaid,
             items=items.get(row.plan_id, ()),
+            priced=priced,
         )
 
 

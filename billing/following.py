@@ -26,7 +26,7 @@ from billing.credit_notes import CreditLine, write_credit_note
 from billing.cycles import Cycle, Period, Timing, issue_on, month_start, months_in, next_month_start, period_from
 from billing.dates import settle_dates
 from billing.drafts import ServiceFacts, WaitingCharge, draft, exempt_price, plan_price
-from billing.facts import facts_of, items_of, waiting_of
+from billing.facts import facts_of, items_of, price_of, waiting_of
 from billing.invoices import apply_credit, issue, issue_charges, lock_books
 from billing.rules import BillingRules
 from billing.store import insert_rows
@@ -219,6 +219,8 @@ def _stop(
 ) -> None:
     """Bill what was used and not billed, up to the last day; credit what was billed beyond it."""
     facts = facts_of(session, rules, [cycle.service_id], today)[0]
+    if not facts.is_ready and facts.next_from <= last:
+        return  # what was used cannot be billed without a recent rate; the run comes back to it
     while facts.next_from <= last and not facts.prepaid:
         issue(session, rules, [draft(facts, last)], today)
         session.expire(cycle)
@@ -253,13 +255,17 @@ def _change_plan(
 ) -> None:
     old = facts_of(session, rules, [cycle.service_id], today)[0]
     plan = session.get_one(RatePlan, service.plan_id)
+    price, priced = price_of(session, rules, plan, cycle.price, today)
     new = replace(
         old,
         plan_id=plan.id,
         plan_name=plan.name,
-        price=cycle.price if cycle.price is not None else plan.price,
+        price=price,
         items=items_of(session, [plan.id]).get(plan.id, ()),
+        priced=priced,
     )
+    if not (old.is_ready and new.is_ready):
+        return  # without a recent rate nothing can be billed; the run comes back to it
     if old.next_from < today and not old.prepaid:
         _hold_used_days(session, rules, old, today)
         cycle.next_from = today
@@ -287,10 +293,13 @@ def _change_plan(
         if invoice_id is None and will_be == 0:
             continue
         if will_be > was:
-            sides = ((old, old_name, -before, -exempt_before), (new, new.sold_as, after, exempt_after))
+            sides = (
+                (old, old_name, -before, -exempt_before, None),
+                (new, new.line_text, after, exempt_after, new.priced),
+            )
             pair = tuple(
-                WaitingCharge(0, "plan", name, amount, exempt, each.plan_id, days)
-                for each, name, taxed_part, exempt_part in sides
+                WaitingCharge(0, "plan", name, amount, exempt, each.plan_id, days, None if exempt else priced_in)
+                for each, name, taxed_part, exempt_part, priced_in in sides
                 for amount, exempt in ((taxed_part, False), (exempt_part, True))
                 if amount
             )
@@ -308,7 +317,7 @@ def _change_plan(
         else:
             lines = (
                 CreditLine("unused", old_name, was, days),
-                CreditLine("plan", new.sold_as, -will_be, days),
+                CreditLine("plan", new.line_text, -will_be, days),
             )
             _credit(session, actor, rules, cycle.service_id, invoice_id, lines, today)
         session.flush()
@@ -335,7 +344,7 @@ def _hold_used_days(session: Session, rules: BillingRules, facts: ServiceFacts, 
             subscriber_id=facts.subscriber_id,
             service_id=facts.service_id,
             kind="plan",
-            description=facts.sold_as,
+            description=facts.line_text,
             amount=amount,
             tax_exempt=free,
             starts_on=used.first,

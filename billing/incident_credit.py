@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Numeric, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -19,6 +19,7 @@ from billing.rules import BillingRules, rules_of
 from core.clock import utc_now
 from core.i18n import LANGUAGES, N_, translator
 from core.money import rounded
+from crm.currencies import in_books
 from crm.incidents import concerned_services, services_at
 from crm.jobs import JobFunction, RunningJob
 from db.audit import Actor, record
@@ -68,7 +69,9 @@ def credits_for(session: Session, rules: BillingRules, incident: Incident) -> li
     rows = session.execute(
         select(
             Service.id, Service.name, Subscriber.id.label("subscriber_id"), Subscriber.name.label("subscriber"),
-            func.coalesce(ServiceBilling.price, RatePlan.price).label("price"),
+            literal_column(in_books("coalesce(service_billing.price, rate_plan.price)", "rate_plan"), Numeric).label(
+                "price"
+            ),
         )
         .join(Subscriber, Subscriber.id == Service.subscriber_id)
         .join(ServiceBilling, ServiceBilling.service_id == Service.id)

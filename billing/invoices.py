@@ -84,12 +84,13 @@ def issue(session: Session, rules: BillingRules, drafts: Sequence[Draft], today:
     names = _details(session, rules, worth)
     invoices, lines, taxes, periods, entries, issued = [], [], [], [], [], []
     charges: list[dict[str, int]] = []
+    foreign = any(line.priced is not None for draft in worth for line in draft.lines)
     for draft in drafts:
         invoice_id = None
         if draft.total > 0:
             invoice_id = next(ids)
             invoices.append(_invoice_row(rules, draft, invoice_id, prefix, number, today, names[id(draft)]))
-            lines += _line_rows(rules.operator_id, invoice_id, draft.lines)
+            lines += _line_rows(rules.operator_id, invoice_id, draft.lines, foreign)
             taxes += _tax_rows(rules.operator_id, invoice_id, draft)
             entries.append(_entry(draft, invoice_id, today))
             charges += [{"id": charge, "invoice_id": invoice_id} for charge in draft.charges]
@@ -269,7 +270,8 @@ def _invoice_row(
     }
 
 
-def _line_rows(operator_id: int, invoice_id: int, lines: Sequence[DraftLine]) -> list[dict[str, Any]]:
+def _line_rows(operator_id: int, invoice_id: int, lines: Sequence[DraftLine], foreign: bool) -> list[dict[str, Any]]:
+    """Return the lines; with the columns of prices in another currency only where one of a batch needs them."""
     return [
         {
             "invoice_id": invoice_id,
@@ -283,9 +285,19 @@ def _line_rows(operator_id: int, invoice_id: int, lines: Sequence[DraftLine]) ->
             "net": line.taxed.net,
             "tax": line.taxed.tax,
             "total": line.taxed.total,
+            **(_foreign_columns(line) if foreign else {}),
         }
         for position, line in enumerate(lines, 1)
     ]
+
+
+def _foreign_columns(line: DraftLine) -> dict[str, Any]:
+    priced = line.priced
+    return {
+        "foreign_currency": priced.currency if priced else None,
+        "foreign_price": priced.price if priced else None,
+        "exchange_rate": priced.rate if priced else None,
+    }
 
 
 def _tax_rows(operator_id: int, invoice_id: int, draft: Draft) -> list[dict[str, Any]]:

@@ -36,6 +36,8 @@ def issue_invoices(job: RunningJob) -> dict[str, object]:
     result = run_billing(job.session, job.operator_id, now, told=told)
     counts: dict[str, object] = {"invoices": result.invoices, "followed": result.followed}
     job.log("info", "", N_("%(invoices)s invoices issued, %(followed)s services followed."), **counts)
+    if result.waiting:
+        job.log("warning", "", N_("%(waiting)s invoices wait for a recent exchange rate."), waiting=result.waiting)
     return counts
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing.cycles import Timing
 from billing.drafts import Draft, ServiceFacts, upcoming
-from billing.facts import facts_of, items_of
+from billing.facts import facts_of, items_of, price_of
 from billing.rules import BillingRules
 from billing.taxes import Tax
 from db.models import RatePlan, ServiceBilling
@@ -52,12 +52,18 @@ def proposed_rules(rules: BillingRules, proposal: Proposal) -> BillingRules:
     return replace(rules, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
 
 
-def proposed_facts(session: Session, facts: Sequence[ServiceFacts], proposal: Proposal) -> list[ServiceFacts]:
+def proposed_facts(
+    session: Session, rules: BillingRules, facts: Sequence[ServiceFacts], proposal: Proposal, today: date
+) -> list[ServiceFacts]:
     """Return facts, read under proposed rules, with the plan or the prices as they would be."""
     if proposal.plan_id is not None:
         plan = session.get_one(RatePlan, proposal.plan_id)
         sold = items_of(session, [plan.id]).get(plan.id, ())
-        facts = [replace(each, plan_id=plan.id, plan_name=plan.name, price=plan.price, items=sold) for each in facts]
+        price, priced = price_of(session, rules, plan, None, today)
+        facts = [
+            replace(each, plan_id=plan.id, plan_name=plan.name, price=price, items=sold, priced=priced)
+            for each in facts
+        ]
     if proposal.price_percent is not None:
         facts = [replace(each, price=each.price * (100 + proposal.price_percent) / 100) for each in facts]
     return list(facts)
@@ -75,5 +81,6 @@ def next_invoices(
     cycle = session.get(ServiceBilling, service_id)
     if cycle is None or cycle.stopped_on is not None:
         return []
-    facts = proposed_facts(session, facts_of(session, proposed_rules(rules, proposal), [service_id], today), proposal)
+    wanted = proposed_rules(rules, proposal)
+    facts = proposed_facts(session, rules, facts_of(session, wanted, [service_id], today), proposal, today)
     return [each for one in facts for each in islice(upcoming(one), count)]

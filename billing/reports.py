@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.clock import start_of_day
+from crm.currencies import in_books
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,8 @@ FROM service WHERE operator_id = :operator_id AND access_method <> 'voucher' AND
 GROUP BY 1, 2
 """
 
-_RECURRING = """
-SELECT coalesce(sum(coalesce(b.price, p.price) + coalesce(i.price, 0)), 0) + (
+_RECURRING = f"""
+SELECT coalesce(sum({in_books("coalesce(b.price, p.price)", "p")} + coalesce(i.price, 0)), 0) + (
     SELECT coalesce(sum(c.amount), 0) FROM charge c
     WHERE c.operator_id = :operator_id AND c.kind = 'recurring' AND c.cancelled_at IS NULL
       AND c.starts_on <= :today AND (c.ends_on IS NULL OR c.ends_on >= :today))
@@ -171,16 +172,16 @@ LEFT JOIN (
     WHERE operator_id = :operator_id AND NOT once AND ended_at IS NULL GROUP BY 1
 ) i ON i.plan_id = b.plan_id
 WHERE b.operator_id = :operator_id AND b.stopped_on IS NULL
-"""
+"""  # noqa: S608 - texts of ours
 
 _EXPECTED = """
 SELECT coalesce(sum(amount), 0) AS expected, coalesce(sum(base), 0) AS collected
 FROM finance_day WHERE operator_id = :operator_id AND kind = 'due' AND day BETWEEN :first AND :last
 """
 
-_PAID_BUT_OFF = """
+_PAID_BUT_OFF = f"""
 SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.state, s.suspension_cause AS cause,
-       s.paid_until, coalesce(y.price, p.price) AS price,
+       s.paid_until, {in_books("coalesce(y.price, p.price)", "p")} AS price,
        (SELECT coalesce(sum(i.open), 0) FROM invoice i
         WHERE i.service_id = s.id AND i.paid + i.credited < i.total) AS owed
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
@@ -190,11 +191,11 @@ WHERE s.operator_id = :operator_id AND s.state = 'suspended' AND s.suspension_ca
        OR greatest(s.paid_until + CASE WHEN s.prepaid THEN :sooner ELSE :grace END, s.promised_until,
                    s.held_until) >= :today)
 ORDER BY s.id LIMIT :most
-"""
+"""  # noqa: S608 - texts of ours
 
-_UNPAID_BUT_ON = """
+_UNPAID_BUT_ON = f"""
 SELECT s.id AS service_id, s.name, s.subscriber_id, b.name AS subscriber, s.state, s.suspension_cause AS cause,
-       s.paid_until, coalesce(y.price, p.price) AS price,
+       s.paid_until, {in_books("coalesce(y.price, p.price)", "p")} AS price,
        (SELECT coalesce(sum(i.open), 0) FROM invoice i
         WHERE i.service_id = s.id AND i.paid + i.credited < i.total) AS owed
 FROM service s JOIN subscriber b ON b.id = s.subscriber_id JOIN service_billing y ON y.service_id = s.id
@@ -203,7 +204,7 @@ WHERE s.operator_id = :operator_id AND s.state = 'active' AND s.management = 'au
   AND greatest(s.paid_until + CASE WHEN s.prepaid THEN :sooner ELSE :grace END, s.promised_until,
                    s.held_until) < :today
 ORDER BY s.id LIMIT :most
-"""
+"""  # noqa: S608 - texts of ours
 
 
 def aging(session: Session, operator_id: int, today: date, most: int = 10_000) -> list[AgingRow]:

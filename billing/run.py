@@ -23,6 +23,7 @@ from billing.invoices import issue, lock_books
 from billing.rules import BillingOff, BillingRules, rules_of
 from billing.settings import reschedule
 from billing.wallets import renew, renewals
+from crm.currencies import is_good, latest_rates, rate_days
 from db.audit import Actor
 from db.models import BillingSettings
 
@@ -51,6 +52,15 @@ ORDER BY service_id
 """
 
 
+_PRICED_DUE = """
+SELECT p.price_currency AS currency, count(*) AS services
+FROM rate_plan p JOIN service_billing b ON b.plan_id = p.id
+WHERE p.operator_id = :operator_id AND p.price_currency IS NOT NULL AND b.stopped_on IS NULL
+  AND b.next_issue_on <= :today
+GROUP BY 1 ORDER BY 1
+"""
+
+
 class Sessions(Protocol):
     """Makes sessions, as a sessionmaker does."""
 
@@ -59,10 +69,14 @@ class Sessions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run did: invoices issued, and services whose billing followed a change."""
+    """What a run did: invoices issued, and services whose billing followed a change.
+
+    `waiting` are services whose invoices are due and wait for a recent rate of their price's currency.
+    """
 
     invoices: int
     followed: int
+    waiting: int = 0
 
 
 def billing_operators(session: Session) -> list[int]:
@@ -88,7 +102,8 @@ def run_billing(
     _settle_changed_rules(sessions, operator_id, now)
     followed = _follow_all(sessions, operator_id, now)
     bought = _renew_all(sessions, operator_id, now, batch)
-    return RunResult(bought + _issue_all(sessions, operator_id, now, batch, told), followed)
+    issued, waiting = _issue_all(sessions, operator_id, now, batch, told)
+    return RunResult(bought + issued, followed, waiting)
 
 
 def _settle_changed_rules(sessions: Sessions, operator_id: int, now: datetime) -> None:
@@ -166,31 +181,38 @@ def _renew_all(sessions: Sessions, operator_id: int, now: datetime, batch: int) 
             after = due[-1][0]
 
 
-def _issue_all(sessions: Sessions, operator_id: int, now: datetime, batch: int, told: "Callable[[Batch], None]") -> int:
-    issued, after, billed = 0, 0, False
+def _issue_all(
+    sessions: Sessions, operator_id: int, now: datetime, batch: int, told: "Callable[[Batch], None]"
+) -> tuple[int, int]:
+    issued, after, billed, waiting = 0, 0, False, 0
     while True:
         with sessions() as session:
             rules = _rules(session, operator_id)
             if rules is None:
-                return issued
+                return issued, waiting
             done = issue_batch(session, rules, now, after, batch)
             session.commit()
         told(done)
         issued, after, billed = issued + done.invoices, done.last, billed or done.services > 0
+        waiting += done.waiting
         if after == 0:
             # Services that were billed late have another period whose day has come: once more from the first.
             if not billed:
-                return issued
-            billed = False
+                return issued, waiting
+            billed, waiting = False, 0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Services billed, invoices that came of it, and the service to go on after: 0 when there were no more."""
+    """Services billed, invoices that came of it, and the service to go on after: 0 when there were no more.
+
+    `waiting` were due and are left for another run: there is no recent rate of the currency that they are priced in.
+    """
 
     services: int
     invoices: int
     last: int
+    waiting: int = 0
 
 
 def issue_batch(session: Session, rules: BillingRules, now: datetime, after: int, batch: int = BATCH) -> Batch:
@@ -204,11 +226,27 @@ def issue_batch(session: Session, rules: BillingRules, now: datetime, after: int
     # Another run may have billed them while this one waited for the lock.
     still = session.scalars(text(_STILL_DUE), {"ids": [row.service_id for row in due], "today": today}).all()
     issued_on = rules.today(now)
-    facts = facts_of(session, rules, still, issued_on)
+    known = facts_of(session, rules, still, issued_on)
+    facts = [each for each in known if each.is_ready]
     issued = issue(session, rules, [draft(each) for each in facts], issued_on)
     subscribers = [each.subscriber_id for each in facts]
     settle_dates(session, Actor(rules.operator_id, ACTOR), rules, subscribers, issued_on)
-    return Batch(len(facts), len(issued), due[-1].service_id)
+    return Batch(len(facts), len(issued), due[-1].service_id, len(known) - len(facts))
+
+
+def waiting_for_rates(session: Session, rules: BillingRules, now: datetime) -> dict[str, int]:
+    """Return how many services are due whose invoices wait for a recent rate, by the currency they are priced in."""
+    today = rules.today(now)
+    rows = session.execute(text(_PRICED_DUE), {"operator_id": rules.operator_id, "today": rules.billing_day(now)}).all()
+    if not rows:
+        return {}
+    rates = latest_rates(session, rules.operator_id, today, [row.currency for row in rows])
+    days = rate_days(session, rules.operator_id)
+    return {
+        row.currency: row.services
+        for row in rows
+        if row.currency not in rates or not is_good(rates[row.currency], today, days)
+    }
 
 
 def preview_run(session: Session, rules: BillingRules, day: date) -> Iterator[Draft]:

@@ -63,7 +63,8 @@ def _all_facts(session: Session, rules: BillingRules, today: date, proposal: Pro
         ).all()
         if not ids:
             return
-        yield from proposed_facts(session, facts_of(session, proposed_rules(rules, proposal), ids, today), proposal)
+        facts = facts_of(session, proposed_rules(rules, proposal), ids, today)
+        yield from proposed_facts(session, rules, facts, proposal, today)
         after = ids[-1]
 
 

@@ -32,6 +32,8 @@ def issue_invoices() -> None:
         except OperationalError as failed:  # a deadlock, or the database is going away
             log.warning("billing_interrupted", operator_id=operator_id, error=type(failed.orig).__name__)
             continue
+        if done.waiting:
+            log.warning("billing_waits_for_rates", operator_id=operator_id, services=done.waiting)
         if done.invoices or done.followed:
             log.info("billed", operator_id=operator_id, invoices=done.invoices, followed=done.followed)
 

@@ -94,7 +94,8 @@ def buy_periods(session: Session, rules: BillingRules, subscribers: Iterable[int
         return []
     by_subscriber: dict[int, list[ServiceFacts]] = defaultdict(list)
     for facts in facts_of(session, rules, services, today):
-        by_subscriber[facts.subscriber_id].append(facts)
+        if facts.is_ready:
+            by_subscriber[facts.subscriber_id].append(facts)
     wallets = _wallets(session, rules, list(by_subscriber))
     bought = [
         purchase

@@ -179,6 +179,31 @@ def rate_on(session: Session, operator_id: int, currency: str, day: date) -> Rat
     return found
 
 
+def price_in_books(session: Session, plan: RatePlan, day: date) -> Decimal:
+    """Return what a month of a plan costs in the books' currency: at the last rate up to a day, where it needs one."""
+    if plan.price_currency is None:
+        return plan.price
+    rate = rates_of_prices(session, plan.operator_id, day, [plan.price_currency])[plan.price_currency]
+    return rate.to_books(plan.price)
+
+
+def rates_of_prices(session: Session, operator_id: int, day: date, currencies: Collection[str]) -> dict[str, Rate]:
+    """Return a rate of each currency that plans are priced in: the last up to a day, or the last where none is."""
+    found = latest_rates(session, operator_id, day, currencies)
+    for currency in set(currencies) - found.keys():
+        found |= latest_rates(session, operator_id, date.max, [currency])
+    return found
+
+
+def in_books(price: str, plan: str) -> str:
+    """Return SQL for a price, in terms of a row of `rate_plan`, in the books' currency at the last rate there is."""
+    return (
+        f"(({price}) * CASE WHEN {plan}.price_currency IS NULL THEN 1 ELSE (SELECT e.rate FROM exchange_rate e"  # noqa: S608
+        f" WHERE e.operator_id = {plan}.operator_id AND e.currency = {plan}.price_currency"
+        " ORDER BY e.day DESC, e.id DESC LIMIT 1) END)"
+    )
+
+
 def enter_rates(
     session: Session, actor: Actor, rates: Sequence[NewRate], today: date, source: str = "typed", *, sure: bool = False
 ) -> int:

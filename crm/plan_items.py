@@ -42,9 +42,10 @@ def items_of_plans(session: Session, plans: Iterable[RatePlan]) -> dict[int, lis
     return found
 
 
-def monthly_price(plan: RatePlan, items: Iterable[PlanItem]) -> Decimal:
-    """Return what a month of a plan costs with what is sold with it."""
-    return plan.price + sum((item.price for item in items if item.price is not None and not item.once), Decimal(0))
+def monthly_price(plan: RatePlan, items: Iterable[PlanItem], price: Decimal | None = None) -> Decimal:
+    """Return what a month of a plan costs with what is sold with it; `price` is its own in the books' currency."""
+    sold = sum((item.price for item in items if item.price is not None and not item.once), Decimal(0))
+    return (plan.price if price is None else price) + sold
 
 
 def add_item(session: Session, actor: Actor, plan: RatePlan, terms: ItemTerms) -> PlanItem:

@@ -6,7 +6,7 @@ allow it. A plan is never deleted but archived, since services and, later, invoi
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,7 @@ from aaa.facts import CapAction, Extra, Span
 from aaa.fair_use import MOST_STEPS
 from core.rates import Burst, RateLimit
 from crm.attributes import BadAttribute, check_extra
+from crm.currencies import foreign_currencies, latest_rates
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import AccountingSession, RatePlan, Service
@@ -106,6 +107,7 @@ class PlanTerms:
     download: int
     upload: int
     price: Decimal = Decimal(0)
+    price_currency: str | None = None  # where it is not the one of the books
     burst: Burst | None = None
     priority: int | None = None
     minimum_download: int | None = None
@@ -242,13 +244,14 @@ def touches_live_sessions(before: PlanTerms, after: PlanTerms) -> bool:
     return any(
         getattr(before, field.name) != getattr(after, field.name)
         for field in fields(PlanTerms)
-        if field.name not in ("name", "price")
+        if field.name not in ("name", "price", "price_currency")
     )
 
 
 _COPIED = frozenset(
     {
-        "name", "download", "upload", "price", "priority", "minimum_download", "minimum_upload", "cap_octets",
+        "name", "download", "upload", "price", "price_currency", "priority", "minimum_download", "minimum_upload",
+        "cap_octets",
         "throttle_download", "throttle_upload", "boost_download", "boost_upload", "boost_hours", "boost_price",
         "rollover_periods", "rollover_most", "top_up_octets", "top_up_price", "top_ups_automatic",
         "pool", "ipv6_pool", "delegated_ipv6_pool", "address_list",
@@ -286,6 +289,18 @@ def _audited(terms: PlanTerms) -> dict[str, Any]:
     return audited
 
 
+def _currency_problems(session: Session, operator_id: int, terms: PlanTerms) -> list[FieldProblem]:
+    """A price in another currency needs a rate, or nobody could say what is billed."""
+    currency = terms.price_currency
+    if currency is None:
+        return []
+    if currency not in foreign_currencies(session, operator_id):
+        return [FieldProblem("price_currency", Problem.NOT_A_CURRENCY)]
+    if not latest_rates(session, operator_id, date.max, [currency]):
+        return [FieldProblem("price_currency", Problem.NO_RATE, {"currency": currency, "day": "–"})]
+    return []
+
+
 def _checked(session: Session, operator_id: int, terms: PlanTerms, plan_id: int | None) -> PlanTerms:
     """Return the terms as they are stored. Raises Invalid with everything that is wrong."""
     problems = [
@@ -299,6 +314,7 @@ def _checked(session: Session, operator_id: int, terms: PlanTerms, plan_id: int 
     ]
     if terms.price < 0:
         problems.append(FieldProblem("price", Problem.OUT_OF_RANGE, {"low": "0", "high": "9999999999"}))
+    problems += _currency_problems(session, operator_id, terms)
     for name in ("pool", "ipv6_pool", "delegated_ipv6_pool", "address_list"):
         value = getattr(terms, name)
         if value is not None and (len(value.encode()) > 63 or not value.isprintable()):

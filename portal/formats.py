@@ -13,6 +13,7 @@ from markupsafe import Markup
 from core.codes import is_concealed
 from core.money import exchange_sentence, format_money, format_with_code, money_locale
 from core.rates import format_rate
+from db.models import RatePlan
 from portal import context
 from portal.context import signed_in_staff
 from portal.i18n import reader_language
@@ -128,6 +129,11 @@ def exchange_rate(rate: Decimal, currency: str) -> str:
     return exchange_sentence(currency, rate, books, money_locale(reader_language(), books))
 
 
+def plan_price(plan: RatePlan) -> str:
+    """Return a plan's price of a month in the currency that it has: `$300.00`, `20.00 USD`."""
+    return money(plan.price) if plan.price_currency is None else in_currency(plan.price, plan.price_currency)
+
+
 def dialled(phone: str) -> str:
     """Return a phone number as `tel:` and WhatsApp links need it: digits, with the plus in front if it was there."""
     digits = "".join(character for character in phone if character.isdigit())
@@ -153,6 +159,7 @@ FILTERS = (
     money,
     in_currency,
     exchange_rate,
+    plan_price,
     dialled,
     login_name,
 )

@@ -25,6 +25,7 @@ from aaa.fair_use import MOST_STEPS
 from billing.fair_use_preview import TRY, read_preview, start_trial
 from core.rates import Burst, format_rate
 from crm.attributes import BadAttribute, format_extra, parse_extra
+from crm.currencies import foreign_currencies, price_in_books
 from crm.jobs import OPEN
 from crm.plan_items import items_of_plans, monthly_price
 from crm.plans import (
@@ -109,6 +110,7 @@ def rate_limit(plan: RatePlan) -> str:
 class PlanForm(forms.Form):
     name = StringField(_l("Name"), [InputRequired(_l("Give the plan a name."))])
     price = forms.number(_l("Price a month"))
+    price_currency = forms.choice(_l("Currency"), validate_choice=False)
     download = RateField(_l("Download"), [InputRequired(_l("This is needed."))])
     upload = RateField(_l("Upload"), [InputRequired(_l("This is needed."))])
     burst_download = RateField(_l("Burst download"))
@@ -148,6 +150,8 @@ class PlanForm(forms.Form):
 
     def __init__(self, *arguments: Any, **values: Any) -> None:
         super().__init__(*arguments, **values)
+        self.foreign = foreign_currencies(context.db(), context.staff().operator_id)
+        self.price_currency.choices = [(code, code) for code in (context.operator().currency, *self.foreign)]
         self.priority.choices = [Option("", _("None")), *(Option(str(n)) for n in range(1, 9))]
         self.cap_action.choices = [Option(action.value, _(text)) for action, text in CAP_ACTIONS.items()]
         if request.method == "GET":
@@ -186,6 +190,7 @@ class PlanForm(forms.Form):
         return PlanTerms(
             name=self.name.data or "",
             price=self.price.data or Decimal(0),
+            price_currency=_foreign(self.price_currency.data),
             download=self.download.data or 0,
             upload=self.upload.data or 0,
             burst=burst,
@@ -251,11 +256,13 @@ def page(plan_id: int) -> ResponseReturnValue:
     plan = _plan(plan_id)
     items = items_of_plans(context.db(), [plan])[plan.id]
     may_sell = context.may(Permission.PLANS_EDIT) and not plan.archived
+    book_price = price_in_books(context.db(), plan, context.now().astimezone(context.zone()).date())
     return render_template(
         "staff/plans/page.html",
         plan=plan,
         items=items,
-        monthly=monthly_price(plan, items),
+        book_price=book_price,
+        monthly=monthly_price(plan, items, book_price),
         item_form=ItemForm(formdata=None) if may_sell else None,
         terms=terms_of_plan(plan),
         rate_limit=rate_limit(plan),
@@ -395,6 +402,11 @@ def restore(plan_id: int) -> ResponseReturnValue:
     return redirect(url_for("plans.page", plan_id=plan.id))
 
 
+def _foreign(currency: str | None) -> str | None:
+    """Return the currency of a price where it is another than that of the books."""
+    return None if not currency or currency == context.operator().currency else currency
+
+
 def _plan(plan_id: int) -> RatePlan:
     return context.db().get(RatePlan, plan_id) or abort(404)
 
@@ -405,6 +417,7 @@ def _filled(plan: RatePlan) -> PlanForm:
     return PlanForm(
         name=terms.name,
         price=terms.price.quantize(Decimal("0.01")),
+        price_currency=terms.price_currency or context.operator().currency,
         download=terms.download,
         upload=terms.upload,
         burst_download=burst.download if burst else None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -14,6 +15,7 @@ from billing.rules import BillingRules, rules_of
 from billing.top_ups import top_up, top_up_offer, topped_up
 from core.i18n import translator
 from core.mac import NotAMac, parse_mac
+from crm.currencies import price_in_books
 from crm.devices import devices_of, forget_device
 from crm.plan_items import items_of_plans, monthly_price
 from crm.plan_requests import ask_for_plan, check_choice, offered_plans, open_request, withdraw_request
@@ -72,11 +74,15 @@ def plans(service_id: int) -> ResponseReturnValue:
         service=service,
         plans=offered,
         items=items,
-        monthly={plan.id: monthly_price(plan, items[plan.id]) for plan in offered},
+        monthly={plan.id: monthly_price(plan, items[plan.id], _book_price(plan)) for plan in offered},
         wished=db().get(RatePlan, wish.plan_id) if wish is not None else None,
         offer=shown,
         billed=is_billed(),
     )
+
+
+def _book_price(plan: RatePlan) -> Decimal:
+    return price_in_books(db(), plan, context.now().astimezone(context.zone()).date())
 
 
 def _offer(service: Service, typed: str) -> PlanOffer | None:
@@ -87,7 +93,7 @@ def _offer(service: Service, typed: str) -> PlanOffer | None:
     try:
         plan = check_choice(db(), frame.allowed(), service, int(typed))
         if rules is None:
-            return PlanOffer(plan, plan.price - plan.price, service.plan.price, plan.price)
+            return PlanOffer(plan, Decimal(0), _book_price(service.plan), _book_price(plan))
         return plan_offer(db(), actor(), rules, service, plan, context.now())
     except (Invalid, WrongState):
         return None

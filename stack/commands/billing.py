@@ -29,6 +29,8 @@ def run(slug: str) -> None:
     with _rules(slug) as (_session, rules, sessions):
         done = run_billing(sessions, rules.operator_id, utc_now())
     click.echo(f"{done.invoices} invoices issued, {done.followed} services followed.")
+    if done.waiting:
+        click.echo(f"{done.waiting} invoices wait for a recent exchange rate.")
 
 
 @command.command()

@@ -11,13 +11,36 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from billing.desks import close_desk, collector_sums, desk_sums, open_desk
+from billing.following import follow_service
 from billing.foreign_cash import outside_tills, stock_of, sums_of_desk
 from billing.foreign_desks import exchange, move_foreign
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.payments import PaymentTerms, refund_payment, register_payment, void_payment, what_it_will_do
-from crm.currencies import NewRate, RateJump, enter_rates, read_rates, set_rate_days, switch_off, switch_on
+from billing.preview import next_invoices
+from billing.run import issue_batch, waiting_for_rates
+from crm.currencies import (
+    NewRate,
+    RateJump,
+    enter_rates,
+    price_in_books,
+    read_rates,
+    set_rate_days,
+    switch_off,
+    switch_on,
+)
+from crm.plans import PlanTerms, create_plan
 from crm.problems import Invalid, Problem
-from db.models import AuditEntry, CashDesk, Collector, Payment, PaymentMethod
+from crm.services import change_plan_of
+from db.models import (
+    AuditEntry,
+    CashDesk,
+    Collector,
+    Invoice,
+    InvoiceLine,
+    Payment,
+    PaymentMethod,
+    RatePlan,
+)
 from tests.billing.isp import BillingIsp, noon
 
 BEGIN = date(2027, 1, 5)
@@ -444,3 +467,98 @@ def _agree(isp, service, collector, desk, notes, money):
         text("SELECT coalesce(sum(total), 0) FROM invoice WHERE subscriber_id = :id"), {"id": service.subscriber_id}
     ).scalar_one()
     assert balance_of(isp.session, service.subscriber_id) == invoiced - money
+
+
+# Plans that are priced in dollars.
+
+
+@pytest.fixture
+def dollar_line(isp):
+    """A service of a plan of 20 dollars, beside one of 300 pesos."""
+    plan = isp.plan("20")
+    isp.session.get_one(RatePlan, plan).price_currency = "USD"
+    isp.session.flush()
+    isp.service(BEGIN, "300")
+    return isp.service(BEGIN, "20")
+
+
+def lines_of(isp, service):
+    query = select(InvoiceLine).join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+    return list(isp.session.scalars(query.where(Invoice.service_id == service.id).order_by(Invoice.id)))
+
+
+def test_a_plan_in_dollars_is_billed_at_the_rate_of_the_day_of_issue(isp, dollar_line):
+    other = isp.service(BEGIN, "300")
+    assert isp.run(BEGIN) == 3
+    (line,) = lines_of(isp, dollar_line)
+    assert (line.total, line.description.split(" (")[1]) == (D("345.00"), "20.00\u00a0USD, 1 USD = 17.2500 MXN)")
+    assert (line.foreign_currency, line.foreign_price, line.exchange_rate) == ("USD", D(20), D("17.25"))
+    (pesos,) = lines_of(isp, other)
+    assert (pesos.total, pesos.foreign_currency, pesos.exchange_rate) == (D(300), None, None)
+    february = date(2027, 2, 5)
+    rate(isp, february, "18.00", today=february)
+    rate(isp, february + DAY, "19.00", today=february + DAY)
+    (assumed, _later) = next_invoices(isp.session, isp.rules, dollar_line.id, TODAY, 2)
+    assert assumed.total == D("348.00")
+    assert "1 USD = 17.4000 MXN" in assumed.lines[0].description  # the rate that the preview assumes
+    isp.run(february)
+    assert [line.total for line in lines_of(isp, dollar_line)] == [D("345.00"), D("360.00")]
+    sound(isp)
+
+
+def test_without_a_recent_rate_only_these_invoices_wait_and_the_next_run_makes_them(isp, dollar_line):
+    isp.run(BEGIN)
+    february = date(2027, 2, 5)
+    batch = issue_batch(isp.session, isp.rules, noon(february), 0)
+    assert (batch.services, batch.invoices, batch.waiting) == (1, 1, 1)
+    again = issue_batch(isp.session, isp.rules, noon(february), 0)
+    assert (again.services, again.invoices, again.waiting) == (0, 0, 1)
+    assert waiting_for_rates(isp.session, isp.rules, noon(february)) == {"USD": 1}
+    rate(isp, february, "18.00", today=february)
+    assert waiting_for_rates(isp.session, isp.rules, noon(february)) == {}
+    assert isp.run(february) == 1
+    assert isp.run(february) == 0
+    periods = [(line.first.day, line.first.month, line.total) for line in lines_of(isp, dollar_line)]
+    assert periods == [(5, 1, D("345.00")), (5, 2, D("360.00"))]
+    sound(isp)
+
+
+def test_a_change_to_a_plan_in_dollars_waits_for_a_rate_as_well(isp, dollar_line):
+    service = isp.service(BEGIN, "300")
+    isp.run(BEGIN)
+    late = date(2027, 1, 25)
+    change_plan_of(isp.session, isp.actor, service, isp.plan("20"))
+    follow_service(isp.session, isp.actor, isp.rules, service, noon(late))
+    assert len(lines_of(isp, service)) == 1
+    rate(isp, late, "18.00", today=late)
+    follow_service(isp.session, isp.actor, isp.rules, service, noon(late))
+    changed = lines_of(isp, service)[1:]
+    assert sorted(line.total for line in changed) == [D("-106.45"), D("127.74")]  # 11 of 31 days
+    assert [line.exchange_rate for line in changed if line.total > 0] == [D(18)]
+    sound(isp)
+
+
+def test_a_prepaid_service_in_dollars_is_bought_once_there_is_a_rate(isp):
+    plan = isp.plan("20")
+    isp.session.get_one(RatePlan, plan).price_currency = "USD"
+    late = date(2027, 1, 25)
+    service = isp.service(late, "20", prepaid=True)
+    isp.pay(service.subscriber_id, "400", late)
+    assert isp.run(late) == 0
+    rate(isp, late, "18.00", today=late)
+    assert isp.run(late) == 1
+    assert balance_of(isp.session, service.subscriber_id) == D(-40)
+
+
+def test_a_plan_is_priced_only_in_what_has_a_rate(isp):
+    switch_on(isp.session, isp.actor, "EUR")
+    for currency, problem in (("EUR", Problem.NO_RATE), ("GBP", Problem.NOT_A_CURRENCY)):
+        terms = PlanTerms("Euro", 1_000_000, 1_000_000, price=D(20), price_currency=currency)
+        with pytest.raises(Invalid) as refused:
+            create_plan(isp.session, isp.actor, terms)
+        assert problem_of(refused) is problem
+    plan = create_plan(isp.session, isp.actor, replace(terms, price_currency="USD"))
+    assert price_in_books(isp.session, plan, TODAY) == D("348.00")
+    with pytest.raises(Invalid) as refused:
+        switch_off(isp.session, isp.actor, "USD")
+    assert problem_of(refused) is Problem.CURRENCY_IN_USE

@@ -2,10 +2,24 @@
 
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Integer, Select, and_, case, cast, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    Date,
+    DateTime,
+    Integer,
+    Numeric,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import aliased
 
 from core.i18n import N_
+from crm.currencies import in_books
 from db.models import Invoice, RatePlan, Service, Subscriber, UsageHour
 from worker.reports.base import HUNDRED, MONEY, SUBSCRIBERS, Column, Report, Scope
 
@@ -91,7 +105,7 @@ def _leavers(scope: Scope) -> Select[*tuple[Any, ...]]:
             Service.leave_reason.label("said"),
             Service.leave_note.label("note"),
             cast(func.extract("epoch", Service.terminated_at - begun) / 86400, Integer).label("days"),
-            func.coalesce(RatePlan.price, 0).label("price"),
+            func.coalesce(literal_column(in_books("rate_plan.price", "rate_plan"), Numeric), 0).label("price"),
             Subscriber.id.label("subscriber_id"),
             Service.id.label("id"),
         )

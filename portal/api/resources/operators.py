@@ -52,7 +52,7 @@ class PlansAsked(PageAsked):
 
 def _one(plan: RatePlan) -> PlanShown:
     names = set(PlanShown.model_fields) - {"price"}
-    price = Money.of(plan.price, context.operator().currency)
+    price = Money.of(plan.price, plan.price_currency or context.operator().currency)
     return PlanShown(price=price, **{name: getattr(plan, name) for name in names})
 
 

@@ -1,6 +1,7 @@
 """Selling: the plans side by side, and the page that makes a service of the chosen one and orders its installation."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -10,6 +11,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 from wtforms import HiddenField, PasswordField
 
+from crm.currencies import price_in_books
 from crm.fields import set_values
 from crm.plan_items import items_of_plans, monthly_price
 from crm.plans import terms_of_plan
@@ -51,7 +53,7 @@ def plans() -> ResponseReturnValue:
         "staff/leads/plans.html",
         plans=sold,
         items=items,
-        monthly={plan.id: monthly_price(plan, items[plan.id]) for plan in sold},
+        monthly={plan.id: monthly_price(plan, items[plan.id], _book_price(plan)) for plan in sold},
         terms={plan.id: terms_of_plan(plan) for plan in sold},
         by="speed" if request.args.get("by") == "speed" else "price",
         subscriber=subscriber,
@@ -59,10 +61,16 @@ def plans() -> ResponseReturnValue:
     )
 
 
+def _book_price(plan: RatePlan) -> Decimal:
+    return price_in_books(context.db(), plan, context.now().astimezone(context.zone()).date())
+
+
 def _described(plan: RatePlan, items: Sequence[PlanItem]) -> str:
     """Return what is sold, in one line: with all that is sold with it, and what a month of that costs."""
     name = " + ".join((plan.name, *(item.name for item in items if not item.once)))
-    return f"{name} · {rate(plan.download)} / {rate(plan.upload)} · {money(monthly_price(plan, items))}"
+    return (
+        f"{name} · {rate(plan.download)} / {rate(plan.upload)} · {money(monthly_price(plan, items, _book_price(plan)))}"
+    )
 
 
 class SaleForm(WindowForm):

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from billing import reports
 from billing.desks import desk_sums, open_desk_of
+from billing.run import waiting_for_rates
 from core.i18n import N_
 from db.models import BankLine, Invoice, Payment, PaymentMethod, Promise, Service, Subscriber
 from portal import context
@@ -192,7 +193,7 @@ def payments_today() -> Lines | None:
 
 @tile("finance_waits", N_("What waits"), ("finance", "manager"), Permission.BILLING_EDIT, order=28)
 def finance_waits() -> Lines | None:
-    """Promises that end, and lines of bank statements that nobody has assigned."""
+    """Promises that end, lines of bank statements that nobody has assigned, and invoices without an exchange rate."""
     if not base.is_on():
         return None
     session, today, lines = context.db(), base.today(), []
@@ -200,6 +201,10 @@ def finance_waits() -> Lines | None:
     if waiting and may_open("bank.index"):
         said = ngettext("%(num)s line of bank statements", "%(num)s lines of bank statements", waiting)
         lines.append(Line(said, url_for("bank.index"), _("Say whose payment it is.")))
+    for currency, count in waiting_for_rates(session, base.rules(), context.now()).items():
+        said = ngettext("%(num)s invoice waits for a rate", "%(num)s invoices wait for a rate", count)
+        note = _("There is no recent exchange rate of %(currency)s.", currency=currency)
+        lines.append(Line(said, url_for("currencies.index"), note, alarming=True))
     promises = session.execute(
         select(Promise.until, Subscriber.id, Subscriber.name)
         .join(Service, Service.id == Promise.service_id)
