@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session as OrmSession
 
 from core.clock import utc_now
 from core.settings import Settings
+from crm.brands import Allowed, change_allowed
+from db.audit import Actor
 from db.models import Staff
 from lab.network import Cpe
 from tests.billing.isp import ZONE
@@ -26,6 +28,7 @@ from tests.portal.conftest import _HASH as PASSWORD_HASH
 from tests.portal.conftest import PASSWORD, Isp, app, system
 from tests.portal.online import enter_accounts, listening, pay_path, providers_of
 from tests.system.conftest import wait_until
+from tests.system.hotspot import Browser
 from tests.system.test_enforcement import Site, seconds_until, site
 
 __all__ = ["app", "site", "system"]
@@ -175,6 +178,59 @@ def test_steps_of_fair_use_slow_the_live_session_within_two_seconds(site: Site) 
         assert took < MOST
     assert cpe.session is session, "the session was never interrupted"
     assert [order[0] for order in site.orders("justo")] == ["coa", "coa"]
+
+
+PLANS = {
+    "tope": {"cap_octets": 1_000_000, "cap_action": "block", "top_up_octets": 10**9, "top_up_price": 50},
+    "lento": {
+        "cap_octets": 1_000_000, "cap_action": "throttle", "throttle_download": 1_000_000, "throttle_upload": 500_000,
+        "boost_download": 40_000_000, "boost_upload": 8_000_000, "boost_hours": 6, "boost_price": 30,
+    },
+}  # fmt: skip
+
+
+def test_what_helps_on_the_captive_page_changes_the_live_session_within_two_seconds(
+    site: Site, system: Engine, billing
+) -> None:
+    isp, _methods = billing
+    with OrmSession(system) as session:
+        change_allowed(session, Actor(isp.operator_id, "test"), Allowed(may_pause=True))
+        session.commit()
+    _, nas = site.nas(pools=(("default", "127.0.65.0/24"),))
+    since = utc_now() - timedelta(days=3)
+    lines = {name: site.connect(nas, name, plan_id=site.isp.plan(**plan)) for name, plan in PLANS.items()}
+    lines |= {"pausa": site.connect(nas, "pausa"), "promesa": site.connect(nas, "promesa", activated_at=since)}
+    assert bill(system, isp) >= 1
+    site.update("pausa", state="paused")
+    for name in PLANS:
+        used = lines[name].session
+        site.network.call(lambda _, used=used: used.count(400_000, 700_000))
+        site.interim(lines[name])
+
+    def stands(name: str, address_list: str, rate: str) -> bool:
+        grant = lines[name].session.grant
+        return (grant.address_list, grant.rate_text) == (address_list, rate)
+
+    closed = ("portico-suspended", "512k/512k")
+    before = {"tope": closed, "lento": ("portico-active", "500k/1M"), "pausa": closed, "promesa": closed}
+    steps = {
+        "tope": ("top_up", "5M/20M"), "lento": ("boost", "8M/40M"), "pausa": ("resume", "5M/20M"),
+        "promesa": ("promise", "5M/20M"),
+    }  # fmt: skip
+    sessions = {name: cpe.session for name, cpe in lines.items()}
+    for name, (step, rate) in steps.items():
+        seconds_until(lambda name=name: stands(name, *before[name]), f"{name} to be turned away")
+        browser = Browser(lines[name].session.address)
+        page = browser.get(f"{site.settings.public_url}/captive/why").text
+        form = re.search(rf'<form method="post" action="(/captive/why/{step})">.*?</form>', page, re.DOTALL)
+        assert form is not None, page
+        fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form[0]))
+        pressed = time.monotonic()
+        answer = browser.session.post(f"{site.settings.public_url}{form[1]}", data=fields, timeout=10)
+        assert 'role="status"' in answer.text, answer.text
+        took = seconds_until(lambda name=name, rate=rate: stands(name, "portico-active", rate), step, since=pressed)
+        assert took < MOST, step
+    assert {name: cpe.session for name, cpe in lines.items()} == sessions, "no session was interrupted"
 
 
 def _field(page: str, name: str) -> str:
