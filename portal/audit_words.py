@@ -6,7 +6,8 @@ from flask import Flask
 from flask_babel import gettext as _
 
 from core.i18n import N_
-from portal import brand_labels, site_labels, ticket_labels, voucher_labels, work_labels
+from db.models import Nas, RatePlan, Sector, Service, Staff, Subscriber
+from portal import brand_labels, context, site_labels, ticket_labels, voucher_labels, work_labels
 from portal.labels import label
 
 # What the audit log says was done, `entity.verb`.
@@ -318,6 +319,17 @@ KINDS: Mapping[str, str] = {
     "suspended_action": "suspended_action",
 }
 
+# Fields that hold the id of a row, which people know by its name.
+NAMED: Mapping[str, type[RatePlan | Nas | Sector | Service | Subscriber | Staff]] = {
+    "plan_id": RatePlan,
+    "nas_id": Nas,
+    "sector_id": Sector,
+    "service_id": Service,
+    "subscriber_id": Subscriber,
+    "seller_id": Staff,
+    "technician_id": Staff,
+    "staff_id": Staff,
+}
 
 _OURSELVES = frozenset(
     ("billing", "dunning", "incidents", "monitor", "receipts", "retention", "sign-up", "subscriber logins", "worker")
@@ -345,7 +357,13 @@ def field_text(name: str) -> str:
 
 
 def value_text(name: str, value: object) -> object:
-    """Return the value of a field as people read it: a stored word in the reader's language, others as they are."""
+    """Return the value of a field as people read it: a stored word in the reader's language, a row's name for its id.
+
+    Others are as they are; so is the id of a row that is gone.
+    """
+    if name in NAMED and isinstance(value, int):
+        row = context.db().get(NAMED[name], value)
+        return row.name if row is not None else value
     return label(KINDS[name], value) if name in KINDS and isinstance(value, str) and value else value
 
 

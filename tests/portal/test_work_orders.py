@@ -88,6 +88,7 @@ def test_from_a_lead_to_a_line_in_use(sign_in, isp, system, installation):
     lead = made.headers["Location"]
     assert "Eva Ruiz" in said(seller, "/leads/")
     assert "Call back" in said(seller, "/leads/board")
+    assert "<dt>Rate plan</dt> <dd><ins>Home 20</ins></dd>" in said(seller, lead)  # by its name, not by its number
     won = post(seller, f"{lead}/win")
     assert f"plan={isp.plan_id}" in won.headers["Location"]
     sale_page = said(seller, won.headers["Location"])
