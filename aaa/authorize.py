@@ -21,6 +21,7 @@ from aaa.facts import (
     GardenCause,
     MacBinding,
     OpenSession,
+    OutageAction,
     Policy,
     Proof,
     Service,
@@ -29,6 +30,7 @@ from aaa.facts import (
     SuspendedAction,
 )
 from aaa.fair_use import reached, slowed, used_in
+from aaa.outage import in_outage
 from aaa.vouchers import REPORTS, ends_by_itself, octets_granted, refusal, shares_volume, time_left
 from aaa.windows import active_window, next_boundary
 from core.rates import RateLimit
@@ -230,7 +232,7 @@ def not_suspended(question: Question) -> Decision | None:
 def paid(question: Question) -> Decision | None:
     """The date decides, not the job that suspends: nobody stays on because a worker was down."""
     until = question.service.paid_until
-    if until is None or question.now < until or _pays_now(question):
+    if until is None or question.now < until or _pays_now(question) or _spared(question, until):
         return None
     since = until.astimezone(question.policy.zone).date().isoformat()
     return _turned_away(question, Reason.OVERDUE, {"since": since})
@@ -248,6 +250,16 @@ def below_cap(question: Question) -> Decision | None:
     if _cap_reached(question) and service.plan.cap is not None and service.plan.cap.action is CapAction.BLOCK:
         return _turned_away(question, Reason.CAP_REACHED, {"cap": str(service.plan.cap.octets + service.extra_octets)})
     return None
+
+
+def up_to_date(question: Question) -> Decision | None:
+    """Asked after all that cuts, so that who was cut hears why: this is about those who would be let in."""
+    access = question.access
+    if access is None or in_outage(question.policy, access.known_at, question.now) is not OutageAction.REFUSE:
+        return None
+    assert access.known_at is not None
+    known_at = access.known_at.astimezone(question.policy.zone)
+    return Reject(Reason.OUT_OF_DATE, detail={"since": known_at.strftime("%Y-%m-%d %H:%M")})
 
 
 def terms(question: Question) -> Decision:
@@ -316,6 +328,7 @@ RULES: tuple[Rule, ...] = (
     paid,
     volume_left,
     below_cap,
+    up_to_date,
     terms,
 )
 
@@ -331,6 +344,14 @@ def _pays_now(question: Question) -> bool:
     if service.state is ServiceState.SUSPENDED:
         return service.suspension is not None and service.suspension.cause == "overdue"
     return service.paid_until is not None and now >= service.paid_until
+
+
+def _spared(question: Question, until: datetime) -> bool:
+    """Tell whether a date ran out only since the news stopped, and the operator cuts nobody by such a date."""
+    access = question.access
+    if access is None or access.known_at is None or until <= access.known_at:
+        return False
+    return in_outage(question.policy, access.known_at, question.now) is OutageAction.SPARE
 
 
 def _cap_reached(question: Question) -> bool:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     CODE_EXPIRED = "code_expired"
     CODE_IN_USE = "code_in_use"
     CODE_VOID = "code_void"
+    OUT_OF_DATE = "out_of_date"
 
 
 @dataclass(frozen=True, slots=True)

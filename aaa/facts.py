@@ -228,6 +228,14 @@ class Service:
     voucher: Voucher | None = None
 
 
+class OutageAction(StrEnum):
+    """What an operator wants once a server has had no news for so long: see aaa.outage."""
+
+    KEEP = "keep"  # all stands as it was known last, and dates go on cutting
+    SPARE = "spare"  # nobody is cut by a date that ran out since
+    REFUSE = "refuse"  # nobody is let in
+
+
 class GardenCause(StrEnum):
     """What brings somebody into the walled garden, as far as gardens may differ by it."""
 
@@ -261,6 +269,8 @@ class Policy:
     gardens: Mapping[GardenCause, Garden] = field(default_factory=dict)
     garden_timeout: timedelta = timedelta(minutes=10)
     dhcp_timeout: timedelta = timedelta(minutes=10)
+    outage_action: OutageAction = OutageAction.KEEP
+    outage_after: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,3 +303,4 @@ class Access:
     mac: str | None = None
     acct_session_id: str = ""
     guessing: bool = False  # too many wrong passwords lately for this name
+    known_at: datetime | None = None  # until when the facts are known to be the database's; None is now

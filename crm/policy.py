@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from aaa.facts import Garden, GardenCause, SuspendedAction
+from aaa.facts import Garden, GardenCause, OutageAction, SuspendedAction
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import Operator
@@ -14,6 +14,7 @@ from db.models import Operator
 LONGEST_NAME = 63
 """Octets of a list's or a pool's name on a router."""
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=1)
+SHORTEST_OUTAGE, LONGEST_OUTAGE = timedelta(minutes=5), timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class PolicyTerms:
     garden_pool: str | None
     garden_timeout: timedelta | None
     dhcp_timeout: timedelta | None
+    outage_action: str = "keep"
+    outage_after: timedelta | None = timedelta(hours=1)
     gardens: Mapping[GardenCause, Garden] = field(default_factory=dict)
 
 
@@ -82,6 +85,10 @@ def _problems(terms: PolicyTerms) -> list[FieldProblem]:
         length = getattr(terms, name)
         if length is None or not SHORTEST <= length <= LONGEST:
             problems.append(FieldProblem(name, Problem.OUT_OF_RANGE, {"low": "1", "high": "1440"}))
+    if terms.outage_action not in set(OutageAction):
+        problems.append(FieldProblem("outage_action", Problem.UNKNOWN_CHOICE))
+    if terms.outage_after is None or not SHORTEST_OUTAGE <= terms.outage_after <= LONGEST_OUTAGE:
+        problems.append(FieldProblem("outage_after", Problem.OUT_OF_RANGE, {"low": "5", "high": "10080"}))
     names = {
         "garden_address_list": terms.garden_address_list,
         "active_address_list": terms.active_address_list,

@@ -268,6 +268,8 @@ FIELDS: Mapping[str, str] = {
     "garden_pool": N_("Address pool of the garden"),
     "garden_timeout": N_("Ask again after"),
     "dhcp_timeout": N_("DHCP lease at most"),
+    "outage_action": N_("Without news from the database"),
+    "outage_after": N_("That long after the last news"),
     "gardens": N_("Gardens of their own"),
     "secret": N_("Shared secret"),
     "coa_address": N_("CoA address"),
@@ -317,6 +319,7 @@ KINDS: Mapping[str, str] = {
     "management": "management",
     "mac_binding": "mac_binding",
     "suspended_action": "suspended_action",
+    "outage_action": "outage_action",
 }
 
 # Fields that hold the id of a row, which people know by its name.

@@ -409,6 +409,11 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "garden": N_("Let in, but only as far as the walled garden"),
         "reject": N_("Refuse them"),
     },
+    "outage_action": {
+        "keep": N_("As it was known last, for as long as it lasts; dates go on cutting"),
+        "spare": N_("As it was known last; after a while nobody is cut by a date that runs out"),
+        "refuse": N_("As it was known last; after a while nobody is let in"),
+    },
     "garden_cause": {
         "overdue": N_("Not paid"),
         "staff": N_("Suspended by staff"),

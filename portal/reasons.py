@@ -48,6 +48,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.CODE_EXPIRED: N_("The voucher has expired"),
     Reason.CODE_IN_USE: N_("The voucher is in use: %(limit)s at once, now at %(nas)s"),
     Reason.CODE_VOID: N_("The voucher was cancelled"),
+    Reason.OUT_OF_DATE: N_("The RADIUS server had no news since %(since)s, and lets nobody in by what it knew then"),
 }
 
 # The same without their particulars: for filters, chips and counts.
@@ -79,6 +80,7 @@ SHORT: Mapping[Reason, str] = {
     Reason.CODE_EXPIRED: N_("Voucher expired"),
     Reason.CODE_IN_USE: N_("Voucher in use"),
     Reason.CODE_VOID: N_("Voucher cancelled"),
+    Reason.OUT_OF_DATE: N_("Server without news"),
 }
 
 # What a rule found where it had nothing against the access. Rules that are missing here say nothing then.

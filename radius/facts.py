@@ -23,6 +23,7 @@ from aaa.facts import (
     MacBinding,
     OpenSession,
     OpenUse,
+    OutageAction,
     Plan,
     Policy,
     Service,
@@ -90,6 +91,7 @@ FROM rate_plan
 _POLICIES = """
 SELECT id, name, timezone, active, suspended_action, garden_download, garden_upload, garden_address_list,
        active_address_list, garden_pool, garden_timeout, dhcp_timeout, gardens,
+       outage_action, outage_after,
        grace_days, cut_off_hour, cut_off_weekdays, holiday_country, holiday_subdivision, days_off
 FROM operator
 """
@@ -213,7 +215,7 @@ class FactsReader:
 def _policy(row: tuple[Any, ...]) -> tuple[Policy, CutOffRule]:
     (
         operator_id, name, zone, active, action, garden_download, garden_upload, garden_list, active_list, garden_pool,
-        garden_timeout, dhcp_timeout, gardens, *cutting,
+        garden_timeout, dhcp_timeout, gardens, outage_action, outage_after, *cutting,
     ) = row  # fmt: skip
     policy = Policy(
         id=operator_id,
@@ -228,6 +230,8 @@ def _policy(row: tuple[Any, ...]) -> tuple[Policy, CutOffRule]:
         gardens={GardenCause(cause): Garden(**garden) for cause, garden in gardens.items()},
         garden_timeout=garden_timeout,
         dhcp_timeout=dhcp_timeout,
+        outage_action=OutageAction(outage_action),
+        outage_after=outage_after,
     )
     return policy, _cut_off_rule(policy.zone, *cutting)
 

@@ -15,6 +15,7 @@ from aaa.facts import (
     MacBinding,
     OpenSession,
     OpenUse,
+    OutageAction,
     Plan,
     Policy,
     Service,
@@ -216,6 +217,8 @@ def plain_policy(policy: Policy, locale: str) -> Plain:
         tuple((cause.value, garden.address_list, garden.pool) for cause, garden in sorted(policy.gardens.items())),
         _seconds(policy.garden_timeout),
         _seconds(policy.dhcp_timeout),
+        policy.outage_action.value,
+        policy.outage_after.total_seconds(),
         locale,
     )
 
@@ -223,7 +226,7 @@ def plain_policy(policy: Policy, locale: str) -> Plain:
 def read_policy(plain: Plain) -> tuple[Policy, str]:
     (
         operator_id, name, zone, active, action, garden_rate, garden_list, active_list, garden_pool, gardens,
-        garden_timeout, dhcp_timeout, locale,
+        garden_timeout, dhcp_timeout, outage_action, outage_after, locale,
     ) = plain  # fmt: skip
     policy = Policy(
         id=operator_id,
@@ -238,6 +241,8 @@ def read_policy(plain: Plain) -> tuple[Policy, str]:
         gardens={GardenCause(cause): Garden(address_list, pool) for cause, address_list, pool in gardens},
         garden_timeout=timedelta(seconds=garden_timeout),
         dhcp_timeout=timedelta(seconds=dhcp_timeout),
+        outage_action=OutageAction(outage_action),
+        outage_after=timedelta(seconds=outage_after),
     )
     return policy, locale
 

@@ -18,7 +18,8 @@ from lmdb import Error as LmdbError
 
 from aaa.authorize import authorize
 from aaa.decision import Accept, Decision, Reason, Reject, WalledGarden
-from aaa.facts import Access, AccessKind, Nas, OpenSession, Plan, Policy, Proof
+from aaa.facts import Access, AccessKind, Nas, OpenSession, OutageAction, Plan, Policy, Proof
+from aaa.outage import in_outage
 from core.clock import from_epoch
 from core.codes import CodeKey, blurred, like_a_code
 from core.crypto import Keyring, SecretUnreadable
@@ -27,6 +28,7 @@ from radius.facts_codec import plan_id_of, read_plan, read_policy, read_sessions
 from radius.guessing import Guessing
 from radius.image import (
     GENERATION,
+    HEADER,
     Image,
     ImageDamaged,
     LoginRow,
@@ -61,6 +63,9 @@ _LOGIN_PASSWORD = b"router_login.password"
 _CODE_KEY = b"voucher.key"
 _COMPLAINT_INTERVAL = 5.0
 _MOST_WAITING = 50_000
+_FOR_EVER = 1e11
+_FRESH = 5.0
+"""Seconds. The publisher notes each second that it was with the database; within these nobody asks what is the case."""
 
 
 class Hooks:
@@ -76,6 +81,7 @@ class Hooks:
         self._code_keys: dict[int, CodeKey | None] = {}
         self._state = -1
         self._generation: bytes | None = None
+        self._known_at = 0.0  # until when the image is known to be as the database; epoch seconds
         self._nas: dict[str, NasRow | None] = {}
         self._plans: dict[int, Plan] = {}
         self._policies: dict[int, tuple[Policy, str]] = {}
@@ -173,6 +179,7 @@ class Hooks:
             proof, password = self._prove(attributes, row[1], how)
             if (
                 now < row[2]  # the prepared answer holds
+                and (now < self._known_at + _FRESH or not self._out_of_date(nas.operator_id, now))
                 and proof in _PROVEN
                 and kind not in _MAC_KINDS  # their answer depends on the packet
                 and (row[9] == 0 or self._image.get_raw(live_key(row[0])) is None)
@@ -229,8 +236,9 @@ class Hooks:
         user_name = attributes.get("User-Name", "")
         acct_session_id = attributes.get("Acct-Session-Id", "")
         policy, language = self._policy(nas.operator_id)
+        known_at = None if now < self._known_at + _FRESH else from_epoch(self._known_at)
         access = Access(
-            Nas(nas.nas_id, nas.operator_id, nas.name), user_name, kind, proof, mac, acct_session_id, guessing
+            Nas(nas.nas_id, nas.operator_id, nas.name), user_name, kind, proof, mac, acct_session_id, guessing, known_at
         )
         shown_name, to_code = user_name, False
         if row is None:
@@ -266,6 +274,8 @@ class Hooks:
             elif row is None and kind is AccessKind.HOTSPOT and find_mac(user_name) is None:
                 self._guessing.wrong_code(nas.operator_id, mac, now)
             self._note(record)
+            if decision.reason is Reason.OUT_OF_DATE:
+                return _SILENT  # another server may have news; where none has, silence is a refusal, too
             message = reply_message(decision.reason, language, to_code=to_code)
             return (REJECT, {"reply": (("Reply-Message", ":=", message),)})
         assert row is not None  # only a reject answers a name that nobody has
@@ -406,6 +416,7 @@ class Hooks:
         state = self._image.begin()
         if state != self._state:
             self._state = state
+            self._known_at = self._image.get(HEADER).get("at", _FOR_EVER)
             generation = self._image.get_raw(GENERATION)
             if generation != self._generation:
                 self._generation = generation
@@ -459,6 +470,11 @@ class Hooks:
         if operator_id not in self._policies:
             self._policies[operator_id] = read_policy(self._image.get(policy_key(operator_id)))
         return self._policies[operator_id]
+
+    def _out_of_date(self, operator_id: int, now: float) -> bool:
+        """Tell whether an operator lets nobody in by what is known here. Asked only while news is missing."""
+        policy = self._policy(operator_id)[0]
+        return in_outage(policy, from_epoch(self._known_at), from_epoch(now)) is OutageAction.REFUSE
 
     def _plan(self, plan_id: int) -> Plan:
         if plan_id not in self._plans:

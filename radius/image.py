@@ -4,7 +4,7 @@ Keys begin with a letter that says what they hold; values begin with the CRC-32 
 noticed and never answered from. Content is marshalled, quick to read and the same Python on both sides; the header
 names the format and the Python version, and a reader refuses another.
 
-    H                     header: format, Python, installation, the change-log position that is applied
+    H                     header: format, Python, installation, the change-log position that is applied, and when
     G                     generation: changes whenever a NAS, policy or plan does
     N + address           a NAS
     O + operator          an operator's policy
@@ -33,7 +33,7 @@ from zlib import crc32
 
 import lmdb
 
-FORMAT = 8
+FORMAT = 9
 MAP_OCTETS = 16 << 30  # address space, not memory or disk
 CURRENT = "current"
 DAMAGED = "damaged"

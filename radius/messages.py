@@ -34,6 +34,7 @@ _TEXTS: Mapping[Reason, str] = {
     Reason.CODE_EXPIRED: N_("This code has expired."),
     Reason.CODE_IN_USE: N_("This code is already in use on another device."),
     Reason.CODE_VOID: N_("This code was cancelled. Ask where you bought it."),
+    Reason.OUT_OF_DATE: N_("The service is not available at the moment. Try again later."),
 }
 
 # Whoever types a code from a card has no user name, no password and no account. What is not known may be mistyped, be

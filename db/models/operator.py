@@ -19,6 +19,8 @@ class Operator(Base):
         CheckConstraint("grace_days BETWEEN 0 AND 365", "grace_days"),
         CheckConstraint("cut_off_hour BETWEEN 0 AND 23", "cut_off_hour"),
         CheckConstraint("cardinality(cut_off_weekdays) > 0", "cut_off_weekdays"),
+        CheckConstraint("outage_action IN ('keep', 'spare', 'refuse')", "outage_action"),
+        CheckConstraint("outage_after > interval '0'", "outage_after"),
         CheckConstraint("garden_download > 0 AND garden_upload > 0", "garden_rate"),
     )
 
@@ -45,4 +47,6 @@ class Operator(Base):
     gardens: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # by cause: {"address_list", "pool"}
     garden_timeout: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '10 minutes'"))
     dhcp_timeout: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '10 minutes'"))
+    outage_action: Mapped[str] = mapped_column(server_default="keep")  # see aaa.outage
+    outage_after: Mapped[timedelta] = mapped_column(Interval, server_default=text("interval '1 hour'"))
     created_at: Mapped[Created]

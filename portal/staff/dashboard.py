@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
 from aaa.decision import Reason
+from aaa.facts import OutageAction
 from core.i18n import N_
 from db.models import AccountingSession, AuthEvent, EnforcementOrder, Nas, NasHeard, Service
 from portal import context
@@ -205,7 +206,7 @@ def _parts() -> list[Part]:
                 N_("Changes reach radiusd"),
                 N_("Changes do not reach radiusd."),
                 image is not None and image < 60,
-                N_("Subscribers connect with the last terms known; changes wait."),
+                _without_news(image),
                 row.node,
                 image,
             )
@@ -221,6 +222,20 @@ def _parts() -> list[Part]:
             )
         )
     return parts
+
+
+def _without_news(seconds: float | None) -> str:
+    """Return what it means for logins that a server has had no news for so long, as the operator chose (a msgid)."""
+    operator = context.operator()
+    waited = seconds is not None and timedelta(seconds=seconds) >= operator.outage_after
+    match operator.outage_action:
+        case OutageAction.REFUSE if waited:
+            return N_("Its news is too old, so it lets nobody in, as you chose under Cut-off and walled garden.")
+        case OutageAction.REFUSE:
+            return N_("Subscribers connect with the last terms known; if it lasts, nobody is let in, as you chose.")
+        case OutageAction.SPARE:
+            return N_("Subscribers connect with the last terms known; if it lasts, dates cut nobody, as you chose.")
+    return N_("Subscribers connect with the last terms known; changes wait.")
 
 
 # Access-Requests by quarter of an hour. Millions of rows on a large installation, so counted once a minute.

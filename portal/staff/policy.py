@@ -32,6 +32,8 @@ class PolicyForm(forms.Form):
     garden_pool = forms.text(_l("Address pool of the garden"))
     garden_timeout = MinutesField(_l("Ask again after"))
     dhcp_timeout = MinutesField(_l("DHCP lease at most"))
+    outage_action = forms.choice(_l("Without news from the database"))
+    outage_after = MinutesField(_l("That long after the last news"))
     overdue_address_list = forms.text(_l("Address list"))
     overdue_pool = forms.text(_l("Address pool"))
     staff_address_list = forms.text(_l("Address list"))
@@ -44,6 +46,7 @@ class PolicyForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.suspended_action.choices = choices("suspended_action")
+        self.outage_action.choices = choices("outage_action")
 
     def of_cause(self, cause: GardenCause) -> tuple[Field, Field]:
         """Return the two fields of a cause."""
@@ -65,6 +68,8 @@ class PolicyForm(forms.Form):
             garden_pool=self.garden_pool.data or None,
             garden_timeout=self.garden_timeout.length,
             dhcp_timeout=self.dhcp_timeout.length,
+            outage_action=self.outage_action.data,
+            outage_after=self.outage_after.length,
             gardens=gardens,
         )
 
@@ -74,7 +79,7 @@ class PolicyForm(forms.Form):
 def index() -> ResponseReturnValue:
     terms = terms_of_policy(context.operator())
     typed = {name: getattr(terms, name) for name in PolicyTerms.__slots__ if name != "gardens"}
-    typed |= {name: seconds(typed[name]) for name in ("garden_timeout", "dhcp_timeout")}
+    typed |= {name: seconds(typed[name]) for name in ("garden_timeout", "dhcp_timeout", "outage_after")}
     for cause, garden in terms.gardens.items():
         typed[f"{cause.value}_address_list"] = garden.address_list
         typed[f"{cause.value}_pool"] = garden.pool

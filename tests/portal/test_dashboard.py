@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
-from db.models import AccountingSession, AuthEvent, EnforcementOrder, NasHeard, Node, ServiceMac
+from db.models import AccountingSession, AuthEvent, EnforcementOrder, NasHeard, Node, Operator, ServiceMac
 from tests.portal.conftest import add_service, add_subscriber, make_isp
 
 NOW = datetime.now(UTC)
@@ -102,6 +102,16 @@ def test_the_dashboard_says_when_changes_and_accounting_are_behind(sign_in, syst
     page = browser.get("/dashboard/").text
     assert "Changes do not reach radiusd." in page
     assert "Accounting is not being loaded." in page
+    assert "changes wait" in page
+    for action, hours, words in (
+        ("spare", 9, "dates cut nobody"),
+        ("refuse", 9, "if it lasts"),
+        ("refuse", 1, "too old"),
+    ):
+        with Session(system) as session:
+            session.execute(update(Operator).values(outage_action=action, outage_after=timedelta(hours=hours)))
+            session.commit()
+        assert words in browser.get("/dashboard/").text
     with Session(system) as session:
         session.execute(update(Node).values(image_updated_at=datetime.now(UTC), loaded_at=datetime.now(UTC)))
         session.commit()

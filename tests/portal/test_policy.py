@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from sqlalchemy.orm import Session
 
 from db.models import Operator
@@ -14,6 +16,8 @@ TYPED = {
     "garden_pool": "",
     "garden_timeout": "15",
     "dhcp_timeout": "10",
+    "outage_action": "refuse",
+    "outage_after": "120",
     "overdue_address_list": "morosos",
     "overdue_pool": "jardin",
 }
@@ -31,6 +35,7 @@ def test_a_manager_sets_cut_off_and_garden(system, isp, sign_in):
     assert (operator.cut_off_day, operator.grace_days) == (5, 3)
     assert (operator.garden_download, operator.garden_upload) == (1_000_000, 512_000)
     assert operator.gardens == {"overdue": {"address_list": "morosos", "pool": "jardin"}}
+    assert (operator.outage_action, operator.outage_after) == ("refuse", timedelta(hours=2))
     page = browser.get("/settings/policy/").text
     assert 'value="morosos"' in page
     assert "Cut-off and walled garden changed" in browser.get("/audit/").text
@@ -41,6 +46,7 @@ def test_what_cannot_be_is_said_beside_its_field_and_nothing_is_saved(system, is
         "cut_off_day": "32",
         "grace_days": "-1",
         "garden_timeout": "0",
+        "outage_after": "4",
         "overdue_address_list": "portico-active",
         "garden_pool": "x" * 64,
     }

@@ -47,6 +47,7 @@ def test_every_reason_that_a_person_can_change_has_a_remedy():
         Reason.CODE_IN_USE,
         Reason.CODE_VOID,
         Reason.BOOSTED,  # it ends by itself
+        Reason.OUT_OF_DATE,  # its cure is a server with news
     }
     assert set(Reason) - set(REMEDIES) == nothing_to_press
 

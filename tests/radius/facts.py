@@ -14,6 +14,7 @@ from aaa.facts import (
     GardenCause,
     MacBinding,
     OpenUse,
+    OutageAction,
     Plan,
     Policy,
     Service,
@@ -69,6 +70,8 @@ policies = st.builds(
     zone=st.sampled_from([ZoneInfo("America/Mexico_City"), ZoneInfo("UTC")]),
     active=st.booleans(),
     suspended_action=st.sampled_from(SuspendedAction),
+    outage_action=st.sampled_from(OutageAction),
+    outage_after=lengths,
     garden_rate=rates,
     garden_pool=st.none() | texts,
     gardens=st.dictionaries(
