@@ -2,17 +2,44 @@
 
 import io
 from datetime import timedelta
+from pathlib import Path
 
 import openpyxl
 import pytest
+from pypdf import PdfReader
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+import portal
 from core.clock import utc_now
 from db.models import CircuitTest, ReportSchedule, Router, Service, WorkOrder
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
 from tests.portal.conftest import add_service, add_subscriber, post
 from worker.reports import REPORTS
+
+TEMPLATES = Path(portal.__file__).parent / "templates"
+
+
+def test_every_list_that_can_be_taken_as_csv_can_be_taken_as_pdf():
+    """If this fails: the page has a table that only a program can read. Add a button with format='pdf'."""
+    pages = (TEMPLATES / "staff").rglob("*.html")
+    offered = {page.name: page.read_text() for page in pages if "format='csv'" in page.read_text()}
+    assert len(offered) >= 3
+    assert [name for name, text in offered.items() if "format='pdf'" not in text] == []
+
+
+def test_a_report_with_a_page_of_its_own_is_a_pdf_with_its_title(sign_in, busy):
+    browser = sign_in("manager", busy)
+    browser.set_cookie("portico_language", "es")
+    for path, title in (
+        ("/tickets/reports/?by=queue", "Reportes de tickets"),
+        ("/work-orders/reports?report=sales", "Ventas por mes y vendedor"),
+        ("/work-orders/reports?report=installations", "Instalaciones por mes y técnico"),
+        ("/vouchers/sales?first=2027-01-01", "Ventas de fichas"),
+    ):
+        answer = browser.get(f"{path}&format=pdf")
+        assert answer.mimetype == "application/pdf"
+        assert title in " ".join(PdfReader(io.BytesIO(answer.data)).pages[0].extract_text().split())
 
 
 @pytest.fixture

@@ -117,6 +117,7 @@ CODES = Table(
 
 SALES = Table(
     name="voucher-sales",
+    title=_l("Sales of vouchers"),
     columns=(
         Column("day", _l("Date"), lambda row: row.day),
         Column("seller", _l("Seller"), lambda row: row.seller),

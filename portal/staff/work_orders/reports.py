@@ -23,6 +23,7 @@ def _name(value: str) -> str:
 
 SALES = Table(
     name="sales",
+    title=_l("Sales per month and seller"),
     columns=(
         Column("month", _l("Month"), lambda row: row.month),
         Column("seller", _l("Seller"), lambda row: _name(row.seller)),
@@ -36,6 +37,7 @@ SALES = Table(
 )
 INSTALLS = Table(
     name="installations",
+    title=_l("Installations per month and technician"),
     columns=(
         Column("month", _l("Month"), lambda row: row.month),
         Column("technician", _l("Technician"), lambda row: _name(row.technician)),
