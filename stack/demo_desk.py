@@ -92,7 +92,14 @@ def answer_demo(session: Session, operator_id: int, now: datetime) -> None:
     note(session, actor, unpaid, "En caja no está. ¿Lo tiene Beto?", now=now - 5 * hour)
 
     down = opened(2, "No internet", "Sin internet desde la tormenta", "La luz del equipo está roja.", 9 * day)
-    change_ticket(session, actor, down, replace(details_of(down), priority="urgent"), down.version, now=now - 9 * day)
+    change_ticket(
+        session,
+        actor,
+        down,
+        replace(details_of(down), priority="urgent", queue="support"),
+        down.version,
+        now=now - 9 * day,
+    )
     escalate(session, actor, down, "technical", "No responde al ping; parece la antena.", now=now - 9 * day + hour)
 
     opened(3, "Change of plan", "Quiero más velocidad", "¿Cuánto cuesta el plan de 50 megas?", 2 * hour)
