@@ -1,0 +1,87 @@
+"""Count the platform's subscribers as licences do: those who own the vouchers in stock are nobody.
+
+The list of operators and that of resellers counted them, so they said 46 where the licence said 44.
+"""
+
+from alembic import op
+
+revision = "0049"
+down_revision = "0048"
+branch_labels = None
+depends_on = None
+
+OPERATORS = """
+CREATE OR REPLACE FUNCTION platform_operators()
+RETURNS TABLE (
+    id bigint, slug text, name text, country text, created_at timestamptz, parent text, subscribers bigint,
+    online bigint, routers bigint, last_sign_in timestamptz, stored bigint, licence text, subscriber_limit integer,
+    period text, until date, suspended_at timestamptz, removes_at timestamptz
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+    -- Every operator with what it uses, for the platform's pages and nobody else.
+BEGIN
+    RETURN QUERY
+    SELECT operator.id, operator.slug::text, operator.name::text, account.country::text, operator.created_at,
+        parent.name::text,
+        (SELECT count(*) FROM subscriber
+            WHERE subscriber.operator_id = operator.id AND subscriber.removed_at IS NULL
+                AND NOT EXISTS (
+                    SELECT FROM voucher_settings
+                    WHERE voucher_settings.operator_id = operator.id
+                        AND subscriber.id IN (
+                            voucher_settings.stock_subscriber_id, voucher_settings.counter_subscriber_id
+                        )
+                )),
+        (SELECT count(*) FROM session WHERE session.operator_id = operator.id AND session.ended_at IS NULL),
+        (SELECT count(*) FROM nas WHERE nas.operator_id = operator.id),
+        (SELECT max(staff.last_login_at) FROM staff WHERE staff.operator_id = operator.id),
+        (SELECT coalesce(sum(stored_file.size), 0) FROM stored_file
+            WHERE stored_file.operator_id = operator.id),
+        newest.name::text, newest.subscriber_limit, newest.period::text, newest.until, account.suspended_at,
+        account.removes_at
+    FROM operator
+    LEFT JOIN account ON account.operator_id = operator.id
+    LEFT JOIN operator AS parent ON parent.id = account.parent_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM licence WHERE licence.operator_id = operator.id ORDER BY licence.id DESC LIMIT 1
+    ) AS newest ON true
+    WHERE portico_platform() AND account.platform IS NOT TRUE;
+END $$;
+"""
+
+RESELLERS = """
+CREATE OR REPLACE FUNCTION reseller_usage()
+RETURNS TABLE (
+    id bigint, slug text, name text, created_at timestamptz, subscribers bigint, services bigint, online bigint,
+    last_sign_in timestamptz
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+    -- Sums of the resellers of the operator that this transaction acts for; never who their subscribers are.
+BEGIN
+    RETURN QUERY
+    SELECT operator.id, operator.slug::text, operator.name::text, operator.created_at,
+        (SELECT count(*) FROM subscriber
+            WHERE subscriber.operator_id = operator.id AND subscriber.removed_at IS NULL
+                AND NOT EXISTS (
+                    SELECT FROM voucher_settings
+                    WHERE voucher_settings.operator_id = operator.id
+                        AND subscriber.id IN (
+                            voucher_settings.stock_subscriber_id, voucher_settings.counter_subscriber_id
+                        )
+                )),
+        (SELECT count(*) FROM service WHERE service.operator_id = operator.id
+            AND service.state IN ('active', 'suspended', 'paused')),
+        (SELECT count(*) FROM session WHERE session.operator_id = operator.id AND session.ended_at IS NULL),
+        (SELECT max(staff.last_login_at) FROM staff WHERE staff.operator_id = operator.id)
+    FROM operator JOIN account ON account.operator_id = operator.id
+    WHERE account.parent_id = portico_operator();
+END $$;
+"""
+
+
+def upgrade() -> None:
+    """Change the schema."""
+    op.execute(OPERATORS)
+    op.execute(RESELLERS)
