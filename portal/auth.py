@@ -247,12 +247,17 @@ def is_ours(address: str) -> bool:
 @blueprint.post("/sign-out")
 @signed_in
 def sign_out() -> ResponseReturnValue:
+    sign_this_browser_out()
+    return redirect(url_for("auth.sign_in_page"))
+
+
+def sign_this_browser_out() -> None:
+    """End the session of this browser, and have it forget everything. Commits."""
     begun = this_session()
     if begun is not None:
         end_session(context.db(), context.actor(), begun.staff_id, begun.id, "signed_out", context.now())
         context.db().commit()
     _forget_browser()
-    return redirect(url_for("auth.sign_in_page"))
 
 
 @blueprint.post("/language")
@@ -359,8 +364,10 @@ def _guard() -> ResponseReturnValue | None:
         return redirect(first)
     if requirement is Openness.SIGNED_IN:
         return None
-    if requirement is Openness.PLATFORM:
-        return None if context.account().platform else abort(404)
+    if requirement in (Openness.PLATFORM, Openness.PLATFORM_OWNER):
+        if not context.account().platform:
+            abort(404)
+        return None if requirement is Openness.PLATFORM or "manager" in g.staff.roles else abort(403)
     if not isinstance(requirement, Permission) or not context.may(requirement):
         abort(403)
     return None

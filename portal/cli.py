@@ -36,12 +36,17 @@ def add_staff(settings: Settings, operator: str, email: str, name: str, roles: l
         return person.id
 
 
-def add_platform_staff(settings: Settings, company: str, email: str, name: str, password: str) -> int:
-    """Enter somebody who runs the installation, and return their id. Raises Invalid."""
+def add_platform_staff(
+    settings: Settings, company: str, email: str, name: str, password: str, role: str = "manager"
+) -> int:
+    """Enter somebody who runs the installation, and return their id. Raises Invalid.
+
+    A manager of the platform decides over licences; `support` sees everything there, and acts with consent.
+    """
     with _session(settings) as session:
         operator = make_platform(session, "portico platform create", company)
         actor = Actor(operator.id, "portico platform create")
-        person = create_staff(session, actor, email, name, ["manager"], password, hasher.hash(password))
+        person = create_staff(session, actor, email, name, [role], password, hasher.hash(password))
         session.commit()
         return person.id
 

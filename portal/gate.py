@@ -7,7 +7,7 @@ operator owes the platform is not their affair.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask import Flask, abort, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import ngettext
@@ -15,12 +15,15 @@ from sqlalchemy import func, select
 
 from crm.accounts import contact_of, end_consent, holds
 from crm.licences import DEMO, REMIND, Standing, standing_of, today_of
-from db.audit import Actor
+from db.audit import Actor, record
 from db.models import Consent
 from portal import context
-from portal.formats import local_day, local_time
+from portal.auth import sign_this_browser_out
+from portal.formats import local_day, local_minute
 from portal.home_tiles import remembered
-from portal.permissions import PLATFORMS_OWN, Openness, Permission, requirement_of
+from portal.permissions import PLATFORMS_OWN, Openness, Permission, requirement_of, signed_in
+
+blueprint = Blueprint("gate", __name__)
 
 _ALWAYS = frozenset(("auth.sign_out", "auth.language"))
 _PLATFORMS = frozenset(("account", "account_sessions", "factors", "two_factor", "platform", "auth"))
@@ -30,13 +33,14 @@ _KEPT = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line above every page: `colour` of the theme, what it says, and where to go."""
+    """A line above every page: `colour` of the theme, what it says, and where to go: a link, or a button to `post`."""
 
     colour: str
     icon: str
     text: str
     url: str = ""
     action: str = ""
+    post: bool = False
 
 
 def _gate() -> ResponseReturnValue | None:
@@ -61,10 +65,25 @@ def _gate() -> ResponseReturnValue | None:
     return None
 
 
+@blueprint.post("/acting/end")
+@signed_in
+def leave() -> ResponseReturnValue:
+    """End acting in an operator's place before its time. The consent holds on: entering again is one click."""
+    consent = _acting_by() or abort(404)
+    session, person = context.db(), context.staff()
+    record(session, Actor(person.operator_id, person.name, None, request.remote_addr), "consent.leave", "consent",
+           consent.id, None, {"who": person.name})  # fmt: skip
+    session.commit()
+    sign_this_browser_out()
+    flash(_("You act for nobody any more. Sign in as yourself."), "info")
+    return redirect(url_for("auth.sign_in_page"))
+
+
 def _for_platform(view: object) -> ResponseReturnValue | None:
     """Keep the platform's staff to its own pages: they have no subscribers to look at."""
     requirement = requirement_of(view) if callable(view) else None
-    if requirement is Openness.PLATFORM or requirement in PLATFORMS_OWN or request.blueprint in _PLATFORMS:
+    own = requirement in (Openness.PLATFORM, Openness.PLATFORM_OWNER) or requirement in PLATFORMS_OWN
+    if own or request.blueprint in _PLATFORMS:
         return None
     if request.method == "GET" and requirement is Openness.SIGNED_IN:
         return redirect(url_for("platform.index"))
@@ -91,7 +110,10 @@ def account_notes() -> list[Note]:
                 "purple",
                 "user-shield",
                 _("You act for %(company)s with its consent until %(when)s. All that you do is recorded as yours.",
-                  company=context.operator().name, when=local_time(consent.until)),
+                  company=context.operator().name, when=local_minute(consent.until)),
+                url_for("gate.leave"),
+                _("End it now"),
+                post=True,
             )
         )  # fmt: skip
     url = url_for("licence.index")
@@ -147,4 +169,5 @@ def _asked(operator_id: int) -> int:
 
 def install(app: Flask) -> None:
     app.before_request(_gate)
+    app.register_blueprint(blueprint)
     app.jinja_env.globals.update(account_notes=account_notes)

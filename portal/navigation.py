@@ -6,7 +6,7 @@ from flask import current_app, request, url_for
 from flask_babel import gettext as _
 
 from core.i18n import N_
-from portal.context import account, may
+from portal.context import account, may, staff
 from portal.permissions import Openness, Permission, Requirement, requirement_of
 
 
@@ -139,7 +139,7 @@ PLATFORM_AREAS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("platform.index", N_("Operators"), "building-store", Openness.PLATFORM, N_("Operators")),
             Entry("platform.sign_ups", N_("Sign-ups"), "user-plus", Openness.PLATFORM, N_("Sign-ups")),
             Entry("platform.requests", N_("Requests"), "message-question", Openness.PLATFORM, N_("Requests")),
-            Entry("platform.settings", N_("How we are reached"), "address-book", Openness.PLATFORM),
+            Entry("platform.settings", N_("How we are reached"), "address-book", Openness.PLATFORM_OWNER),
             Entry("people.index", N_("Staff"), "users-group", Permission.STAFF_EDIT),
             Entry("audit.index", N_("Audit log"), "history", Permission.AUDIT_VIEW),
         ),
@@ -168,6 +168,8 @@ def may_open(endpoint: str) -> bool:
 
 
 def _open(requirement: Requirement) -> bool:
+    if requirement is Openness.PLATFORM_OWNER:
+        return "manager" in staff().roles
     return isinstance(requirement, Openness) or may(requirement)
 
 

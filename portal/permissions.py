@@ -235,6 +235,7 @@ class Openness(StrEnum):
     SIGNED_IN = "signed in"
     SUBSCRIBER = "subscriber"  # for subscribers who have signed in to their own pages, and for no staff
     PLATFORM = "platform"  # for those who run the installation, and for no operator's staff
+    PLATFORM_OWNER = "platform owner"  # for those of them who decide over licences: its managers
     TOKEN = "token"  # noqa: S105 - for programs with a token of the API, whose scopes say more; for nobody else
 
 
@@ -293,6 +294,12 @@ def for_subscribers(view: View) -> View:
 def for_platform(view: View) -> View:
     """Declare that a route is for those who run the installation; nobody else learns that it exists."""
     view.__dict__["requirement"] = Openness.PLATFORM
+    return view
+
+
+def for_platform_owner(view: View) -> View:
+    """Declare that a route is for those of the platform who decide: over licences and suspension."""
+    view.__dict__["requirement"] = Openness.PLATFORM_OWNER
     return view
 
 

@@ -33,7 +33,7 @@ from db.models import Consent
 from portal import context, forms
 from portal.errors import problem_text, put_on_form
 from portal.messages import done, refuse
-from portal.permissions import for_platform
+from portal.permissions import for_platform, for_platform_owner
 from portal.platform.views import blueprint
 from portal.tables import Column, Filter, Table, show
 
@@ -157,7 +157,7 @@ def operator(operator_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/operators/<int:operator_id>/licence")
-@for_platform
+@for_platform_owner
 def license_operator(operator_id: int) -> ResponseReturnValue:
     row, session = find(operator_id), context.db()
     form = _with_periods(LicenceForm())
@@ -179,7 +179,7 @@ def license_operator(operator_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/operators/<int:operator_id>/suspend")
-@for_platform
+@for_platform_owner
 def suspend_operator(operator_id: int) -> ResponseReturnValue:
     row, session, form = find(operator_id), context.db(), SuspendForm()
     if form.validate_on_submit():
@@ -198,7 +198,7 @@ def suspend_operator(operator_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/operators/<int:operator_id>/restore")
-@for_platform
+@for_platform_owner
 def restore_operator(operator_id: int) -> ResponseReturnValue:
     row, session = find(operator_id), context.db()
     try:

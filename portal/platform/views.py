@@ -13,7 +13,7 @@ from db.models import AccountRequest, SignUp
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.messages import done
-from portal.permissions import for_platform
+from portal.permissions import for_platform, for_platform_owner
 from portal.tables import Column, Filter, Table, show
 
 blueprint = Blueprint("platform", __name__, url_prefix="/platform")
@@ -83,7 +83,7 @@ def finish(request_id: int) -> ResponseReturnValue:
 
 
 @blueprint.route("/settings", methods=["GET", "POST"])
-@for_platform
+@for_platform_owner
 def settings() -> ResponseReturnValue:
     form = SettingsForm(obj=context.account())
     if request.method == "POST" and form.validate():

@@ -16,7 +16,14 @@ def command() -> None:
 @click.argument("email")
 @click.argument("name")
 @click.option("--company", default="Portico", show_default=True, help="What the platform is called.")
-def create(email: str, name: str, company: str) -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["owner", "support"]),
+    default="owner",
+    show_default=True,
+    help="An owner decides over licences; support sees everything there, and acts for an operator with its consent.",
+)
+def create(email: str, name: str, company: str, role: str) -> None:
     """Enter somebody of the platform. The password is asked for, or read from standard input."""
     from crm.problems import Invalid
     from portal.cli import add_platform_staff, problem_lines
@@ -26,7 +33,8 @@ def create(email: str, name: str, company: str) -> None:
     else:
         password = sys.stdin.readline().rstrip("\n")
     try:
-        add_platform_staff(installed_settings(), company, email, name, password)
+        kept = {"owner": "manager"}.get(role, role)
+        add_platform_staff(installed_settings(), company, email, name, password, kept)
     except Invalid as invalid:
         raise click.ClickException("; ".join(problem_lines(invalid))) from None
     click.echo(f"{email} may sign in and sees every operator under /platform/.")

@@ -1,5 +1,6 @@
 """The platform's pages, licences, suspension and consent: who may, what it does, and what it leaves alone."""
 
+import re
 from datetime import timedelta
 from threading import Barrier, Thread
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
+from crm import vouchers
 from crm.accounts import make_platform
 from crm.licences import ANNUAL, DEMO, MONTHLY, LicenceTerms, due_reminder, give_licence, next_until, require_room
 from crm.problems import Invalid, Problem
@@ -248,6 +250,57 @@ def test_the_platform_acts_in_an_operators_place_only_with_its_consent_and_until
     for operator_id in (isp.operator_id, platform):
         assert "consent.enter" in said(system, operator_id)
     assert "consent.end" in said(system, isp.operator_id)
+
+
+def test_acting_for_an_operator_is_ended_by_a_button_and_entered_again(boss, sign_in, system, isp, platform):
+    manager, page = sign_in("manager"), f"/platform/operators/{isp.operator_id}"
+    assert post(manager, "/acting/end").status_code == 404  # its own people act for nobody
+    assert post(manager, "/licence/consents", hours="24").status_code == 302
+    with Session(system) as session:
+        given = session.scalars(
+            select(Consent.id).where(Consent.operator_id == isp.operator_id, Consent.ended_at.is_(None))
+        ).one()
+    assert post(boss, f"{page}/consents/{given}/enter").status_code == 302
+    assert 'action="/acting/end"' in boss.get("/?role=technical").text
+    assert post(boss, "/acting/end").location == "/sign-in"
+    assert "You act for nobody any more" in boss.get("/sign-in").text
+    assert boss.get("/subscribers/").location.startswith("/sign-in")
+    assert "consent.leave" in said(system, isp.operator_id)
+    assert post(boss, "/sign-in", email="val@cloud.example", password=PASSWORD).status_code == 302
+    assert post(boss, f"{page}/consents/{given}/enter").status_code == 302  # it holds for its hours
+    post(manager, f"/licence/consents/{given}/end")
+
+
+def test_support_of_the_platform_sees_and_asks_but_decides_nothing(app, boss, system, isp, platform):
+    with Session(system) as session:
+        session.add(
+            Staff(operator_id=platform, email="help@cloud.example", name="Beto", password_hash=hasher.hash(PASSWORD),
+                  roles=["support"])
+        )  # fmt: skip
+        session.commit()
+    helper, page = app.test_client(), f"/platform/operators/{isp.operator_id}"
+    assert post(helper, "/sign-in", email="help@cloud.example", password=PASSWORD).status_code == 302
+    shown = helper.get(page)
+    assert shown.status_code == 200
+    assert "Ask for consent" in shown.text
+    assert "Give a licence" not in shown.text
+    assert "/platform/settings" not in shown.text
+    assert "Give a licence" in boss.get(page).text
+    assert post(helper, f"{page}/consents", reason="Asked by support", hours="1").status_code == 302
+    for path in (f"{page}/licence", f"{page}/suspend", f"{page}/restore", "/platform/settings"):
+        assert post(helper, path, reason="x", name="Free", currency="USD", period="annual").status_code == 403, path
+
+
+def test_the_platform_counts_subscribers_as_licences_do(boss, system, isp, app):
+    """Those who own the vouchers in stock are nobody who has to be paid for."""
+    actor = Actor(isp.operator_id, "test")
+    with Session(system) as session:
+        vouchers.settings_of(session, actor, app.extensions["portico"].keyring)
+        session.commit()
+        used = session.scalar(text("SELECT used FROM licence_standing(:id, false)"), {"id": isp.operator_id})
+    assert count(system, isp.operator_id) == used + 2
+    listed = boss.get("/platform/operators/" + str(isp.operator_id)).text
+    assert re.search(rf"Subscribers</dt><dd class=\"col-6\">{used}\b", listed)
 
 
 def test_consent_given_unasked_ends_with_a_managers_click_and_is_nobody_elses(boss, sign_in, system, isp, installation):

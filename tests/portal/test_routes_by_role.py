@@ -144,7 +144,8 @@ def expected(line: Line, role: str | None) -> str:
         case Openness.SIGNED_IN:
             return "sign in" if role is None else "in"
         case other:
-            return {"subscriber": "sign in", "token": "401", "platform": "404" if role else "sign in"}[other.value]
+            platforms = dict.fromkeys(("platform", "platform owner"), "404" if role else "sign in")
+            return {"subscriber": "sign in", "token": "401", **platforms}[other.value]
 
 
 def asked() -> list[Line]:
