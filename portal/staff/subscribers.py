@@ -29,6 +29,7 @@ from db.models import (
     AuditEntry,
     RouterQueue,
     RouterSync,
+    Sector,
     Service,
     ServiceBilling,
     Subscriber,
@@ -200,11 +201,15 @@ def differences(stored: Any, typed: Any) -> list[tuple[str, Any, Any]]:
 
 
 def services_of(subscriber: Subscriber) -> list[Service]:
-    """Return the subscriber's services with plan and NAS, those in use first."""
+    """Return the subscriber's services with plan, NAS and sector, those in use first."""
     query = (
         select(Service)
         .where(Service.subscriber_id == subscriber.id)
-        .options(selectinload(Service.plan), selectinload(Service.nas))
+        .options(
+            selectinload(Service.plan),
+            selectinload(Service.nas),
+            selectinload(Service.sector).selectinload(Sector.site),
+        )
         .order_by(Service.state == "terminated", Service.id)
     )
     return list(context.db().scalars(query))

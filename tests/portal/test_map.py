@@ -305,6 +305,9 @@ def test_the_service_form_hangs_a_service_on_a_sector(system, sign_in, town, isp
     with Session(system) as session:
         service = session.get_one(Service, service_id)
         assert (service.sector_id, service.line_of_sight) == (town["sector"], "partial")
+    page = browser.get(f"/subscribers/{town['people']['offline']}").text
+    assert f'href="/sectors/{town["sector"]}">' in page
+    assert "Partly blocked" in page
 
 
 def test_the_page_of_a_subscriber_shows_where_they_are(sign_in, town):
