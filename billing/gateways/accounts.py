@@ -15,6 +15,8 @@ from db.models import GATEWAYS, Gateway, PaymentMethod
 KEY_PURPOSE = "gateway.key"
 WEBHOOK_PURPOSE = "gateway.webhook"
 TITLES = {"stripe": "Stripe", "mercadopago": "Mercado Pago"}
+NOBODYS = "0"
+"""The number of a payment that no provider has."""
 
 
 def enter_account(
@@ -84,6 +86,18 @@ def provider_of(gateway: Gateway, settings: Settings) -> Provider:
     keyring = settings.keyring
     keys = keyring.open(KEY_PURPOSE, gateway.secret_key), keyring.open(WEBHOOK_PURPOSE, gateway.webhook_secret)
     return Stripe(*keys, api_url) if gateway.kind == "stripe" else MercadoPago(*keys, api_url)
+
+
+def try_account(gateway: Gateway, settings: Settings) -> None:
+    """Ask a provider for a payment that nobody made: it says so to whom it knows. Raises ProviderTrouble.
+
+    The secret of webhooks is not tried by it: that one shows with the first of them.
+    """
+    try:
+        provider_of(gateway, settings).payment(NOBODYS)
+    except ProviderTrouble as trouble:
+        if trouble.trouble is not Trouble.REFUSED:
+            raise
 
 
 def _method(session: Session, operator_id: int, kind: str) -> int:

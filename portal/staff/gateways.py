@@ -1,12 +1,13 @@
 """Online payments for the staff: the accounts with providers, and what was begun with them."""
 
-from flask import Blueprint, abort, redirect, render_template, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
-from billing.gateways.accounts import TITLES, enter_account, switch_account
+from billing.gateways import ProviderTrouble
+from billing.gateways.accounts import TITLES, enter_account, switch_account, try_account
 from billing.gateways.checkouts import webhook_url
 from billing.gateways.strangers import is_open
 from crm.problems import Invalid
@@ -17,6 +18,7 @@ from portal.fields import Option
 from portal.forms import Form
 from portal.messages import done
 from portal.permissions import Permission, requires
+from portal.staff.provider_words import trouble_text
 
 blueprint = Blueprint("gateways", __name__, url_prefix="/gateways")
 
@@ -65,6 +67,21 @@ def switch(gateway_id: int) -> ResponseReturnValue:
     gateway = session.get(Gateway, gateway_id) or abort(404)
     switch_account(session, context.actor(), gateway, not gateway.active)
     session.commit()
+    return redirect(url_for(".index"))
+
+
+@blueprint.post("/<int:gateway_id>/try")
+@requires(Permission.BILLING_SETTINGS)
+def attempt(gateway_id: int) -> ResponseReturnValue:
+    """Say whether the provider knows the key that is stored, before a subscriber finds out."""
+    session = context.db()
+    gateway = session.get(Gateway, gateway_id) or abort(404)
+    try:
+        try_account(gateway, context.portal().settings)
+    except ProviderTrouble as trouble:
+        flash(trouble_text(trouble), "warning")
+    else:
+        done(_("%(provider)s answers, and knows the key.", provider=TITLES[gateway.kind]))
     return redirect(url_for(".index"))
 
 

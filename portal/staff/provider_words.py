@@ -9,11 +9,13 @@ def trouble_text(trouble: ProviderTrouble) -> str:
     """Return what happened and what to do. Nothing was done, whichever it is."""
     match trouble.trouble:
         case Trouble.UNREACHABLE:
-            return _("The provider does not answer now, so nothing was done. Try again in a while.")
+            return str(_("The provider does not answer now, so nothing was done. Try again in a while."))
         case Trouble.KEY:
-            return _(
-                "The provider does not know the keys that are stored here, so nothing was done. Enter them anew under"
-                " Settings › Online payments."
+            return str(
+                _(
+                    "The provider does not know the keys that are stored here, so nothing was done. Enter them anew"
+                    " under Settings › Online payments."
+                )
             )
         case Trouble.REFUSED:
-            return _("The provider refused it, and nothing was done: %(words)s", words=trouble.detail or "–")
+            return str(_("The provider refused it, and nothing was done: %(words)s", words=trouble.detail or "–"))

@@ -19,7 +19,7 @@ from billing.gateways.tasks import look
 from billing.links import LinkFor, link_key, signed
 from core.clock import utc_now
 from core.settings import Settings
-from db.models import AuditEntry, Brand, Checkout, GatewayEvent, Payment, PaymentMethod, Subscriber
+from db.models import AuditEntry, Brand, Checkout, Gateway, GatewayEvent, Payment, PaymentMethod, Subscriber
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
 from tests.portal.api.conftest import Program, make_token
@@ -131,6 +131,24 @@ def test_who_pays_the_newest_of_two_invoices_is_told_that_the_older_one_is_open(
     said = unescape(requests.get(sale.back_url, timeout=20).text)
     assert "still open" not in said
     assert [invoice.open for invoice in invoices_of(system, line.subscriber_id)] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_is_tried_before_a_subscriber_finds_out(
+    line: Line, sign_in: Callable[..., FlaskClient], kind: str
+) -> None:
+    with Session(line.system) as session:
+        mine = select(Gateway.id).where(Gateway.operator_id == line.isp.operator_id, Gateway.kind == kind)
+        url = f"/gateways/{session.scalars(mine).one()}/try"
+    browser = sign_in("manager")
+    answers = ((None, "answers, and knows the key"), (401, "does not know the keys"), (500, "does not answer"))
+    for status, words in answers:
+        line.providers.answers = status
+        assert post(browser, url).location == "/gateways/"
+        assert words in browser.get("/gateways/").text
+    line.providers.answers = None
+    assert line.payments() == []
+    assert post(sign_in("support"), url).status_code == 403
 
 
 @pytest.mark.parametrize("kind", KINDS)
