@@ -17,6 +17,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from werkzeug.exceptions import NotFound
 
 from aaa.decision import Reason
 from billing.documents import (
@@ -167,11 +168,11 @@ def back(text: str, reference: str) -> ResponseReturnValue:
 def check(text: str) -> ResponseReturnValue:
     """Say whether a document that somebody holds is genuine and in force."""
     kinds = {purpose: kind for kind, purpose in CHECKED_BY.items()}
-    link, session, operator = _opened(text, tuple(kinds))
     try:
+        link, session, operator = _opened(text, tuple(kinds))
         standing = standing_of(session, operator.id, kinds[link.purpose], link.subject_id)
-    except NoDocument:
-        abort(404)
+    except (NotFound, NoDocument):
+        return render_template("pay/not_genuine.html"), 404
     return render_template(
         "pay/check.html",
         operator=operator,

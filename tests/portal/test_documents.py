@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import segno
 from flask.testing import FlaskClient
 from PIL import Image
 from pypdf import PdfReader
@@ -13,6 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from billing.batches import make_batch
+from billing.links import LinkFor, link_key, signed
 from billing.mailing import mail_receipts
 from core.clock import utc_now
 from core.settings import Settings
@@ -53,12 +55,30 @@ def text_of(pdf: bytes) -> str:
     return " ".join(" ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).split())
 
 
+def holds_code(reader: PdfReader, address: str) -> bool:
+    """Tell whether the code that is drawn on a document is that of an address, point by point."""
+    wanted = [[bool(point) for point in row] for row in segno.make(address, error="m").matrix]
+    drawn = next(picture.image for picture in reader.pages[0].images if picture.image.width == picture.image.height)
+    step, grey = drawn.width / len(wanted), drawn.convert("L")
+    places = [int((number + 0.5) * step) for number in range(len(wanted))]
+    return [[grey.getpixel((x, y)) < 128 for x in places] for y in places] == wanted
+
+
 @pytest.mark.parametrize(("language", "word"), [("en", "Amount paid"), ("es", "Importe pagado")])
 @pytest.mark.parametrize(("paper", "width"), [("a4", 595), ("ticket", 227)])
 def test_a_receipt_says_who_paid_what_and_until_when(
-    sign_in: Callable[..., FlaskClient], paid: tuple[int, int], language: str, word: str, paper: str, width: int
+    sign_in: Callable[..., FlaskClient],
+    system: Engine,
+    installation: Settings,
+    isp: Isp,
+    paid: tuple[int, int],
+    language: str,
+    word: str,
+    paper: str,
+    width: int,
 ) -> None:
-    answer = sign_in("finance").get(f"/documents/receipts/{paid[1]}?language={language}&paper={paper}")
+    client = sign_in("finance")
+    answer = client.get(f"/documents/receipts/{paid[1]}?language={language}&paper={paper}")
     assert answer.mimetype == "application/pdf"
     reader = PdfReader(io.BytesIO(answer.data))
     assert len(reader.pages) == 1
@@ -72,8 +92,23 @@ def test_a_receipt_says_who_paid_what_and_until_when(
         assert 0 < min(shown) < 20, "the roll ends below the last line"
     said = text_of(answer.data)
     assert word in said
-    assert "400.00" in said
-    assert "Home 20" in said
+    facts = {
+        "en": ("Date of payment", "Paid by", "Plan", "Next cut-off date", "Credit after this payment"),
+        "es": (
+            "Fecha de pago",
+            "Forma de pago",
+            "Plan",
+            "Próxima fecha de corte",
+            "Saldo a favor después de este pago",
+        ),
+    }
+    for part in (*facts[language], "400.00", "Home 20"):
+        assert part in said, part
+    with Session(system) as session:
+        key = link_key(session, installation.keyring, isp.operator_id)
+    path = f"/check/{signed(key, LinkFor.CHECK_RECEIPT, isp.operator_id, paid[1])}"
+    assert holds_code(reader, installation.public_url + path)
+    assert "This document is genuine" in client.get(path).text
     assert '<script>document.write("JS")' in said, "text, and not run"
     assert "file:///etc/hostname" in "".join(said.split())
 

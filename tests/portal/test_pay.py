@@ -397,6 +397,19 @@ def test_who_pays_under_the_operators_own_host_name_comes_back_to_it(line: Line)
     assert line.begin("stripe", forged).back_url.startswith(line.address), "never where a header says"
 
 
+def test_a_cancelled_invoice_is_paid_by_no_link(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
+    browser = sign_in("manager")
+    (invoice,) = invoices_of(line.system, line.subscriber_id)
+    path = pay_path(line.system, line.settings, line.isp, invoice_id=invoice.id)
+    assert "300.00" in browser.get(path).text
+    assert post(browser, f"/invoices/{invoice.id}/void", **{"void-reason": "wrong plan"}).status_code == 302
+    for link in (path, line.path):
+        page = browser.get(link).text
+        assert ("Nothing is left to pay" in page, "Pay with" in page) == (True, False), link
+        assert post(browser, f"{link}/with/stripe").location == link  # a page that was open since before
+    assert line.providers.sales == {}
+
+
 def test_a_wallet_is_filled_with_as_much_as_was_typed(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
     assert line.begin("stripe", amount="1").amount == 30_000, "what is owed is owed"
     with Session(line.system) as session:
@@ -433,6 +446,9 @@ def test_a_receipt_is_checked_by_whoever_holds_it_and_says_when_it_is_void(line:
     page = requests.get(url, timeout=10).text
     assert "genuine" in page
     assert "Ana" not in page
+    forged = requests.get(url[:-1] + ("a" if url[-1] != "a" else "b"), timeout=10)
+    assert (forged.status_code, "Do not accept the document" in forged.text) == (404, True)
+    assert "genuine" not in forged.text
     with Session(line.system) as session:
         session.execute(
             Payment.__table__.update()
