@@ -11,7 +11,8 @@ from sqlalchemy import select
 from wtforms import BooleanField, FileField
 
 from billing.batches import BATCH, MOST
-from billing.documents import NoDocument, file_name, pdf_of
+from billing.documents import TITLES, NoDocument, file_name, pdf_of
+from billing.invoices import document_number
 from billing.links import link_key, pay_url
 from billing.logo import checked_logo
 from billing.mailing import mail_document
@@ -149,8 +150,10 @@ def _mail_page(form: MailForm, kind: str, subject_id: int) -> str:
         )
         .all()
     )
+    row = _row(kind, subject_id)
+    what = f"{_(TITLES[kind])} {document_number(row.prefix, row.number)}"
     return render_template(
-        "staff/documents/mail.html", form=form, sent=sent, row=_row(kind, subject_id), back=_page_of(kind, subject_id)
+        "staff/documents/mail.html", form=form, sent=sent, what=what, back=_page_of(kind, subject_id)
     )
 
 

@@ -71,7 +71,7 @@ def manifest() -> ResponseReturnValue:
     response = jsonify(
         id=url_for(".home"),
         name=found.name,
-        short_name=found.name[:12].strip(),
+        short_name=found.name,  # phones shorten it themselves, and not within a word
         lang=g.language,
         start_url=url_for(".home"),
         scope=url_for(".home"),

@@ -82,5 +82,12 @@ def test_no_page_for_a_phone_is_hard_to_read_or_wider_than_the_phone(
         assert (found["display"], found["start_url"], found["scope"]) == ("standalone", f"/my/{slug}/", f"/my/{slug}/")
         worker = page.evaluate("async () => (await navigator.serviceWorker.ready).scope")
         assert worker.endswith(f"/my/{slug}/")
+        assert found["short_name"] == found["name"], "phones shorten it themselves, and not within a word"
+        page.reload()  # the first page that the worker serves
+        context.set_offline(True)
+        page.goto(f"{address}/my/{slug}/bills")
+        assert page.title().startswith("Sin conexión")
+        assert name not in page.content()
+        context.set_offline(False)
     context.close()
     assert faults == []
