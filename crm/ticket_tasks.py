@@ -11,7 +11,7 @@ from core.clock import utc_now
 from core.settings import Settings, read_settings
 from crm.mailbox import active_mailboxes, read_mailbox
 from crm.ticket_alarms import tell_of_promises
-from crm.tickets import close_solved, settle_incident_tickets
+from crm.ticket_upkeep import close_solved, settle_incident_tickets
 from db.audit import Actor
 from db.models import HelpDesk
 from db.session import system_sessions

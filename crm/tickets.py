@@ -24,6 +24,7 @@ from crm import ticket_clock
 from crm.help_desk import desk_of, rules_of
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from crm.ticket_clock import OPEN_STATES
+from crm.ticket_entries import SHOWN, add_entry, add_event, changes_since
 from db.audit import Actor, record
 from db.models import (
     ROLES,
@@ -38,14 +39,10 @@ from db.models import (
     Ticket,
     TicketCategory,
     TicketEntry,
-    TicketFile,
 )
 
 LONGEST_SUBJECT = 200
 LONGEST_TEXT = 20_000
-SHOWN = ("message", "answer")
-"""Kinds of entries that the subscriber may read."""
-_MOST_FILES = 10
 
 
 class TicketChanged(ChangedMeanwhile):
@@ -139,7 +136,7 @@ def open_ticket(
     session.add(ticket)
     session.flush()
     author = subscriber.name if subscriber is not None and actor.staff_id is None else ""
-    _add(session, actor, ticket, "message", text, files, now, author=author, message_id=message_id, quoted=quoted)
+    add_entry(session, actor, ticket, "message", text, files, now, author=author, message_id=message_id, quoted=quoted)
     record(session, actor, "ticket.open", "ticket", ticket.id, None, _values(ticket) | {"number": ticket.number})
     return ticket
 
@@ -175,14 +172,14 @@ def reply(
                 session, actor, subscriber_id, category, subject, text, files, source=source, sender=ticket.sender,
                 language=ticket.language, message_id=message_id, quoted=quoted, now=now,
             )  # fmt: skip
-            _event(session, actor, another, {"what": "follows", "number": ticket.number}, now)
+            add_event(session, actor, another, {"what": "follows", "number": ticket.number}, now)
             return session.scalars(
                 select(TicketEntry).where(TicketEntry.ticket_id == another.id, TicketEntry.kind == "message")
             ).one()
         reopen(session, actor, ticket, now=now)
     elif ticket.state == "waiting_subscriber":
         _move(session, actor, ticket, "open", now)
-    return _add(
+    return add_entry(
         session,
         actor,
         ticket,
@@ -222,7 +219,7 @@ def answer(
             raise TicketChanged(entries)
     if state not in (*OPEN_STATES, "solved"):
         raise Invalid(FieldProblem("state", Problem.UNKNOWN_CHOICE))
-    entry = _add(session, actor, ticket, "answer", text, files, now)
+    entry = add_entry(session, actor, ticket, "answer", text, files, now)
     ticket_clock.answered(ticket, now)
     if ticket.assigned_id is None and actor.staff_id is not None:
         ticket.assigned_id = actor.staff_id
@@ -242,7 +239,7 @@ def note(
 ) -> TicketEntry:  # fmt: skip
     """Add what only the staff read. Raises Invalid."""
     now, text = now or utc_now(), _text(text, "text")
-    entry = _add(session, actor, ticket, "note", text, files, now)
+    entry = add_entry(session, actor, ticket, "note", text, files, now)
     record(session, actor, "ticket.note", "ticket", ticket.id, None, {"entry": entry.id})
     return entry
 
@@ -255,7 +252,7 @@ def log_call(session: Session, actor: Actor, ticket: Ticket, call: Call, *, now:
     if call.seconds is not None and not 0 <= call.seconds <= 24 * 3600:
         raise Invalid(FieldProblem("minutes", Problem.OUT_OF_RANGE, {"low": "0", "high": "1440"}))
     _lock(session, ticket)
-    entry = _add(session, actor, ticket, "call", text, (), now, direction=call.direction, seconds=call.seconds)
+    entry = add_entry(session, actor, ticket, "call", text, (), now, direction=call.direction, seconds=call.seconds)
     ticket_clock.answered(ticket, now)
     if ticket.state == "new":
         _move(session, actor, ticket, "open", now)
@@ -274,7 +271,7 @@ def change_ticket(
     now = now or utc_now()
     _lock(session, ticket)
     if ticket.version != seen:
-        raise TicketChanged(_changes_since(session, ticket, seen))
+        raise TicketChanged(changes_since(session, ticket, seen))
     subject = _line(details.subject, "subject")
     _of_operator(session, actor, TicketCategory, details.category_id, "category_id")
     _of_operator(session, actor, Staff, details.assigned_id, "assigned_id")
@@ -378,7 +375,7 @@ def merge(session: Session, actor: Actor, ticket: Ticket, into: Ticket, *, now: 
     ticket.merged_into_id, ticket.state, ticket.closed_at = into.id, "closed", now
     ticket_clock.abandoned(ticket)
     _changed(session, actor, ticket, "ticket.merge", before, now, into=into.number)
-    _event(session, actor, into, {"what": "merged", "number": ticket.number}, now)
+    add_event(session, actor, into, {"what": "merged", "number": ticket.number}, now)
 
 
 def give_subscriber(session: Session, actor: Actor, ticket: Ticket, subscriber: Subscriber) -> None:
@@ -397,75 +394,8 @@ def rate(session: Session, actor: Actor, ticket: Ticket, stars: int, words: str,
         raise Invalid(FieldProblem("stars", Problem.OUT_OF_RANGE, {"low": "1", "high": "5"}))
     _lock(session, ticket)
     ticket.satisfaction, ticket.satisfaction_words, ticket.rated_at = stars, words.strip()[:2000], now
-    _event(session, actor, ticket, {"what": "rated", "stars": stars}, now)
+    add_event(session, actor, ticket, {"what": "rated", "stars": stars}, now)
     record(session, actor, "ticket.rate", "ticket", ticket.id, None, {"satisfaction": stars})
-
-
-def entries_of(session: Session, ticket: Ticket) -> list[TicketEntry]:
-    """Return all entries of a ticket, for the staff."""
-    query = select(TicketEntry).where(TicketEntry.ticket_id == ticket.id)
-    return list(session.scalars(query.order_by(TicketEntry.created_at, TicketEntry.id)))
-
-
-def public_entries(session: Session, ticket: Ticket) -> list[TicketEntry]:
-    """Return what the subscriber may read of a ticket: messages and answers, never notes, calls or changes."""
-    return [entry for entry in entries_of(session, ticket) if entry.kind in SHOWN]
-
-
-def files_of(session: Session, entries: Iterable[TicketEntry]) -> dict[int, list[StoredFile]]:
-    """Return the files of entries, by the entry's id, without their content."""
-    query = (
-        select(TicketFile.entry_id, StoredFile)
-        .join(StoredFile, StoredFile.id == TicketFile.file_id)
-        .where(TicketFile.entry_id.in_([entry.id for entry in entries]))
-        .order_by(StoredFile.id)
-    )
-    found: dict[int, list[StoredFile]] = {}
-    for entry_id, file in session.execute(query):
-        found.setdefault(entry_id, []).append(file)
-    return found
-
-
-def settle_incident_tickets(session: Session, operator_id: int, now: datetime) -> int:
-    """Let the clocks run on of tickets whose incident is over, from when it ended; return how many there were."""
-    rules = rules_of(session, operator_id)
-    query = (
-        select(Ticket, Incident.closed_at)
-        .join(Incident, Incident.id == Ticket.incident_id)
-        .where(
-            Ticket.operator_id == operator_id,
-            Ticket.state.in_(("new", "open", "waiting_others")),
-            Ticket.solve_left.is_not(None),
-            Incident.closed_at.is_not(None),
-        )
-        .with_for_update(of=Ticket)
-    )
-    rows = session.execute(query).all()
-    for ticket, closed_at in rows:
-        over = min(closed_at, now) if closed_at is not None else now
-        ticket_clock.settle(ticket, rules, over, incident_open=False)
-    session.flush()
-    return len(rows)
-
-
-def close_solved(session: Session, actor: Actor, now: datetime, most: int = 200) -> int:
-    """Close the tickets that were solved days ago and about which nobody complained; return how many."""
-    days = desk_of(session, actor.operator_id).close_days
-    query = (
-        select(Ticket)
-        .where(
-            Ticket.operator_id == actor.operator_id,
-            Ticket.state == "solved",
-            Ticket.solved_at <= now - timedelta(days=days),
-        )
-        .order_by(Ticket.solved_at)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    tickets = session.scalars(query).all()
-    for ticket in tickets:
-        close(session, actor, ticket, now=now)
-    return len(tickets)
 
 
 def _next_number(session: Session, operator_id: int) -> int:
@@ -484,45 +414,6 @@ def _next_number(session: Session, operator_id: int) -> int:
 def _lock(session: Session, ticket: Ticket) -> None:
     session.flush()
     session.refresh(ticket, with_for_update=True)
-
-
-def _add(
-    session: Session,
-    actor: Actor,
-    ticket: Ticket,
-    kind: str,
-    text: str,
-    files: Iterable[StoredFile],
-    now: datetime,
-    *,
-    author: str = "",
-    **columns: Any,
-) -> TicketEntry:
-    files = list(files)
-    if len(files) > _MOST_FILES:
-        raise Invalid(FieldProblem("files", Problem.LIMIT_REACHED, {"limit": str(_MOST_FILES)}))
-    entry = TicketEntry(
-        operator_id=ticket.operator_id,
-        ticket_id=ticket.id,
-        kind=kind,
-        staff_id=actor.staff_id,
-        author=author or _name_of(session, actor),
-        body=text,
-        created_at=now,
-        **columns,
-    )
-    session.add(entry)
-    session.flush()
-    session.add_all(TicketFile(operator_id=ticket.operator_id, entry_id=entry.id, file_id=file.id) for file in files)
-    ticket.updated_at = now
-    session.flush()
-    return entry
-
-
-def _name_of(session: Session, actor: Actor) -> str:
-    """Return the name by which people know who acts; the audit log has the address."""
-    person = session.get(Staff, actor.staff_id) if actor.staff_id is not None else None
-    return person.name if person is not None else actor.name
 
 
 def _move(session: Session, actor: Actor, ticket: Ticket, state: str, now: datetime) -> None:
@@ -545,7 +436,7 @@ def _changed(
     if not changes:
         return
     ticket.version += 1
-    _event(
+    add_event(
         session,
         actor,
         ticket,
@@ -553,15 +444,6 @@ def _changed(
         now,
     )
     record(session, actor, action, "ticket", ticket.id, before, after | more)
-
-
-def _event(session: Session, actor: Actor, ticket: Ticket, detail: dict[str, Any], now: datetime) -> None:
-    _add(session, actor, ticket, "event", "", (), now, detail=detail)
-
-
-def _changes_since(session: Session, ticket: Ticket, seen: int) -> list[TicketEntry]:
-    entries = entries_of(session, ticket)
-    return [entry for entry in entries if entry.kind == "event" and entry.detail.get("version", 0) > seen]
 
 
 def _values(ticket: Ticket) -> dict[str, Any]:

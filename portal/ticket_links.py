@@ -12,8 +12,12 @@ from sqlalchemy.orm import Session
 
 from core.i18n import LANGUAGES
 from crm.problems import Invalid
+from crm.ticket_entries import files_of, public_entries
 from crm.ticket_mail import operator_of_link, ticket_of_link
-from crm.tickets import files_of, public_entries, rate, reply
+from crm.tickets import (
+    rate,
+    reply,
+)
 from db.audit import Actor
 from db.models import Operator, StoredFile, Subscriber, Ticket
 from portal import context, forms

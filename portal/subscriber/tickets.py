@@ -11,7 +11,12 @@ from wtforms import SelectField
 
 from core.i18n import N_
 from crm.problems import Invalid
-from crm.tickets import files_of, open_ticket, public_entries, rate, reply
+from crm.ticket_entries import files_of, public_entries
+from crm.tickets import (
+    open_ticket,
+    rate,
+    reply,
+)
 from db.models import Ticket, TicketCategory
 from portal import context
 from portal.auth import limiter

@@ -16,9 +16,14 @@ from crm.mail_text import split_quoted, text_of
 from crm.mailbox import Access, MailboxDetails, MailboxTrouble, access_of, count_unseen, read_mailbox, save_mailbox
 from crm.notices import send_due
 from crm.problems import ChangedMeanwhile, Invalid, Problem
+from crm.ticket_entries import entries_of, files_of, public_entries
 from crm.ticket_mail import mail_answer
 from crm.ticket_tasks import TASK_LOCK, look_after, read_all
-from crm.tickets import answer, entries_of, files_of, merge, public_entries, solve
+from crm.tickets import (
+    answer,
+    merge,
+    solve,
+)
 from db.audit import Actor
 from db.models import Mailbox, Notification, ReceivedMail, Ticket
 from db.session import make_engine, make_sessions

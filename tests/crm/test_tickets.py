@@ -20,24 +20,22 @@ from crm.help_desk import (
 )
 from crm.help_desk import details_of as desk_details
 from crm.problems import ChangedMeanwhile, Invalid, Problem
+from crm.ticket_entries import entries_of, public_entries
+from crm.ticket_upkeep import close_solved, settle_incident_tickets
 from crm.tickets import (
     Call,
     TicketChanged,
     answer,
     change_ticket,
     close,
-    close_solved,
     details_of,
-    entries_of,
     escalate,
     log_call,
     merge,
     note,
     open_ticket,
-    public_entries,
     rate,
     reply,
-    settle_incident_tickets,
     solve,
 )
 from db.audit import Actor

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.clock import utc_now
 from crm.ticket_mail import link_of
-from crm.tickets import close_solved
+from crm.ticket_upkeep import close_solved
 from db.audit import Actor
 from db.models import (
     HelpDesk,

@@ -7,7 +7,14 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy import select
 
-from crm.tickets import answer, close, entries_of, note, open_ticket, solve
+from crm.ticket_entries import entries_of
+from crm.tickets import (
+    answer,
+    close,
+    note,
+    open_ticket,
+    solve,
+)
 from db.models import Ticket, TicketCategory
 from portal import context
 from portal.api import frame

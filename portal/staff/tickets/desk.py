@@ -15,6 +15,7 @@ from crm.help_desk import canned_text, categories
 from crm.problems import Invalid
 from crm.ticket_alarms import tell_of_assignment
 from crm.ticket_clock import OPEN_STATES, is_late
+from crm.ticket_entries import entries_of, files_of
 from crm.ticket_mail import address_of, mail_answer, mail_solved
 from crm.tickets import (
     Call,
@@ -24,9 +25,7 @@ from crm.tickets import (
     change_ticket,
     close,
     details_of,
-    entries_of,
     escalate,
-    files_of,
     give_subscriber,
     log_call,
     merge,
