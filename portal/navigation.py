@@ -155,6 +155,9 @@ WITHIN = {
     "shadow": "imports.index",
     "sectors": "sites.index",
     "chart": "reports.months",
+    "reports": "reports.months",  # but for the page of today, which has an entry
+    "strangers": "gateways.index",
+    "mismatches": "gateways.index",
     "removed": "subscribers.index",
 }
 """Blueprints without an entry of their own, and the entry that their pages belong to."""
