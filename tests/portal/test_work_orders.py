@@ -446,14 +446,16 @@ def test_equipment_is_entered_as_a_list_found_by_its_label_and_moved(sign_in, is
     assert unknown.headers["Location"].endswith("/equipment/new?serial=ZZ-9")
 
 
-def test_a_lead_who_may_be_a_subscriber_already_is_shown_them(sign_in, system, ana):
+def test_a_lead_who_may_be_a_subscriber_already_is_shown_them(sign_in, system, isp, ana):
     seller = sign_in("sales")
     made = post(seller, "/leads/new", name="Ana Lopez", phone="+52 55 1234 5678", source="referral")
     url = made.headers["Location"]
     page = said(seller, url)
     assert "Is it one of these?" in page
     won = post(seller, f"{url}/win", subscriber_id=ana)
-    assert f"/sales/{ana}?" in won.headers["Location"]
+    # No plan was wished for, so they are compared; the sale still knows whose lead it was.
+    assert f"/sales/plans?subscriber={ana}&lead=" in won.headers["Location"]
+    assert f"/sales/{ana}?plan={isp.plan_id}&amp;lead={url.rsplit('/', 1)[1]}" in said(seller, won.headers["Location"])
     with Session(system) as session:
         operator = session.get_one(Subscriber, ana).operator_id
         assert len(session.scalars(select(Subscriber).where(Subscriber.operator_id == operator)).all()) == 1

@@ -155,7 +155,7 @@ def state(lead_id: int) -> ResponseReturnValue:
 @blueprint.post("/<int:lead_id>/win")
 @requires(Permission.LEADS_EDIT)
 def win_now(lead_id: int) -> ResponseReturnValue:
-    """Make a subscriber of the lead, or tie it to the one who was named, and go on to the sale."""
+    """Make a subscriber of the lead, or tie it to the one who was named, and go on to the plans or to the sale."""
     lead: Lead = find(lead_id)
     session = context.db()
     known = request.form.get("subscriber_id", type=int)
@@ -174,6 +174,8 @@ def win_now(lead_id: int) -> ResponseReturnValue:
     done(_("%(name)s is a subscriber now.", name=subscriber.name))
     if not context.may(Permission.SERVICES_EDIT):
         return redirect(url_for("subscribers.page", subscriber_id=subscriber.id))
+    if lead.plan_id is None:  # not the first of the list by accident
+        return redirect(url_for("sales.plans", subscriber=subscriber.id, lead=lead.id))
     return redirect(url_for("sales.sell", subscriber_id=subscriber.id, lead=lead.id, plan=lead.plan_id))
 
 
