@@ -1,4 +1,4 @@
-"""What stands in a ticket: messages and answers, which the subscriber reads; notes, calls and changes, for the staff."""
+"""What stands in a ticket: messages and answers, which the subscriber reads; notes, calls and changes for the staff."""
 
 from collections.abc import Iterable
 from datetime import datetime
