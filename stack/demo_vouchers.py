@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from billing.vouchers import SaleTerms, sell_voucher
 from core.crypto import Keyring
-from crm.vouchers import CODE_PURPOSE, BatchTerms, create_batch
+from core.i18n import translator
+from crm.vouchers import CODE_PURPOSE, COUNTER, STOCK, BatchTerms, create_batch
 from db.audit import Actor
-from db.models import PaymentMethod, RatePlan, Staff, Voucher, VoucherBatch, VoucherSettings
+from db.models import PaymentMethod, RatePlan, Staff, Subscriber, Voucher, VoucherBatch, VoucherSettings
 
 TO_TRY = "Para probar"
 
@@ -35,6 +36,9 @@ def make_vouchers(session: Session, operator_id: int, keyring: Keyring, now: dat
         best_before=now + timedelta(days=365), rate_download=8_000_000, rate_upload=2_000_000,
     )  # fmt: skip
     batch = create_batch(session, actor, keyring, plaza, now)
+    kept, say = session.get_one(VoucherSettings, operator_id), translator("es")  # as the demo's people speak
+    for owner, name in ((kept.stock_subscriber_id, STOCK), (kept.counter_subscriber_id, COUNTER)):
+        session.get_one(Subscriber, owner).name = say(name)
     for _number in range(2):
         sell_voucher(session, actor, keyring, SaleTerms(batch.id, method_id=method), now)
     trial = BatchTerms(TO_TRY, 20, plan.id, online=timedelta(minutes=30), devices=2, activation="now")
