@@ -30,7 +30,7 @@ def test_a_manager_switches_billing_on_and_finds_ways_to_pay(system, isp, sign_i
     kept = stored(system, isp)
     assert (kept.enabled, str(kept.late_fee_percent), kept.legal_name) == (True, "2.5000", "Valle Net S.A.")
     page = browser.get("/settings/billing/").text
-    assert all(name in page for name in ("Cash", "Transfer", "Deposit", "Card"))
+    assert all(name in page for name in ("Cash", "Transfer", "Deposit", "Card", "Another way"))
     assert 'value="2.5"' in page
     assert "Billing rules changed" in browser.get("/audit/").text
 
