@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from billing.wholesale import last_month, make_statements
 from core.clock import utc_now
 from crm.licences import LicenceTerms, give_licence, standing_of
+from crm.plans import PlanTerms, create_plan
 from db.audit import Actor
 from db.models import Account, AuditEntry, Operator, RatePlan, Service, Staff, Subscriber, WholesaleStatement
 from tests.portal.conftest import make_isp, post
@@ -45,9 +46,16 @@ def test_a_reseller_sells_its_parents_plan_and_owes_the_wholesale_price(app, sig
                 Service(operator_id=reseller_id, subscriber_id=person.id, plan_id=copy.id, name=f"r{number}",
                         access_method="pppoe", state=state, password=installation.keyring.seal("service.password", "x"))
             )  # fmt: skip
+        own = create_plan(session, Actor(reseller_id, "test"), PlanTerms("Propio", 10_000_000, 2_000_000))
+        session.add(
+            Service(operator_id=reseller_id, subscriber_id=person.id, plan_id=own.id, name="r9", access_method="pppoe",
+                    state="active", password=installation.keyring.seal("service.password", "x"))
+        )  # fmt: skip
         session.commit()
     shown = manager.get(page).text
     assert "Home 20" in shown
+    assert re.search(r"On plans of its own</td><td class=\"text-end\">\$0.00</td><td class=\"text-end\">1<", shown)
+    assert "Propio" not in shown
     assert "240" in shown  # two services of 120 that are on
     assert "Cliente Secreto" not in shown + manager.get("/subscribers/").text + manager.get("/resellers").text
     with Session(system) as session:
@@ -58,7 +66,7 @@ def test_a_reseller_sells_its_parents_plan_and_owes_the_wholesale_price(app, sig
         made = session.scalars(select(WholesaleStatement).where(WholesaleStatement.reseller_id == reseller_id)).one()
         assert (made.total, made.currency, made.month) == (240, "MXN", last_month(later.date()))
     post(manager, f"{page}/plans", plan_id=isp.plan_id, price="150")  # a statement that is made stays as it is
-    assert "2 × 120.0000 = 240.00" in manager.get("/resellers/statements").text
+    assert "2 × 120 = 240" in manager.get("/resellers/statements").text
     assert "240.00" in manager.get("/resellers/statements?format=csv").text
     assert manager.get("/resellers/statements?format=pdf").data.startswith(b"%PDF")
     assert theirs.get("/subscribers/").status_code == 200

@@ -1,6 +1,7 @@
-"""Count the platform's subscribers as licences do: those who own the vouchers in stock are nobody.
+"""Count the platform's subscribers as licences do, and the services of a reseller that are on plans of its own.
 
-The list of operators and that of resellers counted them, so they said 46 where the licence said 44.
+The list of operators and that of resellers counted those who own the vouchers in stock, so they said 46 where the
+licence said 44. A parent was not told of services on its network that no plan of its own is behind.
 """
 
 from alembic import op
@@ -81,7 +82,41 @@ END $$;
 """
 
 
+WHOLESALE = """
+CREATE OR REPLACE FUNCTION wholesale_counts(wanted bigint)
+RETURNS TABLE (reseller_id bigint, reseller text, plan_id bigint, plan text, price numeric, services bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    -- How many services each reseller has on each plan that its parent gives it, and then, without a plan, on others.
+    SELECT * FROM (
+        SELECT wholesale_price.reseller_id, operator.name::text, wholesale_price.plan_id, wholesale_price.name::text,
+            wholesale_price.price,
+            (SELECT count(*) FROM service WHERE service.operator_id = wholesale_price.reseller_id
+                AND service.plan_id = wholesale_price.reseller_plan_id
+                AND service.state IN ('active', 'suspended', 'paused'))
+        FROM wholesale_price JOIN operator ON operator.id = wholesale_price.reseller_id
+        WHERE wholesale_price.operator_id = wanted
+        UNION ALL
+        SELECT operator.id, operator.name::text, NULL, '', 0, count(*)
+        FROM account
+            JOIN operator ON operator.id = account.operator_id
+            JOIN service ON service.operator_id = operator.id
+        WHERE account.parent_id = wanted
+            AND service.state IN ('active', 'suspended', 'paused')
+            AND service.access_method <> 'voucher'
+            AND NOT EXISTS (
+                SELECT FROM wholesale_price
+                WHERE wholesale_price.reseller_id = operator.id AND wholesale_price.reseller_plan_id = service.plan_id
+            )
+        GROUP BY operator.id, operator.name
+    ) AS counted
+    WHERE session_user <> 'portico_portal' OR wanted = portico_operator()
+    ORDER BY 2, 1, 3 NULLS LAST, 4
+$$;
+"""
+
+
 def upgrade() -> None:
     """Change the schema."""
     op.execute(OPERATORS)
     op.execute(RESELLERS)
+    op.execute(WHOLESALE)
