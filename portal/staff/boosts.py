@@ -14,7 +14,7 @@ from crm.problems import Invalid, WrongState
 from db.models import Service
 from portal import context
 from portal.errors import problem_text, wrong_state_text
-from portal.formats import local_time
+from portal.formats import local_minute
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.staff.services import find
@@ -59,7 +59,7 @@ def begin(service_id: int) -> ResponseReturnValue:
         refuse(_("Nothing was changed. Look at it again before you go on."))
     else:
         session.commit()
-        done(_("%(name)s is faster until %(until)s.", name=service.name, until=local_time(until)))
+        done(_("%(name)s is faster until %(until)s.", name=service.name, until=local_minute(until)))
     return redirect(url_for("subscribers.page", subscriber_id=service.subscriber_id))
 
 

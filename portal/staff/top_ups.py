@@ -9,7 +9,7 @@ from billing.top_ups import top_up, top_up_offer, topped_up
 from crm.problems import Invalid, WrongState
 from portal import context
 from portal.errors import problem_text, wrong_state_text
-from portal.formats import local_time
+from portal.formats import local_minute
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.staff.services import find
@@ -46,5 +46,5 @@ def buy(service_id: int) -> ResponseReturnValue:
         refuse(" ".join(problem_text(problem) for problem in invalid.problems))
     else:
         session.commit()
-        done(_("%(name)s has more data until %(until)s.", name=service.name, until=local_time(until)))
+        done(_("%(name)s has more data until %(until)s.", name=service.name, until=local_minute(until)))
     return redirect(url_for("subscribers.page", subscriber_id=service.subscriber_id))

@@ -24,7 +24,7 @@ from crm.services import change_plan_of, pause, resume
 from db.models import RatePlan, Service
 from portal import context
 from portal.errors import problem_text, wrong_state_text
-from portal.formats import local_time
+from portal.formats import local_minute
 from portal.messages import done, refuse
 from portal.permissions import for_subscribers
 from portal.staff.boosts import ON_THE_INVOICE
@@ -154,7 +154,7 @@ def boost_page(service_id: int) -> ResponseReturnValue:
     except ValueError:
         abort(400)
     if _took(lambda: reached.append(boost(db(), actor(), service, description, seen, now))):
-        done(_("%(name)s is faster until %(until)s.", name=service.name, until=local_time(reached[0])))
+        done(_("%(name)s is faster until %(until)s.", name=service.name, until=local_minute(reached[0])))
     return redirect(url_for(".home"))
 
 

@@ -35,7 +35,7 @@ from db.models import (
 )
 from portal import context
 from portal.circuit_words import STEPS, step_words, verdict_title
-from portal.formats import ago, dialled, local_time, rate
+from portal.formats import ago, dialled, local_minute, rate
 from portal.labels import label
 from portal.permissions import Permission, requires
 from portal.staff.work_orders.base import may_do, window_text
@@ -183,7 +183,7 @@ def order_facts(order: WorkOrder) -> dict[str, Any]:
         "outcome": order.outcome,
         "link": link_facts(order),
         "notes": [
-            {"at": str(local_time(event.at)), "by": event.author, "text": event.body}
+            {"at": str(local_minute(event.at)), "by": event.author, "text": event.body}
             for event in events_of(session, order)
             if event.step in ("note", "call") and event.body
         ][:NOTES],
@@ -230,7 +230,7 @@ def _seen_facts(device: SeenDevice) -> dict[str, str]:
     return {
         "mac": device.mac,
         "where": device.nas_port_id or device.called_station_id,
-        "at": str(local_time(device.last_seen_at)),
+        "at": str(local_minute(device.last_seen_at)),
     }
 
 
@@ -249,7 +249,7 @@ def link_facts(order: WorkOrder) -> dict[str, Any] | None:
     return {
         "up": up is not None,
         "address": "" if up is None or up.framed_ip is None else str(up.framed_ip),
-        "since": "" if up is None else str(local_time(up.started_at)),
+        "since": "" if up is None else str(local_minute(up.started_at)),
         "test": None if test is None else _test_facts(test),
     }
 

@@ -10,7 +10,7 @@ from core.i18n import N_
 from crm.ticket_clock import is_late
 from db.models import ROLES, Subscriber, Ticket
 from portal import context
-from portal.formats import local_time
+from portal.formats import local_minute
 from portal.home_tiles import Figure, Figures, Line, Lines, tile
 from portal.permissions import Permission
 
@@ -70,7 +70,7 @@ def due_first() -> Lines:
             f"#{ticket.number} {ticket.subject}",
             url_for("tickets.page", ticket_id=ticket.id),
             note=name or ticket.sender,
-            end=str(local_time(ticket.due_at)),
+            end=str(local_minute(ticket.due_at)),
             badge=("ticket_state", ticket.state),
             alarming=is_late(ticket, context.now()),
         )
