@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, time
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ _HEADER = re.compile(r"[A-Za-z0-9-]{1,60}\Z")
 _PREFIX = re.compile(r"\+[1-9][0-9]{0,4}\Z")
 _DIGITS = re.compile(r"[0-9]{5,20}\Z")
 _TEMPLATE = re.compile(r"[a-z0-9_]{1,512}\Z")
+_BOT = re.compile(r"[0-9]{5,15}:[A-Za-z0-9_-]{20,80}\Z")
 _CHAT = re.compile(r"@?[A-Za-z0-9_-]{1,64}\Z")
 
 
@@ -65,7 +66,9 @@ def terms_of_channels(session: Session, operator_id: int) -> ChannelTerms:
 
 
 def change_channels(session: Session, keyring: Keyring, actor: Actor, terms: ChannelTerms) -> None:
-    """Take over an operator's channels. Raises Invalid."""
+    """Take over an operator's channels. Of a bot of Telegram its token alone is enough. Raises Invalid."""
+    if terms.telegram_url and _BOT.match(terms.telegram_url.strip()):
+        terms = replace(terms, telegram_url=f"tgram://{terms.telegram_url.strip()}/{{chat}}")
     kept = session.get(MessageSettings, actor.operator_id)
     _check(terms, kept)
     if kept is None:

@@ -343,9 +343,9 @@ _SUBSCRIBER = " (subscriber)"
 def actor_text(actor: str) -> str:
     """Return who did something: a person as the log names them, and Portico where nobody did."""
     if actor in _OURSELVES:
-        return _("Portico, by itself")
+        return str(_("Portico, by itself"))
     if actor.endswith(_SUBSCRIBER):
-        return _("%(name)s (subscriber)", name=actor.removesuffix(_SUBSCRIBER))
+        return str(_("%(name)s (subscriber)", name=actor.removesuffix(_SUBSCRIBER)))
     return actor
 
 

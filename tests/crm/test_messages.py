@@ -11,6 +11,7 @@ from core.clock import utc_now
 from crm.brands import BrandDetails, change_brand
 from crm.channels import GATEWAY_PURPOSE, international, quiet_until
 from crm.message_events import EVENTS, default_words
+from crm.message_settings import ChannelTerms, change_channels
 from crm.messages import tell_staff, tell_subscriber
 from crm.notices import send_again, send_due, sent_by_hand
 from crm.outbound import NoAnswer, NotAllowed, check_host, post
@@ -278,6 +279,16 @@ def test_telegram_goes_through_apprise_and_shows_brackets_as_they_are(isp, sessi
     [taken] = telegram.texts
     assert taken["chat"] == 4711
     assert "<script>1</script> & *más*" in taken["text"]
+
+
+def test_the_token_of_a_bot_is_enough(isp, sessions, telegram):
+    with sessions() as session:
+        terms = ChannelTerms(channels=("telegram",), telegram_url=f" {telegram.bot} ")
+        change_channels(session, isp.settings.keyring, Actor(isp.operator_id, "test"), terms)
+        session.commit()
+    tell(isp, sessions, in_chat(isp, 4711))
+    send(isp, sessions, local_gateways=True)
+    assert [each["chat"] for each in telegram.texts] == [4711]
 
 
 @pytest.mark.fault
