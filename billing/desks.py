@@ -37,10 +37,11 @@ class DeskSums:
     refunds: Decimal
     movements: Decimal
     count: int
+    change: Decimal = Decimal(0)  # given back of cash in other currencies
 
     @property
     def expected(self) -> Decimal:
-        return self.opening + self.payments - self.refunds + self.movements
+        return self.opening + self.payments - self.change - self.refunds + self.movements
 
 
 def open_desk_of(session: Session, staff_id: int) -> CashDesk | None:
@@ -88,15 +89,16 @@ def desk_sums(session: Session, desk: CashDesk) -> DeskSums:
     """
     row = session.execute(
         text(
-            "SELECT (SELECT coalesce(sum(CASE WHEN foreign_amount IS NULL THEN amount ELSE -change_given END), 0)"
-            "  FROM payment WHERE desk_id = :id AND voided_at IS NULL),"
+            "SELECT (SELECT coalesce(sum(amount), 0) FROM payment"
+            "  WHERE desk_id = :id AND voided_at IS NULL AND foreign_amount IS NULL),"
             " (SELECT count(*) FROM payment WHERE desk_id = :id AND voided_at IS NULL AND foreign_amount IS NULL),"
             " (SELECT coalesce(sum(amount), 0) FROM refund WHERE desk_id = :id AND foreign_amount IS NULL),"
-            " (SELECT coalesce(sum(amount), 0) FROM cash_movement WHERE desk_id = :id)"
+            " (SELECT coalesce(sum(amount), 0) FROM cash_movement WHERE desk_id = :id),"
+            " (SELECT coalesce(sum(change_given), 0) FROM payment WHERE desk_id = :id AND voided_at IS NULL)"
         ),
         {"id": desk.id},
     ).one()
-    return DeskSums(desk.opening, row[0], row[2], row[3], row[1])
+    return DeskSums(desk.opening, row[0], row[2], row[3], row[1], row[4])
 
 
 def move_cash(

@@ -31,6 +31,7 @@ from stack.demo_accounts import open_platform
 from stack.demo_api import give_token
 from stack.demo_billing import bill_demo
 from stack.demo_captive import open_hotspot
+from stack.demo_currencies import take_dollars
 from stack.demo_desk import answer_demo
 from stack.demo_fields import describe_demo
 from stack.demo_gateways import open_einvoices, open_gateways, write_gateways
@@ -103,6 +104,7 @@ def seed(settings: Settings) -> Demo:
             session.flush()
             use_demo(session, operator.id, operator.timezone, utc_now())
             bill_demo(session, operator.id, utc_now())
+            take_dollars(session, operator.id, utc_now())
             make_vouchers(session, operator.id, keyring, utc_now())
             answer_demo(session, operator.id, utc_now())
             work_demo(session, operator.id, keyring, settings.public_url, utc_now())

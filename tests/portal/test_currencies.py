@@ -2,6 +2,7 @@
 
 import io
 import re
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,13 +11,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.ledger import broken_entries, discrepancies
+from billing.run import run_billing
+from core.clock import utc_now
 from crm.currencies import NewRate, enter_rates, switch_on
 from db.audit import Actor
-from db.models import ExchangeRate
-from tests.portal.billing_isp import bill, billed_line, payments_of, start_billing, today
+from db.models import ExchangeRate, RatePlan
+from db.session import make_sessions
+from tests.portal.api.conftest import Program, make_token
+from tests.portal.billing_isp import bill, billed_line, invoices_of, payments_of, start_billing, today
 from tests.portal.conftest import post
 from tests.portal.test_billing_desk import take
 from tests.portal.test_billing_payments import agreed, text_of, typed
+from tests.portal.test_plans import FORM
 
 DOLLARS = {"currency": "USD", "change": ""}
 
@@ -33,13 +39,17 @@ def ana(system, installation, isp, methods) -> int:
     return subscriber_id
 
 
-@pytest.fixture
-def dollars(system, isp, methods) -> None:
+def take_dollars(system, isp, day) -> None:
     with Session(system) as session:
         actor = Actor(isp.operator_id, "test")
         switch_on(session, actor, "USD")
-        enter_rates(session, actor, [NewRate("USD", today(), Decimal("17.25"))], today())
+        enter_rates(session, actor, [NewRate("USD", day, Decimal("17.25"))], day)
         session.commit()
+
+
+@pytest.fixture
+def dollars(system, isp, methods) -> None:
+    take_dollars(system, isp, today())
 
 
 def rates_of(system, isp) -> list[str]:
@@ -141,3 +151,60 @@ def test_what_was_shown_at_one_rate_is_not_saved_at_another(system, isp, sign_in
     assert again.status_code == 409
     assert "10.00 USD are $174.00" in text_of(again.text)
     assert payments_of(system, ana) == []
+
+
+def test_a_plan_in_dollars_is_entered_and_its_invoices_wait_without_a_rate(system, installation, isp, sign_in, methods):
+    take_dollars(system, isp, today() - timedelta(days=8))
+    browser = sign_in("manager")
+    form = browser.get("/plans/new").text
+    assert re.search(r'<option[^>]*value="USD"', form)
+    given = {**FORM, "name": "Border 20", "price": "20", "price_currency": "USD"}
+    made = post(browser, "/plans/new", **given)
+    assert made.status_code == 302, text_of(made.text)
+    page = text_of(browser.get(made.location).text)
+    assert "20.00 USD" in page
+    assert "$345.00" in page
+    with Session(system) as session:
+        plan = session.scalars(select(RatePlan).where(RatePlan.name == "Border 20")).one()
+        assert (plan.price, plan.price_currency) == (20, "USD")
+        session.get_one(RatePlan, isp.plan_id).price_currency = "USD"
+        session.commit()
+    subscriber_id, _service = billed_line(system, installation, isp, "Luz", 0)
+    run = run_billing(make_sessions(system), isp.operator_id, utc_now())
+    assert (run.invoices, run.waiting) == (0, 1)
+    assert "1 invoice waits for a rate" in text_of(sign_in("finance").get("/").text)
+    typed_in = {"currency": "USD", "day": today().isoformat(), "rate": "17.40"}
+    assert post(sign_in("finance"), "/settings/currencies/rates", **typed_in).status_code == 302
+    again = run_billing(make_sessions(system), isp.operator_id, utc_now())
+    assert (again.invoices, again.waiting) == (1, 0)
+    (invoice,) = invoices_of(system, subscriber_id)
+    shown = text_of(browser.get(f"/invoices/{invoice.id}").text).replace("\u00a0", " ")
+    assert "300.00 USD, 1 USD = 17.4000 MXN" in shown
+    assert "$5,220.00" in shown
+
+
+def test_a_program_registers_dollars_and_gives_them_back(system, isp, installation, app, ana, methods, dollars):
+    erp = Program(app, make_token(system, installation, isp)[1])
+    given = {
+        "subscriber_id": ana,
+        "method_id": methods["Cash"],
+        "amount": {"value": "20.00", "currency": "USD"},
+        "change": {"value": "45.00", "currency": "MXN"},
+    }
+    paid = erp.post("/payments", given, Idempotency_Key="usd-1")
+    assert paid.status_code == 201, paid.text
+    shown = {name: paid.json[name] for name in ("amount", "came_in", "exchange_rate", "change_given")}
+    assert shown == {
+        "amount": {"value": "300.00", "currency": "MXN"},
+        "came_in": {"value": "20.00", "currency": "USD"},
+        "exchange_rate": "17.25",
+        "change_given": {"value": "45.00", "currency": "MXN"},
+    }
+    euros = {**given, "amount": {"value": "20.00", "currency": "EUR"}}
+    assert erp.post("/payments", euros, Idempotency_Key="eur-1").json["errors"][0]["rule"] == "wrong_currency"
+    at = f"/payments/{paid.json['id']}/refunds"
+    pesos = {"amount": {"value": "2.00", "currency": "MXN"}, "reason": "x"}
+    assert erp.post(at, pesos, Idempotency_Key="r-1").json["errors"][0]["rule"] == "wrong_currency"
+    back = erp.post(at, {**pesos, "amount": {"value": "2.00", "currency": "USD"}}, Idempotency_Key="r-2")
+    assert back.status_code == 201, back.text
+    assert (back.json["amount"]["value"], back.json["given"]) == ("34.50", {"value": "2.00", "currency": "USD"})

@@ -65,7 +65,7 @@ class CurrencyForm(Form):
 class RateForm(Form):
     currency = HiddenField()
     day = forms.day(_l("Date"), required=True)
-    rate = forms.text(_l("Rate"))
+    rate = forms.text(_l("Exchange rate"))
     sure = HiddenField()
 
 

@@ -326,7 +326,6 @@ def report(desk_id: int) -> ResponseReturnValue:
         sums=desk_sums(session, desk),
         lines=_lines(desk),
         by_method=list(by_method),
-        change=session.scalar(select(func.sum(Payment.change_given)).where(*valid)),
         foreign=sums_of_desk(session, desk),
     )
 
