@@ -43,6 +43,7 @@ from core.i18n import LANGUAGES
 from core.money import format_money, money_locale, rounded
 from crm.brands import brand_of
 from crm.captive import captive_terms
+from crm.currencies import foreign_currencies
 from crm.passes import let_line_on, passes_left
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor
@@ -356,6 +357,7 @@ def _pay_page(
         trouble=trouble,
         text=text,
         minutes=captive_terms(session, operator.id).paying_minutes if may_pass else 0,
+        other_currencies=bool(foreign_currencies(session, operator.id)),
     )
 
 
