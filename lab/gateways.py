@@ -1,6 +1,7 @@
 """Payment providers of the lab: local servers that speak Stripe's and Mercado Pago's APIs as their SDKs see them.
 
 One server plays both, under `/stripe` and `/mercadopago`, and the provider of electronic invoices under `/einvoice`.
+Under `/hooks` it is a program that Portico's webhooks tell: `/hooks/erp` takes everything, any other is out of order.
 Each has one account: its key, what it signs webhooks with, and where they go. A checkout's page takes a test card;
 paying sends the webhook as the provider would and leads the browser back. Faults are attributes that a test sets.
 
@@ -30,7 +31,7 @@ _INTENTS = {
     (False, False): "requires_payment_method",
 }
 GOOD_CARD, REFUSED_CARD = "4242424242424242", "4000000000000002"
-STRIPE, MERCADO_PAGO, EINVOICE = "stripe", "mercadopago", "einvoice"
+STRIPE, MERCADO_PAGO, EINVOICE, HOOKS = "stripe", "mercadopago", "einvoice", "hooks"
 
 
 @dataclass
@@ -315,7 +316,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         provider, _slash, path = parts.path.strip("/").partition("/")
-        if provider not in self.lab.accounts:
+        if provider == HOOKS and method == "POST":
+            self._send(*((204, b"") if path == "erp" else (500, b"out of order")), "text/plain")
+        elif provider not in self.lab.accounts:
             self._send(404, b"nothing here", "text/plain")
         elif provider == EINVOICE:
             self._einvoice(method, path, body)

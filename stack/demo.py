@@ -51,6 +51,7 @@ from stack.demo_people import API_USER, IN_THE_DARK, LINES, NAS, NORTE, PLANS, P
 from stack.demo_sites import place_demo
 from stack.demo_usage import use_demo
 from stack.demo_vouchers import code_to_try, make_vouchers
+from stack.demo_webhooks import listen_demo
 from stack.demo_work import work_demo
 
 SLUG = "demo"
@@ -111,9 +112,10 @@ def seed(settings: Settings) -> Demo:
             place_demo(session, operator.id)
             darken_demo(session, operator.id, utc_now())
             describe_demo(session, operator.id)
-            tell_demo(session, keyring, operator.id, utc_now())
+            tell_demo(session, settings, operator.id, utc_now())
             give_token(session, keyring, operator.id, utc_now())
             open_gateways(session, operator.id, settings)
+            listen_demo(session, settings, operator.id)
             open_einvoices(session, operator.id, settings, local_date(utc_now(), ZONE))
             pages = open_pages(session, operator.id, settings, new_password())
             platform = open_platform(session, operator.id, settings, new_password())

@@ -34,7 +34,7 @@ from core.settings import Settings
 from core.status import beat
 from crm.messages import tell_staff
 from crm.outbound import NoAnswer, NotAllowed, post
-from crm.webhooks import SECRET_PURPOSE, body_of, forget_old, host_of, signed_headers, switch_off
+from crm.webhooks import SECRET_PURPOSE, body_of, forget_old, host_of, may_be_local, signed_headers, switch_off
 from db.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from db.session import make_engine, make_sessions, system_sessions
 
@@ -235,6 +235,7 @@ def send(settings: Settings, claimed: Claimed, now: datetime, trusted: ssl.SSLCo
     """Post once and say what came of it."""
     begun = time.monotonic()
     status, error, answer = None, "", ""
+    local = may_be_local(settings, claimed.url)
     try:
         if not claimed.secrets:
             raise NotAllowed("the secret cannot be read: its key is unknown")
@@ -242,10 +243,10 @@ def send(settings: Settings, claimed: Claimed, now: datetime, trusted: ssl.SSLCo
             claimed.url,
             claimed.body,
             signed_headers(claimed.key, claimed.body, now, claimed.secrets),
-            local=settings.local_gateways,
+            local=local,
             networks=settings.private_networks,
             timeout=TIMEOUT,
-            secure=not settings.local_gateways,
+            secure=not local,
             longest=ANSWER,
             trusted=trusted,
         )

@@ -1,4 +1,6 @@
 import tomllib
+from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -6,13 +8,22 @@ from argon2 import PasswordHasher
 from sqlalchemy.orm import Session
 
 from billing.ledger import broken_entries, discrepancies
+from core.clock import utc_now
 from core.settings import Settings
+from crm.webhooks import new_secret
 from db.models import ROLES
 from db.session import make_engine
+from lab.gateways import Providers
 from lab.scenario import read_scenario
 from stack.demo import Demo, seed
 from stack.demo_people import LINES, STRANGERS
 from stack.explanation import explanation_text
+from worker.webhooks import Claimed, send
+
+
+@pytest.fixture(scope="module")
+def installation(new_installation: Callable[[], Settings]) -> Settings:
+    return new_installation().model_copy(update={"demo": True})
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +139,15 @@ def test_the_demo_has_books_that_balance_and_somebody_who_owes(installation, dem
     with Session(engine) as session:
         assert (broken_entries(session, operator_id), discrepancies(session, operator_id)) == ([], [])
     engine.dispose()
+
+
+def test_of_the_demos_programs_one_takes_what_it_is_told_and_one_is_out_of_order(installation, demo, system_dsn):
+    with psycopg.connect(system_dsn) as connection:
+        urls = [url for (url,) in connection.execute("SELECT url FROM webhook_endpoint ORDER BY id")]
+        waiting = connection.execute("SELECT count(*) FROM webhook_delivery").fetchone()[0]
+    told = [Claimed(1, 1, 1, url, "msg_1", b"{}", (new_secret(),), 0) for url in urls]
+    with Providers({}, port=installation.lab_gateway_port):
+        answers = [send(installation, each, utc_now()).status for each in told]
+    assert (answers, waiting) == ([204, 500], 2)
+    elsewhere = replace(told[0], url=urls[0].replace("/hooks/", "/stripe/"))
+    assert send(installation, elsewhere, utc_now()).error == "not https"
