@@ -21,7 +21,7 @@ from core.crypto import Keyring
 from core.settings import Settings
 from crm.by_apprise import send_by_apprise
 from crm.delivery import Refused, TryAgain
-from crm.outbound import Network, NoAnswer, NotAllowed, post
+from crm.outbound import Network, NoAnswer, NotAllowed, needs_https, post
 from crm.texts import one_line
 from db.models import MessageSettings
 from db.models.message import CHANNELS
@@ -163,7 +163,8 @@ def _post(
     url: str, content: str, headers: Mapping[str, str], *, local: bool, networks: Sequence[Network] = ()
 ) -> None:  # fmt: skip
     try:
-        answer = post(url, content.encode(), headers, local=local, networks=networks)
+        secure = needs_https(url, local=local, networks=networks)
+        answer = post(url, content.encode(), headers, local=local, networks=networks, secure=secure)
     except NotAllowed as problem:
         raise Refused(str(problem)) from None
     except NoAnswer as problem:

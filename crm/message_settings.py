@@ -11,11 +11,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.crypto import Keyring
 from core.i18n import LANGUAGES
+from core.settings import Settings
 from crm.channels import GATEWAY_PURPOSE, placed
 from crm.message_events import EVENTS, default_words
 from crm.notices import APPRISE, checked_address
+from crm.outbound import needs_https
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.texts import BadText, Words, check_text
 from crm.unsubscribing import set_subscribed
@@ -65,12 +66,12 @@ def terms_of_channels(session: Session, operator_id: int) -> ChannelTerms:
     return ChannelTerms(**{**values, "channels": tuple(kept.channels)})
 
 
-def change_channels(session: Session, keyring: Keyring, actor: Actor, terms: ChannelTerms) -> None:
+def change_channels(session: Session, settings: Settings, actor: Actor, terms: ChannelTerms) -> None:
     """Take over an operator's channels. Of a bot of Telegram its token alone is enough. Raises Invalid."""
     if terms.telegram_url and _BOT.match(terms.telegram_url.strip()):
         terms = replace(terms, telegram_url=f"tgram://{terms.telegram_url.strip()}/{{chat}}")
     kept = session.get(MessageSettings, actor.operator_id)
-    _check(terms, kept)
+    _check(settings, terms, kept)
     if kept is None:
         kept = MessageSettings(operator_id=actor.operator_id)
         session.add(kept)
@@ -82,7 +83,7 @@ def change_channels(session: Session, keyring: Keyring, actor: Actor, terms: Cha
         if each.name not in SECRETS:
             setattr(kept, each.name, list(value) if each.name == "channels" else value)
         elif value is not None:
-            setattr(kept, each.name, keyring.seal(GATEWAY_PURPOSE, value.strip()) if value.strip() else None)
+            setattr(kept, each.name, settings.keyring.seal(GATEWAY_PURPOSE, value.strip()) if value.strip() else None)
             after[each.name] = "changed" if value.strip() else "removed"
     session.flush()
     record(session, actor, "message.settings", "operator", actor.operator_id, before, {**_audited(kept), **after})
@@ -203,7 +204,7 @@ def _audited(kept: MessageSettings) -> dict[str, Any]:
     return {name: f"{value:%H:%M}" if isinstance(value, time) else value for name, value in values.items()}
 
 
-def _check(terms: ChannelTerms, kept: MessageSettings | None) -> None:
+def _check(settings: Settings, terms: ChannelTerms, kept: MessageSettings | None) -> None:
     problems = []
 
     def has(name: str) -> bool:
@@ -220,7 +221,7 @@ def _check(terms: ChannelTerms, kept: MessageSettings | None) -> None:
         terms.quiet_from is not None and terms.quiet_from == terms.quiet_until
     ):
         problems.append(FieldProblem("quiet_until", Problem.BOTH_OR_NEITHER))
-    problems += _sms_problems(terms, wanted=has("sms_url"))
+    problems += _sms_problems(settings, terms, wanted=has("sms_url"))
     if "whatsapp" in terms.channels and has("whatsapp_token") != bool(terms.whatsapp_phone):
         problems.append(FieldProblem("whatsapp_phone", Problem.BOTH_OR_NEITHER))
     if terms.whatsapp_phone and not _DIGITS.match(terms.whatsapp_phone):
@@ -238,7 +239,12 @@ def _check(terms: ChannelTerms, kept: MessageSettings | None) -> None:
         raise Invalid(*problems)
 
 
-def _sms_problems(terms: ChannelTerms, *, wanted: bool) -> list[FieldProblem]:
+def _readable_on_the_way(settings: Settings, url: str) -> bool:
+    secure = needs_https(url, local=settings.local_gateways, networks=settings.private_networks)
+    return secure and urlsplit(url).scheme != "https"
+
+
+def _sms_problems(settings: Settings, terms: ChannelTerms, *, wanted: bool) -> list[FieldProblem]:
     problems = []
     if terms.sms_kind not in SMS_KINDS:
         problems.append(FieldProblem("sms_kind", Problem.UNKNOWN_CHOICE))
@@ -249,6 +255,8 @@ def _sms_problems(terms: ChannelTerms, *, wanted: bool) -> list[FieldProblem]:
         problems.append(FieldProblem("sms_url", Problem.REQUIRED))
     elif terms.sms_kind == "http" and terms.sms_url and not _is_web(terms.sms_url):
         problems.append(FieldProblem("sms_url", Problem.NOT_A_WEB_ADDRESS))
+    elif terms.sms_kind == "http" and terms.sms_url and _readable_on_the_way(settings, terms.sms_url.strip()):
+        problems.append(FieldProblem("sms_url", Problem.NOT_HTTPS))
     elif terms.sms_kind == "apprise" and terms.sms_url and not _apprise_takes(terms.sms_url, "phone", "+15551234567"):
         problems.append(FieldProblem("sms_url", Problem.NOT_A_CHANNEL))
     if terms.sms_header and not _HEADER.match(terms.sms_header):

@@ -99,6 +99,14 @@ def check_web_address(url: str, *, local: bool, networks: Sequence[Network] = ()
         check_host(host, port, local=local, networks=networks)
 
 
+def needs_https(url: str, *, local: bool, networks: Sequence[Network] = ()) -> bool:
+    """Tell whether what is sent there must be unreadable on the way: everywhere but in networks that are allowed.
+
+    A modem in the office speaks http; a password, or a code for signing in, goes over nobody else's network in clear.
+    """
+    return not local and not _in(urlsplit(url).hostname or "", networks)
+
+
 def may_be_asked(address: str, networks: Sequence[Network] = ()) -> bool:
     """Tell whether an address is public and not of this machine, or in a network that the installation allows."""
     found = ipaddress.ip_address(address.partition("%")[0])

@@ -59,6 +59,7 @@ class Problem(StrEnum):
     WRONG_SPAN = "wrong_span"  # it ends before it begins, or lasts longer than anybody works
     UNKNOWN_VARIABLE_AT = "unknown_variable_at"  # of a text of several lines; detail: variable, line
     NOT_A_WEB_ADDRESS = "not_a_web_address"
+    NOT_HTTPS = "not_https"
     NOT_A_PUBLIC_ADDRESS = "not_a_public_address"  # of the web: https, to a machine that anybody reaches
     NOT_JSON = "not_json"
     PLACES_MISSING = "places_missing"  # {phone} and {text} of what a gateway is sent

@@ -79,6 +79,10 @@ TEXTS: Mapping[Problem, str] = {
     Problem.NOT_A_PUBLIC_ADDRESS: N_(
         "This is no address that webhooks may go to: https, and a machine in the Internet."
     ),
+    Problem.NOT_HTTPS: N_(
+        "It must begin with https, or phone numbers, messages and the key could be read on the way. http is taken only"
+        " of numeric addresses in networks that the platform allows."
+    ),
     Problem.NOT_A_WEB_ADDRESS: N_("This is not an address of the web, such as https://sms.example.com/send."),
     Problem.NOT_JSON: N_("This is not JSON, once {phone} and {text} are filled in."),
     Problem.PLACES_MISSING: N_("{phone} and {text} must stand in it: the number and the message are put there."),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.crypto import Keyring
+from core.settings import Settings
 from crm.incidents import IncidentDetails, open_by_hand
 from crm.message_settings import ChannelTerms, change_channels
 from crm.messages import Value, tell_subscriber
@@ -15,13 +15,13 @@ from db.models import MessageSettings, Nas, Subscriber
 ACTOR = "demo"
 
 
-def tell_demo(session: Session, keyring: Keyring, operator_id: int, now: datetime) -> None:
+def tell_demo(session: Session, settings: Settings, operator_id: int, now: datetime) -> None:
     """Set up the demo operator's channels once, with a little to see; nothing where somebody set them before."""
     if session.get(MessageSettings, operator_id) is not None:
         return
     actor = Actor(operator_id, ACTOR)
     terms = ChannelTerms(channels=("email", "whatsapp"), dial_prefix="+52", incident_tell=True, incident_delay=1)
-    change_channels(session, keyring, actor, terms)
+    change_channels(session, settings, actor, terms)
     nas_id = session.scalar(select(Nas.id).where(Nas.operator_id == operator_id).order_by(Nas.id).limit(1))
     if nas_id is None:
         return
@@ -39,4 +39,4 @@ def tell_demo(session: Session, keyring: Keyring, operator_id: int, now: datetim
     )  # fmt: skip
     if reader is not None:
         values: dict[str, Value] = {"what": incident.title, "began": begins, "expected": ""}
-        tell_subscriber(session, keyring, reader, "incident_planned", values, urgent=True)
+        tell_subscriber(session, settings.keyring, reader, "incident_planned", values, urgent=True)

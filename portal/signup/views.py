@@ -156,7 +156,7 @@ def _open(session: Session, asked: SignUp, form: OpenForm) -> Opened:
 def _first_settings(session: Session, actor: Actor, country: Country, opening: Opening, email: str) -> None:
     today = local_date(context.now(), ZoneInfo(opening.zone or country.zones[0]))
     first_rules(session, actor, country, today, legal_name=opening.company.strip(), tax_id=opening.tax_id, email=email)
-    change_channels(session, context.keyring(), actor, ChannelTerms(dial_prefix=country.phone_prefix))
+    change_channels(session, context.portal().settings, actor, ChannelTerms(dial_prefix=country.phone_prefix))
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def channels() -> ResponseReturnValue:
     form.sms_kind.choices = [(each, label("sms_kind", each)) for each in SMS_KINDS]
     if request.method == "POST" and form.validate():
         try:
-            change_channels(session, context.keyring(), context.actor(), form.terms())
+            change_channels(session, context.portal().settings, context.actor(), form.terms())
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)

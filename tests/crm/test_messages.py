@@ -378,11 +378,23 @@ def test_a_wrong_token_of_whatsapp_is_ours_to_mend_and_sent_again_when_it_is(isp
 )
 def test_a_gateway_at_a_private_address_is_not_asked(isp, sessions, url):
     with Messengers() as lab:
-        channels(isp, channels=["sms"], sms_kind="http", sms_url=url.format(url=lab.url))
+        channels(isp, channels=["sms"], sms_kind="http", sms_url=url.format(url=lab.url).replace("http:", "https:"))
         [number] = tell(isp, sessions, subscriber(isp))
         send(isp, sessions)
         row = stored(sessions, number)
         assert (row.state, "not a public address" in row.error, lab.asked) == ("failed", True, 0)
+
+
+def test_http_is_sent_to_a_modem_in_a_network_that_the_installation_allows_and_to_nobody_else(isp, sessions):
+    with Messengers() as lab:
+        url = f"{lab.url}/sms"
+        channels(isp, channels=["sms"], sms_kind="http", sms_url=url, sms_header="X-Api-Key", sms_secret="key")
+        [number] = tell(isp, sessions, subscriber(isp))
+        send(isp, sessions)
+        assert (stored(sessions, number).error, lab.asked) == ("not https", 0)
+        [number] = tell(isp, sessions, subscriber(isp, email="eva@example.com"))
+        send(isp, sessions, outbound_networks="127.0.0.0/8")
+        assert (stored(sessions, number).state, lab.asked) == ("sent", 1)
 
 
 @pytest.mark.fault

@@ -177,6 +177,7 @@ def test_channels_are_kept_and_their_secrets_not_shown(system, installation, sig
         ({"dial_prefix": "52"}, "not a phone number"),
         ({"quiet_until": ""}, "Enter both of the pair"),
         ({"sms_url": "file:///etc/passwd"}, "not an address of the web"),
+        ({"sms_url": "http://sms.example.com/send?key=s3cret"}, "It must begin with https"),
         ({"sms_body": '{"to":"{phone}","m":{text}}'}, "This is not JSON"),
         ({"sms_body": '{"to":"{phone}"}'}, "{phone} and {text} must stand in it"),
         ({"sms_kind": "apprise", "sms_url": "syslog://{phone}"}, "not the address of a channel"),
