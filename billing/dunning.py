@@ -9,8 +9,9 @@ Each batch is one transaction in which a stage is marked and its message written
 batches, the next one finds the rest; two at once meet at the primary key of `dunning_done`, and one of them goes on.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -26,6 +27,7 @@ from billing.charges import late_fee
 from billing.dates import settle_dates
 from billing.invoices import document_number, lock_books
 from billing.ladder import LATE, Step, Words, default_words, due_steps, fill, months_before
+from billing.pay_links import PayLinks, pay_links
 from billing.rules import BillingOff, BillingRules, rules_of
 from billing.run import Sessions
 from billing.store import as_json, draw_ids, insert_rows, rowset
@@ -58,6 +60,7 @@ class Ladder:
     steps: tuple[Step, ...]
     texts: Mapping[tuple[Step, str], Words]
     channels: Channels
+    links: PayLinks | None = None
 
     def words(self, step: Step, language: str) -> Words:
         return self.texts.get((step, language)) or default_words(step, language)
@@ -128,14 +131,20 @@ def ladder_as_kept(session: Session, operator_id: int, kept: DunningSettings) ->
 
 
 def run_dunning(
-    sessions: Sessions, keyring: Keyring, operator_id: int, now: datetime, batch: int = BATCH
+    sessions: Sessions, keyring: Keyring, operator_id: int, now: datetime, batch: int = BATCH, public_url: str = ""
 ) -> DunningResult:
-    """Do all that an operator's ladder has due now, committing batch by batch. May be called again at any time."""
+    """Do all that an operator's ladder has due now, committing batch by batch. May be called again at any time.
+
+    `public_url` is `Settings.public_url`, with which reminders lead to where to pay; without it they do not.
+    """
     with sessions() as session:
         try:
             ladder = ladder_of(session, operator_id)
         except BillingOff:
             ladder = None
+        if ladder is not None and public_url:
+            ladder = replace(ladder, links=pay_links(session, keyring, operator_id, public_url))
+            session.commit()
     if ladder is None:
         return DunningResult()
     sent = listed = 0
@@ -233,11 +242,15 @@ def _reminder(ladder: Ladder, row: Any, step: Step) -> Reminder:
         "plan": row.plan or translator(language)(N_("your service")),
         "operator": issuer["name"],
         "phone": issuer["phone"],
+        "pay": ladder.links.line(row.subscriber_id, language) if ladder.links else "",
     }
     words = ladder.words(step, language)
-    subject, body = fill(words.subject, values), fill(words.body, values)
+    subject, body = fill(words.subject, values), _BLANK.sub("\n\n", fill(words.body, values))
     return Reminder(row.id, row.subscriber_id, step, outcome, address, language, subject, body)
 
+
+_BLANK = re.compile(r"\n{3,}")
+"""What is left of lines on which nothing was to be said."""
 
 # Most subscribers of an operator owe one of a few sums since the same day.
 

@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = {
     "plan": N_("the rate plan"),
     "operator": N_("your name as it stands on invoices"),
     "phone": N_("your phone number"),
+    "pay": N_("a line with the link to pay, where you take payments online"),
 }
 
 _SUBJECTS = (
@@ -46,23 +47,23 @@ _SUBJECTS = (
 )
 _BODIES = (
     N_(
-        "Hello {name},\n\nyour invoice {invoice} for {plan} is due on {due_on}: {amount}.\n\n"
+        "Hello {name},\n\nyour invoice {invoice} for {plan} is due on {due_on}: {amount}.\n{pay}\n\n"
         "If you have paid already, please ignore this message.\n\n{operator}\n{phone}"
     ),
     N_(
         "Hello {name},\n\nyour invoice {invoice} for {plan} is due today: {amount}. Without a payment your service is"
-        " cut on {cut_off_on}.\n\nIf you have paid already, please ignore this message.\n\n{operator}\n{phone}"
+        " cut on {cut_off_on}.\n{pay}\n\nIf you have paid already, please ignore this message.\n\n{operator}\n{phone}"
     ),
     N_(
         "Hello {name},\n\nyour invoice {invoice} for {plan} was due on {due_on}, and {amount} of it is not paid yet."
-        " Without a payment your service is cut on {cut_off_on}; it comes back by itself as soon as you pay.\n\n"
+        " Without a payment your service is cut on {cut_off_on}; it comes back by itself as soon as you pay.\n{pay}\n\n"
         "{operator}\n{phone}"
     ),
 )
 _SHORT = (
-    N_("{operator}: your invoice {invoice} is due on {due_on}: {amount}."),
-    N_("{operator}: your invoice {invoice} is due today: {amount}. Without a payment we cut on {cut_off_on}."),
-    N_("{operator}: your invoice {invoice} is overdue: {amount}. Without a payment we cut on {cut_off_on}."),
+    N_("{operator}: your invoice {invoice} is due on {due_on}: {amount}. {pay}"),
+    N_("{operator}: your invoice {invoice} is due today: {amount}. Without a payment we cut on {cut_off_on}. {pay}"),
+    N_("{operator}: your invoice {invoice} is overdue: {amount}. Without a payment we cut on {cut_off_on}. {pay}"),
 )
 
 

@@ -65,13 +65,13 @@ def climb_ladders() -> None:
 
     Who has a prepaid service that is about to end is told whether the ladder is on or not.
     """
-    keyring = read_settings().keyring
-    sessions = system_sessions()
+    settings = read_settings()
+    keyring, sessions = settings.keyring, system_sessions()
     with sessions() as session:
         operators = billing_operators(session)
     for operator_id in operators:
         try:
-            done = run_dunning(sessions, keyring, operator_id, utc_now())
+            done = run_dunning(sessions, keyring, operator_id, utc_now(), public_url=settings.public_url)
         except OperationalError as failed:
             log.warning("dunning_interrupted", operator_id=operator_id, error=type(failed.orig).__name__)
             continue
@@ -79,7 +79,7 @@ def climb_ladders() -> None:
             alert(session, keyring, operator_id, utc_now())
             session.commit()
         with sessions() as session:
-            remind(session, keyring, rules_of(session, operator_id), utc_now())
+            remind(session, keyring, rules_of(session, operator_id), utc_now(), public_url=settings.public_url)
             session.commit()
         if done != DunningResult():
             log.info("dunned", operator_id=operator_id, **asdict(done))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from billing.dates import forget, settle_dates
 from billing.drafts import ServiceFacts, draft
 from billing.facts import facts_of
 from billing.invoices import Issued, apply_credit, issue, lock_books
+from billing.pay_links import pay_links
 from billing.prepaid import is_told, next_purchase, purchases
 from billing.rules import BillingRules, billing_is_on, rules_of
 from billing.store import as_json
@@ -186,12 +188,18 @@ def _bill_until(session: Session, rules: BillingRules, service_id: int, last: da
         issue(session, rules, [draft(facts, last)], today)
 
 
-def remind(session: Session, keyring: Keyring, rules: BillingRules, now: datetime, most: int = 500) -> int:
-    """Tell subscribers whose wallet does not buy the next period that their service ends; return how many services."""
+def remind(
+    session: Session, keyring: Keyring, rules: BillingRules, now: datetime, most: int = 500, public_url: str = ""
+) -> int:
+    """Tell subscribers whose wallet does not buy the next period that their service ends; return how many services.
+
+    `public_url` is `Settings.public_url`, with which they are led to where the wallet is filled.
+    """
     today, told = rules.today(now), 0
     if now.astimezone(rules.zone).hour < rules.issue_hour:
         return 0
     last = today + timedelta(days=rules.prepaid_notice_days)
+    links = pay_links(session, keyring, rules.operator_id, public_url) if public_url else None
     where = {"operator_id": rules.operator_id, "today": today, "last": last, "most": most}
     for row in session.execute(text(_ENDING), where).all():
         cycle = session.get_one(ServiceBilling, row.id, with_for_update=True, populate_existing=True)
@@ -204,6 +212,7 @@ def remind(session: Session, keyring: Keyring, rules: BillingRules, now: datetim
             "last_day": row.paid_until,
             "price": _spoken(price, rules.currency),
             "wallet": _spoken(wallet_of(session, rules, row.subscriber_id), rules.currency),
+            "pay": partial(links.line, row.subscriber_id) if links else "",
         }
         tell_subscriber(session, keyring, subscriber, "wallet_low", values)
         session.flush()

@@ -264,15 +264,16 @@ EVENTS: dict[str, Event] = {
         N_("Your service ends on {last_day}"),
         N_(
             "Hello {name},\n\nyour prepaid service is paid up to and including {last_day}. The next period costs"
-            " {price}, and you have {wallet} with us. As soon as you top it up, the service goes on by itself.\n\n"
-            "{operator}\n{phone}"
+            " {price}, and you have {wallet} with us. As soon as you top it up, the service goes on by itself.\n"
+            "{pay}\n\n{operator}\n{phone}"
         ),
         N_("{operator}: your service is paid up to {last_day}. The next period costs {price}; you have {wallet} with"
-           " us."),
+           " us. {pay}"),
         {
             "last_day": N_("the last day on which the service is on"),
             "price": N_("what the next period costs"),
             "wallet": N_("what the subscriber has with you"),
+            "pay": N_("a line with the link to pay, where you take payments online"),
         },
     ),
 }  # fmt: skip

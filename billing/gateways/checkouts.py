@@ -329,7 +329,7 @@ def _once_more(
     return "paid"
 
 
-def _payments_of(gateway: Gateway, payment_id: str) -> Select[tuple[int]]:
+def _payments_of(gateway: Gateway, payment_id: str) -> Select[int]:
     return select(Payment.id).where(Payment.operator_id == gateway.operator_id, Payment.external_id == payment_id)
 
 

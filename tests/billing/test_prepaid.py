@@ -13,8 +13,10 @@ from billing import wallets
 from billing.cycles import Cycle
 from billing.drafts import ServiceFacts
 from billing.dunning import run_dunning
+from billing.gateways.accounts import enter_account
 from billing.gateways.checkouts import due_of_subscriber
 from billing.ledger import balance_of, broken_entries, discrepancies
+from billing.links import LinkFor, is_genuine, read_link
 from billing.payments import PaymentTerms, register_payment, void_payment
 from billing.prepaid import is_told, purchases
 from billing.rules import rules_of
@@ -193,10 +195,17 @@ def test_the_end_is_told_in_the_readers_language_with_what_it_costs(isp, install
     isp.pay(person.id, "350", BEGIN)
     isp.run(BEGIN)
     assert remind(isp.session, installation.keyring, isp.rules, noon(LAST - timedelta(days=4))) == 0
-    assert remind(isp.session, installation.keyring, isp.rules, noon(LAST - timedelta(days=3))) == 1
+    actor = Actor(isp.operator_id, "test")
+    enter_account(isp.session, installation.keyring, actor, "stripe", "sk_test_x", "whsec_x", emulated=True)
+    at, url = noon(LAST - timedelta(days=3)), "https://isp.example"
+    assert remind(isp.session, installation.keyring, isp.rules, at, public_url=url) == 1
     assert remind(isp.session, installation.keyring, isp.rules, noon(LAST - timedelta(days=2))) == 0
     told = isp.session.scalars(select(Notification).where(Notification.subscriber_id == person.id)).one()
     assert "9 feb 2027" in told.subject or "9 de febrero" in told.subject
+    link = read_link(told.body.partition(f"{url}/pay/")[2].split()[0])
+    assert link is not None
+    assert (link.purpose, link.subject_id) == (LinkFor.PAY_BALANCE, person.id)
+    assert is_genuine(isp.session, installation.keyring, link)
     isp.pay(person.id, "1000", LAST)
     assert remind(isp.session, installation.keyring, isp.rules, noon(LAST)) == 0
 

@@ -1,7 +1,9 @@
 """The pages of dunning: tonight, by hand, messages, what does not match, and the ladder, as staff of each role."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from urllib.parse import unquote
 
 import pytest
 from sqlalchemy import select
@@ -24,6 +26,7 @@ from db.models import (
 from db.session import make_sessions
 from tests.billing.isp import ZONE, BillingIsp
 from tests.portal.conftest import add_service, add_subscriber, post
+from tests.portal.online import enter_accounts
 
 LADDER = {
     "enabled": "y",
@@ -112,7 +115,8 @@ def test_a_service_managed_by_hand_waits_for_a_hand(system, isp, sign_in, owing)
 
 
 def pass_ladder(system, installation, isp):
-    return run_dunning(make_sessions(system), installation.keyring, isp.operator_id, utc_now())
+    return run_dunning(make_sessions(system), installation.keyring, isp.operator_id, utc_now(),
+                       public_url=installation.public_url)  # fmt: skip
 
 
 def test_the_ladder_is_set_a_reminder_goes_out_and_its_way_is_seen(system, installation, isp, sign_in, owing):
@@ -132,7 +136,8 @@ def test_the_ladder_is_set_a_reminder_goes_out_and_its_way_is_seen(system, insta
     refused = post(browser, address, subject="Hi", body="{nme}, pay")
     assert refused.status_code == 422
     assert "{nme} is none of the variables" in refused.text
-    assert post(browser, address, subject="Pay {invoice}", body="{name} owes {amount}").status_code == 302
+    assert post(browser, address, subject="Pay {invoice}", body="{name} owes {amount}\n\n{pay}").status_code == 302
+    enter_accounts(system, installation, isp)
     assert post(browser, "/billing/dunning/ladder/steps", days="2", channel="whatsapp").status_code == 302
     assert post(browser, "/billing/dunning/ladder/steps", days="2", channel="whatsapp").status_code == 422
     done = pass_ladder(system, installation, isp)
@@ -140,11 +145,15 @@ def test_the_ladder_is_set_a_reminder_goes_out_and_its_way_is_seen(system, insta
     with Session(system) as session:
         sent = session.scalars(select(Notification).where(Notification.operator_id == isp.operator_id)).one()
         assert sent.body.startswith("Ana late owes ")
+    link = re.search(rf"{installation.public_url}(/pay/\S+)", sent.body)[1]
+    page = browser.get(link).text
+    assert ("Ana late" in page, "Pay with" in page) == (True, True), "the reminder leads to where it is paid"
     log = browser.get(f"/billing/dunning/messages?subscriber={subscriber}").text
     assert "Pay 1" in log
     assert "Waiting" in log
     hand = browser.get("/billing/dunning/by-hand").text
     assert "https://wa.me/525512345678?text=" in hand
+    assert link in unquote(hand)
     with Session(system) as session:
         invoice = session.scalars(select(Invoice.id).where(Invoice.operator_id == isp.operator_id)).one()
     assert post(browser, f"/billing/dunning/by-hand/messages/{invoice}", stage="2 whatsapp").status_code == 302
