@@ -284,7 +284,7 @@ def test_telegram_goes_through_apprise_and_shows_brackets_as_they_are(isp, sessi
 def test_the_token_of_a_bot_is_enough(isp, sessions, telegram):
     with sessions() as session:
         terms = ChannelTerms(channels=("telegram",), telegram_url=f" {telegram.bot} ")
-        change_channels(session, isp.settings.keyring, Actor(isp.operator_id, "test"), terms)
+        change_channels(session, isp.settings, Actor(isp.operator_id, "test"), terms)
         session.commit()
     tell(isp, sessions, in_chat(isp, 4711))
     send(isp, sessions, local_gateways=True)
