@@ -1,17 +1,15 @@
-"""Tickets: the list, the page of one with all that is known of the subscriber, and what is done with it."""
+"""Tickets: the page of one with all that is known of the subscriber, and what is done with it. See also `lists`."""
 
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy import func, select
 
 from core.i18n import LANGUAGES
 from crm.brands import brand_of
-from crm.help_desk import canned_text, categories
+from crm.help_desk import canned_text
 from crm.problems import Invalid
 from crm.ticket_alarms import tell_of_assignment
 from crm.ticket_clock import OPEN_STATES, is_late
@@ -48,7 +46,7 @@ from db.models import (
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.files import send_stored, store_uploads, take_files
-from portal.labels import choices, label
+from portal.labels import label
 from portal.messages import done, warn
 from portal.permissions import Permission, requires
 from portal.staff.subscribers import find as find_subscriber
@@ -63,113 +61,12 @@ from portal.staff.tickets.forms import (
     NoteForm,
     TicketForm,
 )
-from portal.tables import Column, Filter, Table, matching, show
+from portal.staff.tickets.lists import TABLE, listed, runs_late
+from portal.tables import matching, show
 
 __all__ = ["blueprint", "tiles"]
 blueprint = Blueprint("tickets", __name__, url_prefix="/tickets")
 take_files(blueprint, "create", "say", "add_note")
-
-Assigned = aliased(Staff)
-
-
-def _whose() -> list[tuple[str, Any]]:
-    return [
-        ("mine", _("My own")),
-        ("queue", _("Queues of my roles")),
-        ("nobody", _("Nobody's")),
-        ("unknown", _("Unknown sender")),
-        ("late", _("Running late")),
-    ]
-
-
-def _whose_where(value: str) -> ColumnElement[bool]:
-    person = context.staff()
-    match value:
-        case "mine":
-            return Ticket.assigned_id == person.id
-        case "queue":
-            return Ticket.queue.in_(person.roles)
-        case "nobody":
-            return Ticket.assigned_id.is_(None)
-        case "unknown":
-            return Ticket.subscriber_id.is_(None)
-        case "late":
-            return Ticket.due_at < context.now()
-    return false()
-
-
-def _states() -> list[tuple[str, Any]]:
-    return [*choices("ticket_state"), ("all", _("All, closed ones too"))]
-
-
-def _category_choices() -> list[tuple[str, Any]]:
-    return [(str(each.id), each.name) for each in categories(context.db(), context.staff().operator_id)]
-
-
-def _in_category(value: str) -> ColumnElement[bool]:
-    return Ticket.category_id == int(value) if value.isascii() and value.isdigit() and len(value) < 18 else false()
-
-
-def _search(words: str) -> ColumnElement[bool]:
-    found = or_(
-        Ticket.subject.icontains(words, autoescape=True),
-        Ticket.sender.icontains(words, autoescape=True),
-        Ticket.subscriber_id.in_(matching(func.search_subscribers, words)),
-    )
-    number = words.lstrip("#")
-    return (
-        or_(Ticket.number == int(number), found)
-        if number.isascii() and number.isdigit() and len(number) < 18
-        else found
-    )
-
-
-TABLE = Table(
-    name="tickets",
-    columns=(
-        Column("number", _l("No."), lambda row: row.Ticket.number, Ticket.number, numeric=True, wide=True),
-        Column("subject", _l("Subject"), lambda row: row.Ticket.subject),
-        Column("subscriber", _l("Subscriber"), lambda row: row.subscriber or row.Ticket.sender),
-        Column("due", _l("Due by"), lambda row: row.Ticket.due_at, Ticket.due_at),
-        Column("state", _l("State"), lambda row: label("ticket_state", row.Ticket.state)),
-        Column("priority", _l("Priority"), lambda row: label("ticket_priority", row.Ticket.priority), wide=True),
-        Column("queue", _l("Queue"), lambda row: label("role", row.Ticket.queue), wide=True),
-        Column("assigned", _l("Assigned to"), lambda row: row.assigned, wide=True),
-        Column("category", _l("Category"), lambda row: row.category, exported_only=True),
-        Column("opened", _l("Came in on"), lambda row: row.Ticket.created_at, Ticket.created_at, wide=True),
-        Column("source", _l("Came by"), lambda row: label("ticket_source", row.Ticket.source), exported_only=True),
-        Column("answered", _l("First answer"), lambda row: row.Ticket.first_answered_at, exported_only=True),
-        Column("solved", _l("Solved"), lambda row: row.Ticket.solved_at, exported_only=True),
-        Column("satisfaction", _l("Satisfaction"), lambda row: row.Ticket.satisfaction, exported_only=True),
-    ),
-    order="due",
-    tie=Ticket.id,
-    filters=(
-        Filter("whose", _l("Anybody's"), _whose, _whose_where),
-        Filter("state", _l("Open ones"), _states, lambda value: true() if value == "all" else Ticket.state == value),
-        Filter("queue", _l("Any queue"), lambda: choices("role"), lambda value: Ticket.queue == value),
-        Filter("priority", _l("Any priority"), lambda: choices("ticket_priority"), lambda v: Ticket.priority == v),
-        Filter("category", _l("Any category"), _category_choices, _in_category),
-    ),
-    search=_search,
-    search_hint=_l("Number, subject, subscriber"),
-)
-
-
-def listed() -> Select[*tuple[Any, ...]]:
-    """Return the query of a list of tickets: with the names of subscriber, category and who has it."""
-    query: Select[*tuple[Any, ...]] = (
-        select(
-            Ticket,
-            Subscriber.name.label("subscriber"),
-            TicketCategory.name.label("category"),
-            Assigned.name.label("assigned"),
-        )
-        .outerjoin(Subscriber, Subscriber.id == Ticket.subscriber_id)
-        .outerjoin(TicketCategory, TicketCategory.id == Ticket.category_id)
-        .outerjoin(Assigned, Assigned.id == Ticket.assigned_id)
-    )
-    return query
 
 
 @blueprint.get("/")
@@ -178,7 +75,7 @@ def index() -> ResponseReturnValue:
     query = listed()
     if not request.args.get("state"):
         query = query.where(Ticket.closed_at.is_(None), Ticket.state != "solved")
-    return show(context.db(), TABLE, query, "staff/tickets/index.html", is_late=_is_late)
+    return show(context.db(), TABLE, query, "staff/tickets/index.html", is_late=runs_late)
 
 
 @blueprint.get("/of/<int:subscriber_id>")
@@ -202,7 +99,7 @@ def support(subscriber_id: int) -> ResponseReturnValue:
         live=live_sessions(services),
         tickets=session.execute(mine).all(),
         calls=session.execute(calls).all(),
-        is_late=_is_late,
+        is_late=runs_late,
     )
 
 
@@ -570,7 +467,3 @@ def _asked_subscriber() -> Subscriber | None:
 
 def _ticket(ticket_id: int) -> Ticket:
     return context.db().get(Ticket, ticket_id) or abort(404)
-
-
-def _is_late(ticket: Ticket) -> bool:
-    return is_late(ticket, context.now())
