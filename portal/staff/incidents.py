@@ -365,7 +365,7 @@ def incidents_tile() -> Lines | None:
     lines = [
         Line(
             title_of(row.Incident), url_for("incidents.page", incident_id=row.Incident.id),
-            " ".join(part for part in (*where_of(row), _lost_of(row.Incident)) if part),
+            " · ".join(part for part in (*where_of(row), _lost_of(row.Incident)) if part),
             badge=("incident_state", state_of(row.Incident)),
         )
         for row in rows
