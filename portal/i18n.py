@@ -4,6 +4,9 @@ The choice of the switch is kept in a cookie and, once signed in, with the staff
 browser. Before any choice the operator's language counts, then the browser's.
 """
 
+from functools import cache
+
+from babel import Locale
 from flask import Flask, g, request
 from flask_babel import Babel
 
@@ -40,6 +43,16 @@ def _choose() -> str:
     return next((language for language in wanted if language and language in LANGUAGES), DEFAULT_LANGUAGE)
 
 
+def _locale() -> Locale:
+    return _locale_of(reader_language())
+
+
+@cache
+def _locale_of(code: str) -> Locale:
+    """Return a locale that is read once: parsing its name looks for files."""
+    return Locale.parse(code)
+
+
 def _zone_name() -> str | None:
     return zone().key if signed_in_staff() or "operator" in g else None
 
@@ -48,6 +61,6 @@ def install(app: Flask) -> None:
     Babel(
         app,
         default_translation_directories=str(TRANSLATIONS),
-        locale_selector=reader_language,
+        locale_selector=_locale,
         timezone_selector=_zone_name,
     )

@@ -22,9 +22,10 @@ from crm.captive import note_refused_host
 from db.models import AccountingSession, CaptiveHotspot, Operator
 from portal import context
 from portal.captive import attempts
+from portal.captive.arrivals import arrival_page
 from portal.captive.frame import blueprint, lead_to
 from portal.captive.place import db, place
-from portal.captive.purchases import PREFIX, code_bought
+from portal.captive.purchases import PASS_PREFIX, PREFIX, code_bought, refused_pass
 from portal.captive.refused import notice_for
 from portal.captive.variables import KEPT, BadVariables, Flaw, Visit, visit_of
 from portal.permissions import public
@@ -51,6 +52,8 @@ def page() -> ResponseReturnValue:
     visit = _visit()
     if isinstance(visit, tuple):
         return visit
+    if visit.error and (paying := refused_pass(visit.var)) is not None:
+        return paying
     bought = None if visit.error else code_bought(visit.var)
     if bought is not None:
         return sent_to_router(visit, fold_code(bought))
@@ -273,20 +276,27 @@ def _login_page(visit: Visit, error: str = "", code: int = 200) -> ResponseRetur
     lead_to(visit.origin)
     kept = kept_variables()
     typed, user = request.form.get("code", ""), request.form.get("user", "")
-    if visit.error and like_a_code(visit.user):  # to be mended, not typed anew
+    if visit.var.startswith(PASS_PREFIX):
+        pass
+    elif visit.error and like_a_code(visit.user):  # to be mended, not typed anew
         typed = visit.user
     elif visit.error:
         user = visit.user
-    typed = typed or (visit.var if not visit.var.startswith(PREFIX) else "")
+    typed = typed or ("" if visit.var.startswith((PREFIX, PASS_PREFIX)) else visit.var)
+    code_typed = typed or (request.args.get("code", "")[:60])
+    notice = notice_for(visit, context.now())
+    trial_url = visit.trial_url(status_url(visit)) if place().terms.offer_trial and visit.trial else None
+    if not (error or notice or code_typed or user or trial_url) and request.method == "GET":
+        return arrival_page(kept), code
     made = render_template(
         "captive/login.html",
-        visit=visit,
         kept=kept,
+        query=kept,
         error=error,
-        notice=notice_for(visit, context.now()),
-        code=typed or (request.args.get("code", "")[:60]),
+        notice=notice,
+        code=code_typed,
         user=user,
-        trial_url=visit.trial_url(status_url(visit)) if place().terms.offer_trial and visit.trial else None,
+        trial_url=trial_url,
     )
     return made, code
 

@@ -18,7 +18,9 @@ from urllib.parse import urlencode, urlsplit
 
 from core.mac import NotAMac, parse_mac
 
-LONGEST = {"mac": 17, "ip": 45, "login": 200, "id": 4, "challenge": 64, "error": 300, "var": 100, "user": 253}
+LONGEST = {
+    "mac": 17, "ip": 45, "login": 200, "id": 4, "challenge": 64, "trial": 10, "var": 100, "error": 300, "user": 253,
+}  # fmt: skip
 NAMES = ("mac", "ip", "login", "id", "challenge", "trial", "var", "error", "user")
 KEPT = ("mac", "ip", "login", "id", "challenge", "trial")
 """What a form of the page hands on."""

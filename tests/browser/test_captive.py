@@ -1,6 +1,7 @@
 """A phone at a hotspot: what it wanted is elsewhere, a code, and on line. In both languages, by a real radiusd."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -33,6 +34,7 @@ def test_a_phone_types_a_code_and_is_on_line(chromium: Browser, language, script
         java_script_enabled=script,
         proxy={"server": f"http://{servlet.address}:{servlet.port}", "bypass": "127.0.0.1"},
     )
+    context.clock.set_fixed_time(datetime(2001, 1, 1, tzinfo=UTC))  # a phone that was empty, and has no network yet
     phone = context.new_page()
     phone.set_default_timeout(15_000)
     complaints: list[str] = []

@@ -1,16 +1,24 @@
 """The captive pages by themselves: what anybody may write into their addresses, and what staff decide."""
 
 import hashlib
+import html
+import re
 from dataclasses import dataclass
+from itertools import count
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
+from limits.storage import MemoryStorage, RedisStorage
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
 
 from crm.captive import CaptiveTerms, captive_terms, change_hosts, hosts_of
 from db.audit import Actor
 from db.models import Brand, CaptiveHotspot, Nas, Operator
+from portal.auth import limiter
+from portal.captive import attempts
 from portal.captive import place as places
 from portal.captive.place import hotspot_token
 from portal.captive.variables import LONGEST, NAMES, BadVariables, Flaw, host_of, octets, visit_of
@@ -19,6 +27,7 @@ from tests.portal.conftest import Isp, make_isp, post
 MAC, LOGIN = "02:00:00:00:00:01", "http://10.5.50.1/login"
 CHALLENGE = r"\357\015\330\013\021\234\145\245\303\253\142\246\133\175\375\316"
 GIVEN = {"mac": MAC, "ip": "10.5.50.7", "login": LOGIN, "id": r"\371", "challenge": CHALLENGE, "trial": "no"}
+_numbers = count(9_000_000)
 HOSTS = ("10.5.50.1", "wifi.valle.example:8080")
 
 
@@ -95,9 +104,8 @@ def test_forged_variables_are_told_apart_on_a_page(app, hotspot, changed, flaw):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_variable_is_taken_that_is_too_long_or_missed_without_a_page(app, hotspot, name):
     browser = app.test_client()
-    if name != "trial":  # which is read as yes or anything else
-        long = browser.get(hotspot.path, query_string=GIVEN | {name: "1" * (LONGEST[name] + 1)})
-        assert long.status_code == 400
+    long = browser.get(hotspot.path, query_string=GIVEN | {name: "1" * (LONGEST[name] + 1)})
+    assert long.status_code == 400
     without = {key: value for key, value in GIVEN.items() if key != name}
     for values in (without, GIVEN | {name: "\0"}, GIVEN | {name: "%00\r\nLocation: //evil.example"}):
         answer = browser.get(hotspot.path, query_string=values)
@@ -133,6 +141,76 @@ def test_what_the_router_says_is_escaped_and_the_page_is_small_and_loads_nothing
             with browser.get(address) as part_of_it:
                 size += len(part_of_it.data)
     assert size < 60_000
+
+
+def test_each_phone_reads_its_own_in_a_page_that_was_made_for_all(app, hotspot, monkeypatch):
+    monkeypatch.setattr(places, "KEPT", 60.0)
+    visitor = app.test_client()
+    odd = {"trial": "'\"><&%é"}
+    phones = [
+        GIVEN,
+        GIVEN | {"mac": "02:00:00:00:00:02", "ip": "fd00::7"},
+        GIVEN | odd,
+        GIVEN | {"id": "", "challenge": ""},
+    ]
+    for given in phones:
+        page = visitor.get(hotspot.path, query_string=given).text
+        typed_in = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page))
+        assert {name: html.unescape(value) for name, value in typed_in.items()} == given | {"lang": "en"}
+        links = [html.unescape(link) for link in re.findall(r'href="([^"]*mac=[^"]*)"', page)]
+        assert len(links) > 1
+        for link in links:
+            said = dict(parse_qsl(urlsplit(link).query, keep_blank_values=True))
+            assert {name: said[name] for name in given} == given
+        assert "mark" not in page
+        assert "<&" not in page
+    refused = visitor.get(hotspot.path, query_string=GIVEN | {"error": "This code has expired."}).text
+    assert "This code has expired." in refused
+    assert 'role="alert"' not in visitor.get(hotspot.path, query_string=GIVEN).text
+    spanish = visitor.get(hotspot.path, query_string=GIVEN, headers={"Accept-Language": "es"}).text
+    assert '<html lang="es">' in spanish
+
+
+@pytest.mark.parametrize("memory", [True, False], ids=["in memory", "in Redis"])
+def test_tries_are_counted_alike_wherever_limits_are_kept(app, hotspot, monkeypatch, memory):
+    class Here:
+        class operator:  # noqa: N801 - an attribute of a place
+            id = 0
+
+        nas_id = next(_numbers)
+
+    with app.app_context():
+        if memory:
+            monkeypatch.setattr(limiter, "_storage", MemoryStorage())
+        assert isinstance(limiter.storage, MemoryStorage if memory else RedisStorage)
+        eager = [attempts.pause(Here, MAC, 1000.0) for _try in range(attempts.FREE + 3)]
+        assert eager == [0] * (attempts.FREE + 1) + [3, 3], "who waits is not counted"
+        assert attempts.pause(Here, "02:00:00:00:00:99", 1000.0) == 0
+        assert attempts.pause(Here, MAC, 1003.0) == 0
+        assert attempts.pause(Here, MAC, 1003.5) == 4, "the pause grows"
+        attempts.forget(Here, MAC)
+        assert attempts.pause(Here, MAC, 1004.0) == 0
+
+
+def test_a_phones_clock_may_say_anything(app, hotspot):
+    visitor = app.test_client()
+    pages = [
+        visitor.get(hotspot.path, query_string=GIVEN, headers={"If-Modified-Since": "Mon, 01 Jan 2095 00:00:00 GMT"}),
+        visitor.get(f"{hotspot.path}/device", query_string=GIVEN),
+        visitor.post(hotspot.path, data=GIVEN | {"code": "ABC"}),
+    ]
+    pages.append(visitor.get(status_of(pages[-1])))
+    assert [page.status_code for page in pages] == [200, 200, 303, 200]
+    for page in pages:
+        assert "Set-Cookie" not in page.headers, "what a cookie says of its end is read by the phone's clock"
+        assert "no-store" in page.headers["Cache-Control"], "so is how long a page is kept"
+        assert "Expires" not in page.headers
+        assert "<script" not in page.text, "nothing is counted there"
+
+
+def status_of(sent: TestResponse) -> str:
+    """Return the status page that a login leads to in the end."""
+    return dict(parse_qsl(urlsplit(sent.headers["Location"]).query))["dst"]
 
 
 @pytest.mark.parametrize("sent", ["This code has expired.", "Este código venció."])
