@@ -1,5 +1,6 @@
 """Why a line or a device is closed, as whoever is behind it sees it, with each of the ways to help oneself."""
 
+import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from portal.captive.refused import DEVICE_TROUBLES, LATELY
 from radius.messages import reply_message
 from tests.portal.billing_isp import bill, billed_line, cut_off, service_of, start_billing
 from tests.portal.conftest import Isp, make_isp
+from tests.portal.online import enter_accounts
 from tests.portal.test_captive import GIVEN, MAC, Hotspot, make_hotspot
 
 GB = 10**9
@@ -182,6 +184,32 @@ def test_who_owes_promises_to_pay_and_is_on_until_then(line):
     cut_off(line.system, line.isp, line.service_id)
     line.allow(may_promise=False)
     assert "Promise to pay" not in line.get().text
+
+
+def weight(line: Line, page: TestResponse) -> int:
+    """Return the octets of a page and of all that it loads, which has to be ours."""
+    loaded = re.findall(r'<(?:link|script|img)[^>]*(?:href|src)="([^"]+)"', page.text)
+    assert len(loaded) > 1
+    size = len(page.data)
+    for address in loaded:
+        if address != "data:,":
+            with line.get(html.unescape(address)) as part:
+                assert part.status_code == 200, address
+                size += len(part.data)
+    return size
+
+
+def test_what_a_closed_line_loads_up_to_the_provider_is_small_and_from_here(line, app, system, installation):
+    bill(line.system, line.isp)
+    cut_off(line.system, line.isp, line.service_id)
+    enter_accounts(system, installation, line.isp)
+    why = line.get()
+    pay = line.get(html.unescape(re.search(r'href="(/pay/[^"]+)"', why.text)[1]))
+    assert "My bank asks me" in pay.text
+    assert "Pay with Stripe" in pay.text
+    assert "<script" not in pay.text + why.text
+    assert weight(line, why) < 60_000
+    assert weight(line, pay) < 60_000
 
 
 def test_who_is_paused_resumes_where_that_is_allowed(line):
