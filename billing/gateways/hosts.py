@@ -2,8 +2,8 @@
 
 A hotspot opens what matches a pattern (`*` is any text). A firewall's list of addresses takes names only, whose
 addresses the router looks up itself, so each provider has both. Narrow on purpose: whatever is open here is open to
-people who have not paid. The page on which a bank asks its customer to confirm a card (3-D Secure) may be anywhere; a
-card whose bank insists on it is paid through another connection, or the operator opens the bank's host as well.
+people who have not paid. The page or app by which a bank asks its customer to confirm a card (3-D Secure) may be
+anywhere: for that there are passes (`crm.passes`).
 """
 
 from dataclasses import dataclass
