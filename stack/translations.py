@@ -20,6 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from core.i18n import DECLARED, TRANSLATIONS, Language
+from stack.cli import help_texts
 from stack.installation import PROJECT
 
 PACKAGES = ("core", "aaa", "db", "billing", "crm", "radius", "network", "portal", "worker")
@@ -92,6 +93,8 @@ def source_catalogue() -> Catalog:
         )
         for filename, _, message, comments, context in found:
             catalogue.add(message, None, [(f"{package}/{filename}", 0)], auto_comments=comments, context=context)
+    for text in help_texts():
+        catalogue.add(text, None, [("stack/cli.py", 0)])
     return catalogue
 
 

@@ -10,7 +10,8 @@ from stack.installation import PROJECT
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTICO_")} | settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTICO_")}
+    environment |= {"LC_ALL": "C", "LANGUAGE": ""} | settings
     command = [sys.executable, "-m", "stack", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=PROJECT)
 
@@ -43,3 +44,11 @@ def test_a_data_directory_too_deep_for_sockets_is_refused(tmp_path):
     ended = run("run", PORTICO_DATA_DIR=str(tmp_path / ("deep" * 30)))
     assert ended.returncode == 2
     assert "is too long; sockets in it may have 107 octets" in ended.stderr
+
+
+def test_help_is_in_the_language_of_the_terminal():
+    spanish = run("platform", "create", "--help", LC_ALL="es_MX.UTF-8").stdout
+    assert "Uso: portico platform create" in spanish
+    assert "Registrar a alguien de la plataforma." in spanish
+    assert "Mostrar esta ayuda y salir." in spanish
+    assert "Usage: portico platform create" in run("platform", "create", "--help", LC_ALL="fr_FR.UTF-8").stdout
