@@ -87,7 +87,7 @@ class Money(Shown):
 
 
 class MoneyGiven(Given):
-    """An amount and its currency, which must be the operator's."""
+    """An amount and its currency."""
 
     value: str = Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$", examples=["350.00"])
     currency: str = Field(pattern="^[A-Z]{3}$", examples=["MXN"])

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 from sqlalchemy import select
 
 from billing.gateways.checkouts import refund_at_provider
@@ -55,6 +55,11 @@ class PaymentShown(Shown):
     amount: Money
     unapplied: Money = Field(description="What no invoice has taken: the subscriber's credit.")
     refunded: Money
+    came_in: Money | None = Field(description="What was paid, where it was in another currency than the operator's.")
+    exchange_rate: Annotated[Decimal, PlainSerializer(lambda rate: f"{rate.normalize():f}", return_type=str)] | None = (
+        Field(description="What one unit of that currency was worth in the operator's.", examples=["17.25"])
+    )
+    change_given: Money | None = Field(description="What of it was given back in the operator's currency.")
     paid_on: date
     reference: str
     note: str
@@ -70,7 +75,10 @@ class PaymentGiven(Given):
 
     subscriber_id: RowId
     method_id: RowId = Field(description="One of /payment-methods.")
-    amount: MoneyGiven
+    amount: MoneyGiven = Field(description="In the operator's currency, or in another one that the operator takes.")
+    change: MoneyGiven | None = Field(
+        None, description="What was given back in the operator's currency of cash in another one."
+    )
     paid_on: Day | None = Field(None, description="Today, where it is left out.")
     reference: string(100) = Field("", examples=["SPEI 4711"])  # type: ignore[valid-type]
     note: string(500) = ""  # type: ignore[valid-type]
@@ -86,6 +94,7 @@ class RefundShown(Shown):
     id: int
     payment_id: int
     amount: Money
+    given: Money | None = Field(description="What was given back, of a payment in another currency.")
     refunded_on: date
     reason: str
     created_at: datetime
@@ -123,6 +132,10 @@ class MethodsShown(Shown):
     items: list[MethodShown]
 
 
+def _money(amount: Decimal | None, currency: str | None) -> Money | None:
+    return None if amount is None or currency is None else Money.of(amount, currency)
+
+
 def _one(payment: Payment) -> PaymentShown:
     currency, done = payment.currency, payment.effects
     return PaymentShown(
@@ -133,6 +146,9 @@ def _one(payment: Payment) -> PaymentShown:
         amount=Money.of(payment.amount, currency),
         unapplied=Money.of(payment.unapplied, currency),
         refunded=Money.of(payment.refunded, currency),
+        came_in=_money(payment.foreign_amount, payment.foreign_currency),
+        exchange_rate=payment.exchange_rate,
+        change_given=_money(payment.change_given, currency) if payment.foreign_currency else None,
         paid_on=payment.paid_on,
         reference=payment.reference,
         note=payment.note,
@@ -203,6 +219,7 @@ def register(body: PaymentGiven) -> PaymentShown:
         paid_on=body.paid_on or rules.today(now),
         reference=body.reference,
         note=body.note,
+        change=Decimal(0) if body.change is None else amount_of(body.change, "change"),
     )
     return _one(register_payment(session, frame.actor(), rules, terms, now).payment)
 
@@ -232,7 +249,7 @@ def refund(payment_id: int, body: RefundGiven) -> RefundShown:
     """Credit first, then what it paid of invoices, the newest first. Of a payment that came online, its provider gives
     the money back, once: sent again with the same key, it is the same refund there."""
     session, payment, now = frame.db(), one(Payment, payment_id), context.now()
-    amount = amount_of(body.amount)
+    amount = amount_of(body.amount, currency=payment.foreign_currency)
     if payment.external_id is not None:
         settings = context.portal().settings
         made = refund_at_provider(session, settings, frame.actor(), payment, amount, body.reason, now)
@@ -245,5 +262,6 @@ def refund(payment_id: int, body: RefundGiven) -> RefundShown:
 def _refund_shown(row: Refund, payment: Payment) -> RefundShown:
     return RefundShown(
         amount=Money.of(row.amount, payment.currency),
-        **{name: getattr(row, name) for name in set(RefundShown.model_fields) - {"amount"}},
+        given=_money(row.foreign_amount, payment.foreign_currency),
+        **{name: getattr(row, name) for name in set(RefundShown.model_fields) - {"amount", "given"}},
     )

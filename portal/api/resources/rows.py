@@ -20,9 +20,9 @@ def one(model: type[Row], row_id: int) -> Row:
     return found
 
 
-def amount_of(given: MoneyGiven, name: str = "amount") -> Decimal:
-    """Return an amount in the operator's currency. Raises Invalid for the member `name`."""
-    wanted = context.operator().currency
+def amount_of(given: MoneyGiven, name: str = "amount", currency: str | None = None) -> Decimal:
+    """Return an amount in a currency, the operator's where none is named. Raises Invalid for the member `name`."""
+    wanted = currency or context.operator().currency
     if given.currency != wanted:
         raise Invalid(FieldProblem(name, Problem.WRONG_CURRENCY, {"expected": wanted}))
     return given.amount()
