@@ -279,10 +279,14 @@ def test_staff_enter_hosts_and_see_one_that_a_phone_named(app, system, hotspot, 
         session.commit()
     wrong = post(manager, f"/settings/captive/{hotspot.isp.nas_id}/hosts", hosts="a/b/c")
     assert "is no name or address" in manager.get(wrong.headers["Location"]).text
-    assert post(manager, "/settings/captive/", remember_days="99").status_code == 422
-    assert post(manager, "/settings/captive/", remember_days="7", ask_terms="y").status_code == 302
+    for wrong in ({"remember_days": "99", "paying_minutes": "5"}, {"remember_days": "7", "paying_minutes": "16"}):
+        assert post(manager, "/settings/captive/", **wrong).status_code == 422
+    wanted = {"remember_days": "7", "ask_terms": "y", "paying_minutes": "0"}
+    assert post(manager, "/settings/captive/", **wanted).status_code == 302
     with Session(system) as session:
-        assert captive_terms(session, hotspot.isp.operator_id) == CaptiveTerms(ask_terms=True, remember_days=7)
+        assert captive_terms(session, hotspot.isp.operator_id) == CaptiveTerms(
+            ask_terms=True, remember_days=7, paying_minutes=0
+        )
     page = app.test_client().get(hotspot.path, query_string=GIVEN).text
     assert "Be kind." in page
     assert "tel:5512345678" in page
