@@ -1,12 +1,15 @@
 """The words of the audit log: what was done, and what the fields are called that it changed."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from flask import Flask
+from flask import Flask, g
 from flask_babel import gettext as _
+from sqlalchemy import select
 
 from core.i18n import N_
-from db.models import Nas, RatePlan, Sector, Service, Staff, Subscriber
+from db.models import AuditEntry, Nas, RatePlan, Sector, Service, Staff, Subscriber
 from portal import brand_labels, context, site_labels, ticket_labels, voucher_labels, work_labels
 from portal.labels import label
 
@@ -365,12 +368,44 @@ def value_text(name: str, value: object) -> object:
     Others are as they are; so is the id of a row that is gone.
     """
     if name in NAMED and isinstance(value, int):
-        row = context.db().get(NAMED[name], value)
-        return row.name if row is not None else value
+        known = _known_names()
+        if (NAMED[name], value) not in known:
+            _learn_names(NAMED[name], {value})
+        return known.get((NAMED[name], value)) or value
     return label(KINDS[name], value) if name in KINDS and isinstance(value, str) and value else value
+
+
+def load_names(entries: Iterable[AuditEntry]) -> None:
+    """Learn the names that some entries need, with a query for each kind of row and not for each entry."""
+    wanted: dict[Any, set[int]] = defaultdict(set)
+    for entry in entries:
+        for name, value in (*(entry.before or {}).items(), *(entry.after or {}).items()):
+            if name in NAMED and isinstance(value, int):
+                wanted[NAMED[name]].add(value)
+    for model, ids in wanted.items():
+        _learn_names(model, ids)
+
+
+def _known_names() -> dict[tuple[Any, int], str | None]:
+    """Return the names that this request has learnt by now, None for rows that are gone."""
+    if "row_names" not in g:
+        g.row_names = {}
+    found: dict[tuple[Any, int], str | None] = g.row_names
+    return found
+
+
+def _learn_names(model: Any, ids: set[int]) -> None:
+    known = _known_names()
+    known.update(((model, number), None) for number in ids)
+    rows = context.db().execute(select(model.id, model.name).where(model.id.in_(ids)))
+    known.update(((model, row.id), row.name) for row in rows)
 
 
 def install(app: Flask) -> None:
     app.jinja_env.globals.update(
-        action_text=action_text, actor_text=actor_text, field_text=field_text, value_text=value_text
+        action_text=action_text,
+        actor_text=actor_text,
+        field_text=field_text,
+        load_names=load_names,
+        value_text=value_text,
     )
