@@ -73,7 +73,7 @@ ERASED = frozenset((*_BLANK, "service"))
 REMOVED = frozenset(
     (
         "contact_change", "message_preference", "sign_in_link", "subscriber_login", "service_mac", "custom_value",
-        "push_browser", "subscriber_document",
+        "paying_pass", "push_browser", "subscriber_document",
         "shadow_event", "shadow_secret", "live_watch", "queue_drift", "webhook_event", "retention_hold",
     )
 )  # fmt: skip
