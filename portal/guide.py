@@ -97,6 +97,7 @@ CHAPTER_OF = {
     "bank": "payments",
     "gateways": "payments",
     "collectors": "payments",
+    "currencies": "payments",
     "tickets": "tickets",
     "ticket_reports": "tickets",
     "help_desk": "tickets",
