@@ -44,7 +44,7 @@ class MessageSettings(Tenanted, Base):
     incident_delay: Mapped[int] = mapped_column(server_default="10")  # minutes that an outage must have lasted
     incident_least: Mapped[int] = mapped_column(server_default="5")  # subscribers that it must concern
     link_key: Mapped[bytes | None]  # sealed, purpose "message.link"; signs the links that unsubscribe
-    push_key: Mapped[bytes | None]  # sealed, purpose "message.push"; by which push services know the operator (RFC 8292)
+    push_key: Mapped[bytes | None]  # sealed, purpose "message.push"; signs for push services (RFC 8292)
     version: Mapped[int] = mapped_column(server_default=text("1"))
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
