@@ -111,7 +111,7 @@ def test_switching_billing_on_enters_ways_to_pay(installation, made):
         accounts = session.scalars(
             select(PaymentMethod.account).where(PaymentMethod.operator_id == other).order_by(PaymentMethod.id)
         ).all()
-        assert accounts == ["cash", "bank", "bank", "card"]
+        assert accounts == ["cash", "bank", "bank", "card", "bank"]
     engine.dispose()
 
 
