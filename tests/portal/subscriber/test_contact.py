@@ -98,7 +98,7 @@ def test_a_phone_is_confirmed_where_messages_reach_phones_and_taken_as_it_is_whe
     assert (channel, address) == ("email", ana.email)
     assert "33 1234 5678" in text
     with Session(ana.system) as session:
-        session.add(MessageSettings(operator_id=ana.isp.operator_id, channels=["email", "sms"], dial_prefix="+52"))
+        session.merge(MessageSettings(operator_id=ana.isp.operator_id, channels=["email", "sms"], dial_prefix="+52"))
         session.commit()
     assert ana.post("account/change/phone", phone="33 8765 4321").status_code == 302
     assert person(ana).phone == "33 1234 5678"
