@@ -147,6 +147,20 @@ def test_an_address_of_this_machine_is_not_asked(isp, sessions, service, signed_
     assert (stored(sessions, one).state, service.asked) == ("failed", 0)
 
 
+def test_an_address_that_a_subscriber_gave_is_not_asked_in_networks_that_staffs_gateways_may_be_in(
+    isp, sessions, service, signed_up  # noqa: F811
+):  # fmt: skip
+    number = subscriber(isp, email=None)
+    with sessions() as session:
+        sender = public_key(session, isp.settings.keyring, isp.operator_id)
+        session.commit()
+    signed_up(number, found=Browser(f"{service.url.replace('http:', 'https:')}/router", sender, b"a" * 16))
+    [one] = tell(isp, sessions, number)
+    send(isp, sessions, local_gateways=False, outbound_networks="127.0.0.0/8")
+    row = stored(sessions, one)
+    assert (row.state, "not a public address" in row.error) == ("failed", True)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
