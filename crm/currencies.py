@@ -260,16 +260,18 @@ def read_rates(content: str, locale: str, currencies: Collection[str]) -> list[N
 
     A file of one currency needs no column for it where the operator takes no other. Raises Invalid, for `file`.
     """
+    first_line = content.partition("\n")[0]
+    delimiter = next((each for each in ";\t" if each in first_line), ",")  # where 17,25 is a number, columns part by ;
+    reader = csv.reader(io.StringIO(content.removeprefix("\ufeff"), newline=None), delimiter=delimiter)
     try:
-        dialect = csv.Sniffer().sniff(content[:2000], ",;\t")
+        rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error:
-        dialect = csv.excel
-    rows = [row for row in csv.reader(io.StringIO(content), dialect) if any(cell.strip() for cell in row)]
+        raise Invalid(FieldProblem("file", Problem.BAD_LINE, {"line": str(reader.line_num)})) from None
     if not rows:
         raise Invalid(FieldProblem("file", Problem.REQUIRED))
     if len(rows) > MOST_LINES:
         raise Invalid(FieldProblem("file", Problem.TOO_LONG, {"limit": str(MOST_LINES)}))
-    names = [cell.strip().lower().lstrip("\ufeff") for cell in rows[0]]
+    names = [cell.strip().lower() for cell in rows[0]]
     places = _places(names)
     if places is not None:
         rows = rows[1:]

@@ -163,6 +163,28 @@ def test_a_file_of_rates_is_read_whole_or_not_at_all(isp):
     assert enter_rates(isp.session, isp.actor, found, date(2027, 1, 13), "file") == 2
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("2027-01-11;USD;17,41\n2027-01-12;USD;17,4525\n", id="semicolons and no names"),
+        pytest.param("2027-01-11;17,41\n2027-01-12;17,4525\n", id="semicolons and one currency"),
+        pytest.param("2027-01-11\t17,41\n2027-01-12\t17,4525\n", id="tabs"),
+        pytest.param('\ufeff2027-01-11,USD,"17,41"\r\n2027-01-12,USD,"17,4525"\r\n', id="commas from Excel"),
+        pytest.param("2027-01-11;17,41\r2027-01-12;17,4525\r", id="lines of an old Macintosh"),
+    ],
+)
+def test_a_file_of_rates_is_read_as_the_readers_programs_write_it(content):
+    found = read_rates(content, "es_AR", ["USD"])
+    assert found == [NewRate("USD", date(2027, 1, 11), D("17.41")), NewRate("USD", date(2027, 1, 12), D("17.4525"))]
+
+
+def test_a_file_of_rates_that_is_no_table_is_refused_by_its_line():
+    with pytest.raises(Invalid) as refused:
+        read_rates("2027-01-11,17.41\n2027-01-12," + "1" * 200_000, "en", ["USD"])
+    assert refused.value.problems[0].problem is Problem.BAD_LINE
+    assert refused.value.problems[0].detail == {"line": "2"}
+
+
 def test_a_currency_that_something_needs_is_not_switched_off(isp, service):
     payment = take(isp, service, "10")
     with pytest.raises(Invalid) as refused:
