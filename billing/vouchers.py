@@ -25,9 +25,14 @@ from core.i18n import N_, translator
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.vouchers import CODE_PURPOSE, activate, settings_of, void_vouchers
 from db.audit import Actor, record
-from db.models import Invoice, Operator, Payment, Voucher, VoucherBatch, VoucherSale, VoucherSettings
+from db.models import Invoice, Operator, Payment, PaymentMethod, Voucher, VoucherBatch, VoucherSale, VoucherSettings
 
 ON_THE_INVOICE = N_("Voucher %(batch)s")
+_FOR_SALE = text(
+    "NOT EXISTS (SELECT FROM voucher_sale o WHERE o.voucher_id = voucher.service_id)"
+    " AND NOT EXISTS (SELECT FROM paying_pass p WHERE p.service_id = voucher.service_id)"
+)
+"""Not sold yet, and not a guest's pass of some minutes (`crm.passes`), which is its device's and costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ def batches_to_sell(session: Session, operator_id: int, staff_id: int | None) ->
             Voucher.batch_id == VoucherBatch.id,
             Voucher.voided_at.is_(None),
             Voucher.first_login_at.is_(None),
-            text("NOT EXISTS (SELECT FROM voucher_sale o WHERE o.voucher_id = voucher.service_id)"),
+            _FOR_SALE,
         )
         .correlate(VoucherBatch)
         .scalar_subquery()
@@ -202,7 +207,7 @@ def _taken(session: Session, batch: VoucherBatch, terms: SaleTerms, now: datetim
             Voucher.batch_id == batch.id,
             Voucher.voided_at.is_(None),
             Voucher.first_login_at.is_(None),
-            text("NOT EXISTS (SELECT FROM voucher_sale o WHERE o.voucher_id = voucher.service_id)"),
+            _FOR_SALE,
         )
         .order_by(Voucher.number)
         .limit(1)
@@ -233,6 +238,9 @@ def _books(
     """Issue the invoice and take the payment; return the invoice's id and the payment."""
     if terms.method_id is None:
         raise Invalid(FieldProblem("method_id", Problem.REQUIRED))
+    method = session.get(PaymentMethod, terms.method_id)
+    if method is not None and method.gateway is not None and terms.external_id is None:
+        raise Invalid(FieldProblem("method_id", Problem.UNKNOWN_METHOD))  # only its provider says what came by it
     today = rules.today(now)
     what = translator(rules.locale)(ON_THE_INVOICE) % {"batch": batch.name}
     charge = WaitingCharge(0, "one_off", what, batch.price)

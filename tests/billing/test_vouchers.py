@@ -9,12 +9,26 @@ from sqlalchemy.orm import Session
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.vouchers import SaleTerms, batches_to_sell, open_sale, sales, sell_voucher, take_back
 from core.settings import Settings
-from crm.problems import Invalid
+from crm.passes import let_guest_on
+from crm.problems import Invalid, Problem
 from crm.vouchers import BatchTerms, create_batch, find_code, void_batch
 from db.audit import Actor
-from db.models import Collector, Operator, Payment, Service, Voucher, VoucherBatch, VoucherSale, VoucherSettings
+from db.models import (
+    Checkout,
+    Collector,
+    Gateway,
+    Operator,
+    Payment,
+    PaymentMethod,
+    Service,
+    Voucher,
+    VoucherBatch,
+    VoucherSale,
+    VoucherSettings,
+)
 from db.session import make_engine
 from tests.billing.isp import BillingIsp, noon
+from tests.rows import add_nas, add_subscriber
 
 DAY = date(2027, 3, 10)
 NOW = noon(DAY)
@@ -103,6 +117,39 @@ def test_a_batch_is_sold_out_after_its_last_voucher(isp, installation):
     with pytest.raises(Invalid):
         sell_voucher(isp.session, isp.actor, installation.keyring, terms, NOW)
     assert batches_to_sell(isp.session, isp.operator_id, None) == []
+
+
+def test_what_only_a_provider_can_tell_is_not_sold_by_hand(isp, installation):
+    isp.session.get_one(PaymentMethod, isp.cash).gateway = "stripe"
+    with pytest.raises(Invalid) as refused:
+        sell_voucher(
+            isp.session, isp.actor, installation.keyring,
+            SaleTerms(batch_of(isp, installation).id, method_id=isp.cash), NOW,
+        )  # fmt: skip
+    assert refused.value.problems[0].problem is Problem.UNKNOWN_METHOD
+
+
+def test_a_guests_pass_for_paying_is_not_for_sale(isp, installation):
+    gateway = Gateway(
+        operator_id=isp.operator_id, kind="stripe", method_id=isp.cash, secret_key=b"x", webhook_secret=b"x"
+    )
+    isp.session.add(gateway)
+    isp.session.flush()
+    checkout = Checkout(
+        operator_id=isp.operator_id, gateway_id=gateway.id, currency="MXN", amount=25,
+        subscriber_id=add_subscriber(isp.session, isp.operator_id), reference=f"pass {isp.operator_id}",
+    )  # fmt: skip
+    isp.session.add(checkout)
+    isp.session.flush()
+    nas_id = add_nas(isp.session, isp.operator_id)
+    code = let_guest_on(
+        isp.session, isp.actor, installation.keyring, "AA:BB:CC:00:11:22", nas_id, isp.plan("50"), checkout.id, NOW
+    )
+    voucher = find_code(isp.session, installation.keyring, isp.operator_id, code)
+    assert batches_to_sell(isp.session, isp.operator_id, None) == []
+    for terms in (SaleTerms(voucher.batch_id), SaleTerms(voucher.batch_id, voucher_id=voucher.service_id)):
+        with pytest.raises(Invalid):
+            sell_voucher(isp.session, isp.actor, installation.keyring, terms, NOW)
 
 
 def test_a_batch_is_sold_by_its_seller_only(isp, installation):
