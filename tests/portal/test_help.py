@@ -11,7 +11,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 from pypdf import PdfReader
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
+from db.models import ForeignCurrency
 from portal import guide
 from portal.navigation import AREAS
 from portal.staff.help import LONGEST
@@ -117,9 +120,12 @@ def test_the_pictures_show_words_that_the_portal_still_says():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_pages_that_need_no_rows_still_look_like_their_pictures(
-    language: str, sign_in: Callable[..., FlaskClient], isp: Isp
+    language: str, sign_in: Callable[..., FlaskClient], isp: Isp, system: Engine
 ):
     """If this fails, a page changed: `make run`, then `portico docs manual`."""
+    with Session(system) as session:  # the demo, which the pictures show, takes dollars
+        session.add(ForeignCurrency(operator_id=isp.operator_id, currency="USD"))
+        session.commit()
     browser = in_language(sign_in("manager"), language)
     words = json.loads((guide.GUIDE / WORDS).read_text(encoding="utf-8"))
     for picture in MANUAL:
