@@ -257,6 +257,8 @@ def up_to_date(question: Question) -> Decision | None:
     access = question.access
     if access is None or in_outage(question.policy, access.known_at, question.now) is not OutageAction.REFUSE:
         return None
+    if _renews(question, access):
+        return None
     assert access.known_at is not None
     known_at = access.known_at.astimezone(question.policy.zone)
     return Reject(Reason.OUT_OF_DATE, detail={"since": known_at.strftime("%Y-%m-%d %H:%M")})
@@ -352,6 +354,12 @@ def _spared(question: Question, until: datetime) -> bool:
     if access is None or access.known_at is None or until <= access.known_at:
         return False
     return in_outage(question.policy, access.known_at, question.now) is OutageAction.SPARE
+
+
+def _renews(question: Question, access: Access) -> bool:
+    """Tell whether a device asks to keep its DHCP lease: refused, it would be cut in the middle of its session."""
+    known = access.mac is not None and any(other.mac == access.mac for other in question.open_sessions)
+    return access.kind is AccessKind.DHCP and known
 
 
 def _cap_reached(question: Question) -> bool:

@@ -7,12 +7,13 @@ import pytest
 
 from aaa.authorize import authorize, explain
 from aaa.decision import Accept, Reason, Reject, WalledGarden
-from aaa.facts import OutageAction, ServiceState
+from aaa.facts import AccessKind, OpenSession, OutageAction, Proof, ServiceState
 from aaa.outage import in_outage
 from tests.aaa.test_authorize import ACCESS, NOW, OVERDUE, POLICY, SERVICE
 
 KEEP, SPARE, REFUSE = OutageAction
 HOUR = timedelta(hours=1)
+MAC = "02:00:00:00:00:01"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,22 @@ def test_four_hours_without_news(service, chosen, kind, reason):
     policy = replace(POLICY, outage_action=chosen)
     decision = authorize(service, policy, NOW, replace(ACCESS, known_at=NOW - timedelta(hours=4)))
     assert (type(decision), decision.reason) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mac", "decision"),
+    [
+        pytest.param(AccessKind.DHCP, MAC, Accept, id="its lease is renewed"),
+        pytest.param(AccessKind.DHCP, "02:00:00:00:00:99", Reject, id="another device"),
+        pytest.param(AccessKind.DHCP, None, Reject, id="no device"),
+        pytest.param(AccessKind.PPP, MAC, Reject, id="a new session"),
+    ],
+)
+def test_who_is_on_line_keeps_the_lease_where_nobody_new_is_let_in(kind, mac, decision):
+    policy = replace(POLICY, outage_action=REFUSE)
+    access = replace(ACCESS, kind=kind, mac=mac, proof=Proof.NOT_NEEDED, known_at=NOW - timedelta(hours=4))
+    on_line = (OpenSession(access.nas.id, access.nas.name, "8000002a", MAC),)
+    assert isinstance(authorize(replace(GOOD, session_limit=0), policy, NOW, access, on_line), decision)
 
 
 def test_the_standing_decision_and_explain_know_of_no_outage():
