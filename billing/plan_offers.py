@@ -5,7 +5,7 @@ are credited and the taxes. What comes after is the draft of the first whole inv
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from billing.following import follow_service
 from billing.ledger import balance_of
 from billing.preview import NOTHING, Proposal, next_invoices
 from billing.rules import BillingRules
+from crm.currencies import rate_on
 from crm.services import change_plan_of
 from db.audit import Actor
 from db.models import RatePlan, Service
@@ -40,6 +41,7 @@ def plan_offer(
 ) -> PlanOffer:
     """Return what a change of plan would cost. Nothing of it stays. Raises Invalid and WrongState."""
     today = rules.today(now)
+    check_rates(session, rules, service, plan, today)
     usual = next_invoices(session, rules, service.id, today, 2, NOTHING)
     proposed = next_invoices(session, rules, service.id, today, 2, Proposal(plan_id=plan.id))
     before = balance_of(session, service.subscriber_id)
@@ -52,6 +54,13 @@ def plan_offer(
         nested.rollback()
         session.expire_all()
     return PlanOffer(plan, after - before, _whole(usual), _whole(proposed))
+
+
+def check_rates(session: Session, rules: BillingRules, service: Service, plan: RatePlan, today: date) -> None:
+    """Raise Invalid where the old or the new price has no recent rate: a change would cost nothing until it has."""
+    for each in (session.get_one(RatePlan, service.plan_id), plan):
+        if each.price_currency is not None:
+            rate_on(session, rules.operator_id, each.price_currency, today)
 
 
 def _whole(drafts: list[Draft]) -> Decimal | None:

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from billing.boosts import boost, boosted_until, offer_of
 from billing.following import follow_service
-from billing.plan_offers import PlanOffer, plan_offer
+from billing.plan_offers import PlanOffer, check_rates, plan_offer
 from billing.rules import BillingRules, rules_of
 from billing.top_ups import top_up, top_up_offer, topped_up
 from core.i18n import translator
@@ -19,7 +19,7 @@ from crm.currencies import price_in_books
 from crm.devices import devices_of, forget_device
 from crm.plan_items import items_of_plans, monthly_price
 from crm.plan_requests import ask_for_plan, check_choice, offered_plans, open_request, withdraw_request
-from crm.problems import Invalid, WrongState
+from crm.problems import FieldProblem, Invalid, Problem, WrongState
 from crm.services import change_plan_of, pause, resume
 from db.models import RatePlan, Service
 from portal import context
@@ -111,10 +111,15 @@ def choose_plan(service_id: int) -> ResponseReturnValue:
     def change() -> None:
         session.refresh(service, with_for_update=True)
         plan = check_choice(session, allowed, service, plan_id)
-        change_plan_of(session, actor(), service, plan.id)
-        rules = _rules()
+        rules, now = _rules(), context.now()
         if rules is not None:
-            follow_service(session, actor(), rules, service, context.now())
+            try:
+                check_rates(session, rules, service, plan, rules.today(now))
+            except Invalid:  # whose words are for staff
+                raise Invalid(FieldProblem("plan_id", Problem.NOT_OFFERED)) from None
+        change_plan_of(session, actor(), service, plan.id)
+        if rules is not None:
+            follow_service(session, actor(), rules, service, now)
 
     if allowed.plan_change == "at_once":
         if _took(change):

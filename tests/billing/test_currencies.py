@@ -16,6 +16,7 @@ from billing.foreign_cash import outside_tills, stock_of, sums_of_desk
 from billing.foreign_desks import exchange, move_foreign
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.payments import PaymentTerms, refund_payment, register_payment, void_payment, what_it_will_do
+from billing.plan_offers import plan_offer
 from billing.preview import next_invoices
 from billing.run import issue_batch, waiting_for_rates
 from crm.currencies import (
@@ -558,6 +559,18 @@ def test_a_change_to_a_plan_in_dollars_waits_for_a_rate_as_well(isp, dollar_line
     assert sorted(line.total for line in changed) == [D("-106.45"), D("127.74")]  # 11 of 31 days
     assert [line.exchange_rate for line in changed if line.total > 0] == [D(18)]
     sound(isp)
+
+
+def test_what_a_plan_in_dollars_would_cost_is_not_said_without_a_recent_rate(isp, dollar_line):
+    service = isp.service(BEGIN, "300")
+    isp.run(BEGIN)
+    late, wanted = date(2027, 1, 25), isp.session.get_one(RatePlan, isp.plan("20"))
+    for line, plan in ((service, wanted), (dollar_line, isp.session.get_one(RatePlan, service.plan_id))):
+        with pytest.raises(Invalid) as refused:
+            plan_offer(isp.session, isp.actor, isp.rules, line, plan, noon(late))
+        assert problem_of(refused) is Problem.RATE_TOO_OLD
+    rate(isp, late, "18.00", today=late)
+    assert plan_offer(isp.session, isp.actor, isp.rules, service, wanted, noon(late)).today == D("21.29")
 
 
 def test_a_prepaid_service_in_dollars_is_bought_once_there_is_a_rate(isp):

@@ -2,7 +2,7 @@
 
 import io
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -16,6 +16,8 @@ from db.audit import Actor
 from db.models import (
     AuditEntry,
     Charge,
+    ExchangeRate,
+    ForeignCurrency,
     PaymentMethod,
     PlanRequest,
     RatePlan,
@@ -180,6 +182,23 @@ def test_a_plan_is_changed_at_the_price_that_was_shown_before(ana):
         (who,) = session.scalars(select(AuditEntry.actor).where(
             AuditEntry.action == "service.plan", AuditEntry.entity_id == ana.service_id)).all()  # fmt: skip
     assert who == "Ana Peña (subscriber)"
+
+
+def test_a_plan_whose_rate_is_too_old_is_neither_priced_nor_taken(ana):
+    bill(ana.system, ana.isp)
+    dollars = add_plan(ana, "Home 50", "30")
+    with Session(ana.system) as session:
+        operator_id = session.get_one(RatePlan, dollars).operator_id
+        session.get_one(RatePlan, dollars).price_currency = "USD"
+        session.add(ForeignCurrency(operator_id=operator_id, currency="USD"))
+        old = {"day": date(2026, 1, 2), "rate": Decimal("17.25")}
+        session.add(ExchangeRate(operator_id=operator_id, currency="USD", books_currency="MXN", **old))
+        session.commit()
+    ana.allow(plan_change="at_once", offered_plans=(dollars,))
+    assert 'id="offer-today"' not in ana.get(f"services/{ana.service_id}/plan?plan={dollars}").text
+    refused = ana.post(f"services/{ana.service_id}/plan", plan=dollars)
+    assert "does not offer this" in ana.browser.get(refused.headers["Location"]).text
+    assert service_of(ana.system, ana.service_id).plan_id == ana.isp.plan_id
 
 
 def test_a_wish_waits_for_staff_who_grant_or_refuse_it(ana, sign_in):
