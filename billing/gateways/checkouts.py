@@ -222,7 +222,8 @@ def refund_at_provider(
         nested.rollback()
     before = payment.refunded
     key = f"portico-refund-{payment.id}-{before}-{amount}"
-    refund_id = provider_of(gateway, settings).refund(payment.external_id, amount, payment.currency, key)
+    currency = payment.foreign_currency or payment.currency  # providers count in its smallest units
+    refund_id = provider_of(gateway, settings).refund(payment.external_id, amount, currency, key)
     refund, _changes = refund_payment(session, actor, rules, payment, amount, reason, now, external_id=refund_id)
     return refund
 

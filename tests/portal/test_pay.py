@@ -17,8 +17,12 @@ from sqlalchemy.orm import Session
 
 from billing.gateways.tasks import look
 from billing.links import LinkFor, link_key, signed
+from billing.payments import PaymentTerms, register_payment
+from billing.rules import rules_of
 from core.clock import utc_now
 from core.settings import Settings
+from crm.currencies import NewRate, enter_rates, switch_on
+from db.audit import Actor
 from db.models import AuditEntry, Brand, Checkout, Gateway, GatewayEvent, Payment, PaymentMethod, Subscriber
 from db.session import make_sessions
 from lab.gateways import REFUSED_CARD, Providers, Sale
@@ -360,6 +364,29 @@ def test_a_refund_by_staff_gives_the_money_back_at_the_provider(
     assert post(browser, url, **fields).status_code == 302
     assert [refund["amount"] for refund in line.providers.refunds.values()] == [10_000]
     assert line.payments()[0].refunded == Decimal(100)
+
+
+def test_what_came_online_in_another_currency_is_given_back_in_its_own_units(
+    line: Line, sign_in: Callable[..., FlaskClient]
+) -> None:
+    """Of Chilean pesos, 1000 are 1000; of Mexican ones they would be 100000 cents."""
+    sale, _url = mismatch(line, "pays_in", "CLP")
+    came, now = sale.payments[0], utc_now()
+    with Session(line.system) as session:
+        actor, rules = Actor(line.isp.operator_id, "test"), rules_of(session, line.isp.operator_id)
+        today = rules.today(now)
+        switch_on(session, actor, "CLP")
+        enter_rates(session, actor, [NewRate("CLP", today, Decimal("0.0193"))], today)
+        stripe = select(Gateway.method_id).where(Gateway.operator_id == line.isp.operator_id, Gateway.kind == "stripe")
+        terms = PaymentTerms(
+            line.subscriber_id, session.scalars(stripe).one(), Decimal(30_000), "CLP", today, external_id=came["id"]
+        )
+        payment_id = register_payment(session, actor, rules, terms, now).payment.id
+        session.commit()
+    fields = {"refund-amount": "1000", "refund-reason": "paid twice"}
+    assert post(sign_in("finance"), f"/payments/{payment_id}/refund", **fields).status_code == 302
+    assert [refund["amount"] for refund in line.providers.refunds.values()] == [1000]
+    assert line.payments()[0].refunded == Decimal("19.30")
 
 
 def test_a_refund_by_a_program_is_one_at_the_provider_however_often_it_is_sent(line: Line, app: Flask) -> None:
