@@ -25,7 +25,8 @@ from db.models import CaptiveSettings, Operator, PayingPass, Service, ServiceMac
 
 A_DAY = 3
 AT_ONCE = 30
-"""Devices of a hotspot that may be on line to pay at the same time: whoever changes MAC addresses gets no further."""
+"""Devices of a hotspot that may be on line to pay at the same time. Who changes MAC addresses has passes again, at
+PAYING_RATE and one after the other; this is all of the line that such people have together."""
 LENGTH = 12
 NAME = N_("On line while paying (%(minutes)s min)")
 PAID = N_("paid")
