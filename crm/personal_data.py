@@ -81,7 +81,8 @@ KEPT = frozenset(
     (
         "invoice", "credit_note", "payment", "ledger_line", "charge", "checkout", "discount", "service_billing",
         "service_period", "incident_credit", "voucher", "plan_request", "enforcement_order", "service_grant",
-        "usage_hour", "usage_period", "usage_span", "mass_change_row", "router_queue",     )
+        "usage_hour", "usage_period", "usage_span", "mass_change_row", "router_queue",
+    )
 )  # fmt: skip
 """Books, and what holds amounts and octets but no words about anybody."""
 
