@@ -222,8 +222,11 @@ def refund_at_provider(
         nested.rollback()
     before = payment.refunded
     key = f"portico-refund-{payment.id}-{before}-{amount}"
-    currency = payment.foreign_currency or payment.currency  # providers count in its smallest units
-    refund_id = provider_of(gateway, settings).refund(payment.external_id, amount, currency, key)
+    provider, currency = provider_of(gateway, settings), payment.foreign_currency or payment.currency
+    charged = provider.payment(payment.external_id).currency
+    if charged and charged != currency:  # one of another currency, which a person booked as an amount of ours
+        raise Invalid(FieldProblem("amount", Problem.WRONG_CURRENCY, {"expected": charged}))
+    refund_id = provider.refund(payment.external_id, amount, currency, key)
     refund, _changes = refund_payment(session, actor, rules, payment, amount, reason, now, external_id=refund_id)
     return refund
 

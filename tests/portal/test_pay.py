@@ -539,6 +539,20 @@ def test_another_currency_is_given_back_once(line: Line, sign_in: Callable[..., 
     assert line.payments() == []
 
 
+def test_dollars_that_were_booked_as_pesos_are_not_given_back_as_many_dollars(
+    line: Line, sign_in: Callable[..., FlaskClient]
+) -> None:
+    _sale, url = mismatch(line, "pays_in", "USD")
+    browser = sign_in("finance")
+    booked = post(browser, f"{url}/book", subscriber_id=line.subscriber_id, amount="5175", note="300 dollars")
+    assert booked.status_code == 302
+    (payment,) = line.payments()
+    fields = {"refund-amount": "100", "refund-reason": "paid twice"}
+    refused = post(browser, f"/payments/{payment.id}/refund", **fields)
+    assert (refused.status_code, "must be in USD" in refused.text) == (422, True)
+    assert (line.providers.refunds, line.payments()[0].refunded) == ({}, 0)
+
+
 def test_what_the_provider_refuses_or_has_no_longer_is_said(line: Line, sign_in: Callable[..., FlaskClient]) -> None:
     sale, url = mismatch(line, "short", 10_000)
     browser = sign_in("finance")
