@@ -24,7 +24,7 @@ from crm import ticket_clock
 from crm.help_desk import desk_of, rules_of
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from crm.ticket_clock import OPEN_STATES
-from crm.ticket_entries import SHOWN, add_entry, add_event, changes_since
+from crm.ticket_entries import SHOWN, add_entry, add_event, changes_since, entries_of
 from db.audit import Actor, record
 from db.models import (
     ROLES,
@@ -160,8 +160,7 @@ def reply(
     Raises Invalid.
     """
     now, text = now or utc_now(), _text(text, "text")
-    while ticket.merged_into_id is not None:
-        ticket = session.get_one(Ticket, ticket.merged_into_id)
+    ticket = merged_into(session, ticket)
     _lock(session, ticket)
     if ticket.state not in OPEN_STATES:
         rules = rules_of(session, actor.operator_id)
@@ -207,10 +206,11 @@ def answer(
     """Add what we answer, and put the ticket into `state`, which may be `solved`.
 
     `seen_entry` is the newest entry that who writes was shown. Raises Invalid, and TicketChanged when something that
-    the subscriber can read was written since.
+    the subscriber can read was written since, or the ticket became part of another: nobody would read it there.
     """
     now, text = now or utc_now(), _text(text, "text")
     _lock(session, ticket)
+    _refuse_merged(session, ticket)
     if seen_entry is not None:
         unseen = select(TicketEntry).where(
             TicketEntry.ticket_id == ticket.id, TicketEntry.id > seen_entry, TicketEntry.kind.in_(SHOWN)
@@ -237,20 +237,22 @@ def note(
     session: Session, actor: Actor, ticket: Ticket, text: str, files: Iterable[StoredFile] = (), *,
     now: datetime | None = None,
 ) -> TicketEntry:  # fmt: skip
-    """Add what only the staff read. Raises Invalid."""
+    """Add what only the staff read, to what a merged ticket became part of. Raises Invalid."""
     now, text = now or utc_now(), _text(text, "text")
+    ticket = merged_into(session, ticket)
     entry = add_entry(session, actor, ticket, "note", text, files, now)
     record(session, actor, "ticket.note", "ticket", ticket.id, None, {"entry": entry.id})
     return entry
 
 
 def log_call(session: Session, actor: Actor, ticket: Ticket, call: Call, *, now: datetime | None = None) -> TicketEntry:
-    """Add a phone call. It counts as the first answer: somebody spoke with the subscriber. Raises Invalid."""
+    """Add a phone call, to what a merged ticket became part of. It counts as the first answer. Raises Invalid."""
     now, text = now or utc_now(), _text(call.said, "said")
     if call.direction not in ("in", "out"):
         raise Invalid(FieldProblem("direction", Problem.UNKNOWN_CHOICE))
     if call.seconds is not None and not 0 <= call.seconds <= 24 * 3600:
         raise Invalid(FieldProblem("minutes", Problem.OUT_OF_RANGE, {"low": "0", "high": "1440"}))
+    ticket = merged_into(session, ticket)
     _lock(session, ticket)
     entry = add_entry(session, actor, ticket, "call", text, (), now, direction=call.direction, seconds=call.seconds)
     ticket_clock.answered(ticket, now)
@@ -298,11 +300,15 @@ def change_ticket(
 def escalate(
     session: Session, actor: Actor, ticket: Ticket, queue: str, reason: str, *, now: datetime | None = None
 ) -> None:
-    """Hand a ticket on to another role, with the reason why; nobody there has it yet. Raises Invalid."""
+    """Hand a ticket on to another role, with the reason why; nobody there has it yet.
+
+    Raises Invalid, and TicketChanged when the ticket became part of another.
+    """
     now, reason = now or utc_now(), _text(reason, "reason")
     if queue not in ROLES:
         raise Invalid(FieldProblem("queue", Problem.UNKNOWN_CHOICE))
     _lock(session, ticket)
+    _refuse_merged(session, ticket)
     if ticket.state not in OPEN_STATES:
         reopen(session, actor, ticket, now=now)
     before = _values(ticket)
@@ -355,13 +361,14 @@ def reopen(session: Session, actor: Actor, ticket: Ticket, *, now: datetime | No
 def merge(session: Session, actor: Actor, ticket: Ticket, into: Ticket, *, now: datetime | None = None) -> None:
     """Make a ticket part of another one about the same thing: its entries move there, and it is closed.
 
-    Raises Invalid (`into`): the other is the same, part of another itself, closed, or of another subscriber.
+    Raises Invalid (`into`): the other is the same, closed, or of another subscriber, or one of them is part of another.
     """
     now = now or utc_now()
     for each in sorted((ticket, into), key=lambda each: each.id):
         _lock(session, each)
     strangers = None not in (ticket.subscriber_id, into.subscriber_id) and ticket.subscriber_id != into.subscriber_id
-    if ticket.id == into.id or into.merged_into_id is not None or into.state not in OPEN_STATES or strangers:
+    merged = ticket.merged_into_id is not None or into.merged_into_id is not None
+    if ticket.id == into.id or merged or into.state not in OPEN_STATES or strangers:
         raise Invalid(FieldProblem("into", Problem.NOT_MERGEABLE))
     before = _values(ticket)
     session.execute(
@@ -376,6 +383,14 @@ def merge(session: Session, actor: Actor, ticket: Ticket, into: Ticket, *, now: 
     ticket_clock.abandoned(ticket)
     _changed(session, actor, ticket, "ticket.merge", before, now, into=into.number)
     add_event(session, actor, into, {"what": "merged", "number": ticket.number}, now)
+
+
+def merged_into(session: Session, ticket: Ticket) -> Ticket:
+    """Return the ticket that one became part of, however often it was merged: itself, where it never was."""
+    session.refresh(ticket, ["merged_into_id"])
+    while ticket.merged_into_id is not None:
+        ticket = session.get_one(Ticket, ticket.merged_into_id)
+    return ticket
 
 
 def give_subscriber(session: Session, actor: Actor, ticket: Ticket, subscriber: Subscriber) -> None:
@@ -414,6 +429,13 @@ def _next_number(session: Session, operator_id: int) -> int:
 def _lock(session: Session, ticket: Ticket) -> None:
     session.flush()
     session.refresh(ticket, with_for_update=True)
+
+
+def _refuse_merged(session: Session, ticket: Ticket) -> None:
+    """Raises TicketChanged when the ticket became part of another: what was merged there says so."""
+    into = merged_into(session, ticket)
+    if into is not ticket:
+        raise TicketChanged([each for each in entries_of(session, into) if each.detail.get("what") == "merged"][-1:])
 
 
 def _move(session: Session, actor: Actor, ticket: Ticket, state: str, now: datetime) -> None:

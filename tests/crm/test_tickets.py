@@ -215,6 +215,24 @@ def test_a_merged_ticket_brings_its_words_and_later_ones(rows, ana, new_ticket):
         merge(rows, ana, into, ticket)  # a circle
 
 
+def test_nothing_is_said_in_a_ticket_that_somebody_merged_meanwhile(rows, ana, new_ticket):
+    ticket, into, third = new_ticket(), new_ticket("Sin internet"), new_ticket()
+    seen = entries_of(rows, ticket)[-1].id
+    merge(rows, ana, ticket, into)
+    for late in (
+        lambda: answer(rows, ana, ticket, "Ya quedó", seen_entry=seen),
+        lambda: escalate(rows, ana, ticket, "finance", "No paga"),
+    ):
+        with pytest.raises(TicketChanged) as raised:
+            late()
+        assert [entry.detail for entry in raised.value.entries] == [{"what": "merged", "number": ticket.number}]
+    with pytest.raises(Invalid):
+        merge(rows, ana, ticket, third)  # its words are in the other one
+    assert note(rows, ana, ticket, "Le llamo").ticket_id == into.id
+    assert log_call(rows, ana, ticket, Call("out", "No contesta")).ticket_id == into.id
+    assert (ticket.state, ticket.queue, ticket.merged_into_id) == ("closed", "finance", into.id)
+
+
 def test_tickets_of_two_subscribers_are_not_merged(rows, ana, operator, new_ticket):
     other = open_ticket(rows, ana, add_subscriber(rows, operator, name="Otro"), None, "x", "y")
     with pytest.raises(Invalid) as raised:

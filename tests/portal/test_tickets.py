@@ -229,6 +229,22 @@ def test_merging_closes_one_and_keeps_its_words(system, isp, luisa, support):
     assert f"#{number}" in support.get(f"/tickets/{one}").text
 
 
+def test_an_answer_to_what_was_merged_meanwhile_is_kept_and_shown_where_it_went(system, luisa, support):
+    one, two = new_ticket(support, luisa), new_ticket(support, luisa, subject="La otra")
+    page = support.get(f"/tickets/{one}").text
+    post(support, f"/tickets/{one}/merge", **{"merge-into": str(ticket_of(system, two).number)})
+    words = {"text": "Ya va el técnico", "state": "waiting_subscriber", "seen_entry": hidden(page, "seen_entry")}
+    late = post(support, f"/tickets/{one}/answer", **words)
+    assert late.status_code == 409
+    assert "Ya va el técnico" in late.text
+    assert f'action="/tickets/{two}/answer"' in late.text
+    assert ticket_of(system, one).state == "closed"
+    handed = post(support, f"/tickets/{one}/escalate", **{"on-queue": "technical", "on-reason": "Sin señal"})
+    assert (handed.status_code, f'action="/tickets/{two}/escalate"' in handed.text) == (409, True)
+    called = post(support, f"/tickets/{one}/call", **{"call-direction": "in", "call-said": "Llamó otra vez"})
+    assert called.location == f"/tickets/{two}"
+
+
 def test_the_link_of_a_mail_opens_the_ticket_and_takes_stars(system, app, luisa, support):
     ticket_id = new_ticket(support, luisa)
     post(support, f"/tickets/{ticket_id}/note", **{"note-text": "Solo para nosotros"})

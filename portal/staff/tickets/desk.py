@@ -27,6 +27,7 @@ from crm.tickets import (
     give_subscriber,
     log_call,
     merge,
+    merged_into,
     note,
     open_ticket,
     reopen,
@@ -161,8 +162,8 @@ def say(ticket_id: int) -> ResponseReturnValue:
             state=form.state.data, seen_entry=forms.seen_version(form.seen_entry), now=context.now(),
         )  # fmt: skip
     except TicketChanged as changed:
-        session.rollback()
-        return _page(_ticket(ticket_id), answering=form, changed=changed.entries), 409
+        session.rollback()  # what was merged meanwhile is answered where it went
+        return _page(merged_into(session, _ticket(ticket_id)), answering=form, changed=changed.entries), 409
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)
@@ -184,13 +185,13 @@ def add_note(ticket_id: int) -> ResponseReturnValue:
     session, ticket, form = context.db(), _ticket(ticket_id), NoteForm(prefix="note-")
     try:
         files = store_uploads(session, ticket.operator_id, "files")
-        note(session, context.actor(), ticket, form.text.data or "", files, now=context.now())
+        entry = note(session, context.actor(), ticket, form.text.data or "", files, now=context.now())
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)
         return _page(_ticket(ticket_id), noting=form), 422
     session.commit()
-    return redirect(url_for(".page", ticket_id=ticket.id))
+    return redirect(url_for(".page", ticket_id=entry.ticket_id))
 
 
 @blueprint.post("/<int:ticket_id>/call")
@@ -201,7 +202,7 @@ def add_call(ticket_id: int) -> ResponseReturnValue:
         return _page(ticket, calling=form), 422
     seconds = form.minutes.data * 60 if form.minutes.data is not None else None
     try:
-        log_call(
+        entry = log_call(
             session,
             context.actor(),
             ticket,
@@ -214,7 +215,7 @@ def add_call(ticket_id: int) -> ResponseReturnValue:
         return _page(_ticket(ticket_id), calling=form), 422
     session.commit()
     done(_("The call is logged."))
-    return redirect(url_for(".page", ticket_id=ticket.id))
+    return redirect(url_for(".page", ticket_id=entry.ticket_id))
 
 
 @blueprint.post("/<int:ticket_id>/edit")
@@ -269,6 +270,9 @@ def hand_on(ticket_id: int) -> ResponseReturnValue:
     try:
         escalate(session, context.actor(), ticket, form.queue.data, form.reason.data or "", now=context.now())
         tell_of_assignment(session, context.keyring(), context.actor(), ticket, before)
+    except TicketChanged as changed:
+        session.rollback()
+        return _page(merged_into(session, _ticket(ticket_id)), escalating=form, changed=changed.entries), 409
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)
