@@ -76,7 +76,7 @@ TABLE = Table(
         Column("subject", _l("Subject"), lambda row: row.Ticket.subject),
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber or row.Ticket.sender),
         Column("due", _l("Due by"), lambda row: row.Ticket.due_at, Ticket.due_at),
-        Column("state", _l("State"), lambda row: label("ticket_state", row.Ticket.state)),
+        Column("state", _l("State"), lambda row: label("ticket_state", row.Ticket.state), wide=True),
         Column("priority", _l("Priority"), lambda row: label("ticket_priority", row.Ticket.priority), wide=True),
         Column("queue", _l("Queue"), lambda row: label("role", row.Ticket.queue), wide=True),
         Column("assigned", _l("Assigned to"), lambda row: row.assigned, wide=True),
