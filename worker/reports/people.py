@@ -228,7 +228,7 @@ PEOPLE = (
             Column("month", N_("Month"), "month"),
             Column("there", N_("At the beginning"), "count"),
             Column("came", N_("New"), "count"),
-            Column("left", N_("Ended"), "count"),
+            Column("left", N_("Services that left"), "count"),
             Column("unpaid", N_("Of these did not pay"), "count", wide=True),
             Column("churn", N_("Churn"), "percent"),
         ),
@@ -257,7 +257,7 @@ PEOPLE = (
         "subscribers.view",
         (
             Column("said", N_("Reason"), words="unsaid"),
-            Column("left", N_("Ended"), "count"),
+            Column("left", N_("Services that left"), "count"),
             Column("share", N_("Of all that ended"), "percent"),
             Column("price", N_("Price of their plans"), "money"),
             Column("days", N_("Days with us, on average"), "count", wide=True),
