@@ -6,6 +6,7 @@ from celery import shared_task
 from core.clock import utc_now
 from core.settings import read_settings
 from crm.contact_changes import forget_changes
+from crm.passes import forget_passes
 from crm.subscriber_logins import forget_spent, give_logins
 from db.session import system_sessions
 
@@ -24,8 +25,9 @@ def send_first_logins() -> None:
 
 @shared_task
 def forget_spent_codes() -> None:
-    """Remove codes and links that have long been of no use."""
+    """Remove codes, links and passes that have long been of no use."""
     with system_sessions()() as session:
         forget_spent(session, utc_now())
         forget_changes(session, utc_now())
+        forget_passes(session, utc_now())
         session.commit()

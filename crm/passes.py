@@ -6,12 +6,13 @@ minutes: a subscriber's overdue line by an instant in its facts (`aaa.authorize`
 batch that has nothing else. So radiusd, accounting and enforcement treat a pass as they treat everything.
 
 A line, and a device at an operator's hotspots, has A_DAY passes in 24 hours, one for each checkout, and a hotspot so
-many at once; the operator says how many minutes, or none.
+many at once; the operator says how many minutes, or none. The minutes of a pass run from when it is made, used or not,
+so nobody keeps some for later. Two days on it is forgotten, and with it whose device it was.
 """
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from aaa.authorize import PAYING_RATE
@@ -27,6 +28,8 @@ A_DAY = 3
 AT_ONCE = 30
 """Devices of a hotspot that may be on line to pay at the same time. Who changes MAC addresses has passes again, at
 PAYING_RATE and one after the other; this is all of the line that such people have together."""
+KEPT = timedelta(days=2)
+"""Twice as long as passes are counted, and longer than a checkout is looked after."""
 LENGTH = 12
 NAME = N_("On line while paying (%(minutes)s min)")
 PAID = N_("paid")
@@ -125,6 +128,7 @@ def let_guest_on(
             lookup=code_key(keyring, stock).lookup(code),
             code=keyring.seal(CODE_PURPOSE, code),
             activated_at=now,
+            first_login_at=now,  # its minutes run at once
         )
     )
     session.add(
@@ -155,6 +159,25 @@ def end_guest_pass(session: Session, actor: Actor, checkout_id: int, now: dateti
     say = translator(session.get_one(Operator, actor.operator_id).locale)
     void_vouchers(session, actor, [voucher], say(PAID), now)
     return True
+
+
+_FORGET = """
+WITH gone AS (DELETE FROM paying_pass WHERE begun_at < :before RETURNING service_id, device, begun_at),
+     spent AS (
+         UPDATE voucher v SET code = NULL, first_login_at = least(v.first_login_at, gone.begun_at)
+         FROM gone WHERE gone.device <> '' AND v.service_id = gone.service_id
+     ),
+     devices AS (DELETE FROM service_mac m USING gone WHERE gone.device <> '' AND m.service_id = gone.service_id)
+SELECT count(*) FROM gone
+"""
+
+
+def forget_passes(session: Session, now: datetime) -> int:
+    """Forget passes of all operators that are long over, and their devices; return how many. The caller commits.
+
+    A guest's voucher stays with what it used. It stays begun, so it is neither sold nor used by anybody.
+    """
+    return session.execute(text(_FORGET), {"before": now - KEPT}).scalar_one()
 
 
 def _locked(session: Session, operator_id: int) -> CaptiveSettings:

@@ -9,18 +9,20 @@ from sqlalchemy.orm import Session
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.vouchers import SaleTerms, batches_to_sell, open_sale, sales, sell_voucher, take_back
 from core.settings import Settings
-from crm.passes import let_guest_on
+from crm.passes import A_DAY, forget_passes, let_guest_on, passes_left
 from crm.problems import Invalid, Problem
-from crm.vouchers import BatchTerms, create_batch, find_code, void_batch
+from crm.vouchers import BatchTerms, counts, create_batch, find_code, void_batch
 from db.audit import Actor
 from db.models import (
     Checkout,
     Collector,
     Gateway,
     Operator,
+    PayingPass,
     Payment,
     PaymentMethod,
     Service,
+    ServiceMac,
     Voucher,
     VoucherBatch,
     VoucherSale,
@@ -32,6 +34,7 @@ from tests.rows import add_nas, add_subscriber
 
 DAY = date(2027, 3, 10)
 NOW = noon(DAY)
+DEVICE = "AA:BB:CC:00:11:22"
 
 
 @pytest.fixture
@@ -129,7 +132,9 @@ def test_what_only_a_provider_can_tell_is_not_sold_by_hand(isp, installation):
     assert refused.value.problems[0].problem is Problem.UNKNOWN_METHOD
 
 
-def test_a_guests_pass_for_paying_is_not_for_sale(isp, installation):
+@pytest.fixture
+def guest_pass(isp, installation):
+    """A guest's pass made at NOW: the checkout and the code."""
     gateway = Gateway(
         operator_id=isp.operator_id, kind="stripe", method_id=isp.cash, secret_key=b"x", webhook_secret=b"x"
     )
@@ -142,11 +147,40 @@ def test_a_guests_pass_for_paying_is_not_for_sale(isp, installation):
     isp.session.add(checkout)
     isp.session.flush()
     nas_id = add_nas(isp.session, isp.operator_id)
-    code = let_guest_on(
-        isp.session, isp.actor, installation.keyring, "AA:BB:CC:00:11:22", nas_id, isp.plan("50"), checkout.id, NOW
-    )
-    voucher = find_code(isp.session, installation.keyring, isp.operator_id, code)
+    code = let_guest_on(isp.session, isp.actor, installation.keyring, DEVICE, nas_id, isp.plan("50"), checkout.id, NOW)
+    return checkout, code
+
+
+def test_a_guests_pass_for_paying_is_not_for_sale(isp, installation, guest_pass):
+    voucher = find_code(isp.session, installation.keyring, isp.operator_id, guest_pass[1])
     assert batches_to_sell(isp.session, isp.operator_id, None) == []
+    for terms in (SaleTerms(voucher.batch_id), SaleTerms(voucher.batch_id, voucher_id=voucher.service_id)):
+        with pytest.raises(Invalid):
+            sell_voucher(isp.session, isp.actor, installation.keyring, terms, NOW)
+
+
+def test_a_guests_pass_is_over_some_minutes_after_it_was_made_though_nobody_used_it(isp, installation, guest_pass):
+    voucher = find_code(isp.session, installation.keyring, isp.operator_id, guest_pass[1])
+    for minutes, state in ((4, "active"), (6, "expired")):
+        now = NOW + timedelta(minutes=minutes)
+        assert counts(isp.session, [voucher.batch_id], now)[voucher.batch_id] == {state: 1}
+
+
+def test_two_days_after_a_pass_nothing_tells_whose_device_it_was(isp, installation, guest_pass):
+    checkout, code = guest_pass
+    voucher = find_code(isp.session, installation.keyring, isp.operator_id, code)
+
+    def devices() -> list[str]:
+        found = select(PayingPass.device).where(PayingPass.checkout_id == checkout.id)
+        bound = select(ServiceMac.mac).where(ServiceMac.service_id == voucher.service_id)
+        return [*isp.session.scalars(found), *isp.session.scalars(bound)]
+
+    forget_passes(isp.session, NOW + timedelta(days=2))
+    assert [mac.upper() for mac in devices()] == [DEVICE, DEVICE]
+    assert passes_left(isp.session, isp.operator_id, NOW + timedelta(hours=23), device=DEVICE) == A_DAY - 1
+    forget_passes(isp.session, NOW + timedelta(days=2, seconds=1))
+    isp.session.expire_all()
+    assert (devices(), voucher.code) == ([], None)
     for terms in (SaleTerms(voucher.batch_id), SaleTerms(voucher.batch_id, voucher_id=voucher.service_id)):
         with pytest.raises(Invalid):
             sell_voucher(isp.session, isp.actor, installation.keyring, terms, NOW)
