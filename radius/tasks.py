@@ -14,7 +14,7 @@ from core.clock import utc_now
 from core.settings import Settings, read_settings
 from radius.facts import Connection
 
-TASK_LOCK = 7464
+TASK_LOCK = 7482
 _DUNNING, _STALE, _PARTITIONS, _PURGE = range(4)
 
 log = structlog.get_logger()
