@@ -27,6 +27,7 @@ from billing.payments import PaymentTerms, refund_payment, register_payment
 from billing.rules import rules_of
 from billing.voucher_checkouts import finish_purchase, purchase_of
 from billing.wallets import to_top_up
+from core.money import rounded
 from core.settings import Settings
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
@@ -41,7 +42,8 @@ GIVE_UP = timedelta(hours=25)
 CASH_COMES = timedelta(days=31)
 """So long a payment may stay on its way: in cash at a shop's counter, by a bank's transfer."""
 WAITING = ("new", "open")
-LOCK = 7480
+LOCK = 7485
+"""First half of the advisory locks, the second is the subscriber: two clicks at once begin one checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +223,9 @@ def refund_at_provider(
     finally:
         nested.rollback()
     before = payment.refunded
-    key = f"portico-refund-{payment.id}-{before}-{amount}"
     provider, currency = provider_of(gateway, settings), payment.foreign_currency or payment.currency
+    # The digits of the currency, whoever typed 5 or 5.00: asked for again after a crash it is the same refund.
+    key = f"portico-refund-{payment.id}-{rounded(before, payment.currency):f}-{rounded(amount, currency):f}"
     charged = provider.payment(payment.external_id).currency
     if charged and charged != currency:  # one of another currency, which a person booked as an amount of ours
         raise Invalid(FieldProblem("amount", Problem.WRONG_CURRENCY, {"expected": charged}))

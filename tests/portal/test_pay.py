@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from billing.gateways.checkouts import refund_at_provider
 from billing.gateways.tasks import look
 from billing.links import LinkFor, link_key, signed
 from billing.payments import PaymentTerms, register_payment
@@ -364,6 +365,17 @@ def test_a_refund_by_staff_gives_the_money_back_at_the_provider(
     assert post(browser, url, **fields).status_code == 302
     assert [refund["amount"] for refund in line.providers.refunds.values()] == [10_000]
     assert line.payments()[0].refunded == Decimal(100)
+
+
+def test_a_refund_that_was_not_booked_before_a_crash_is_the_same_one_however_it_is_typed_again(line: Line) -> None:
+    line.providers.pay(line.begin("stripe").id)
+    payment_id = line.payments()[0].id
+    actor = Actor(line.isp.operator_id, "test")
+    for amount in ("5", "5.00", "5.0000"):
+        with Session(line.system) as session:  # ends without a commit, as a crash does
+            payment = session.get_one(Payment, payment_id)
+            refund_at_provider(session, line.settings, actor, payment, Decimal(amount), "paid twice", utc_now())
+    assert [refund["amount"] for refund in line.providers.refunds.values()] == [500]
 
 
 def test_what_came_online_in_another_currency_is_given_back_in_its_own_units(
