@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from core import status
 from core.settings import Settings
 from db.migrate import migrate
 from db.models import ROLES, Nas, Operator, RatePlan, Service, Staff, Subscriber
@@ -53,6 +54,14 @@ def closed_portals() -> Iterator[None]:
         yield
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def steps_of_its_own() -> Iterator[None]:
+    """Forget the steps that tests of workers ran in this process: they end no more, which is called stuck."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(status, "_steps", {})
+        yield
 
 
 @pytest.fixture(scope="module")
