@@ -427,9 +427,13 @@ def test_the_words_take_the_values_that_the_findings_have(app, language):
             assert router_words.step_title(replace(result, finding=finding))
 
 
-def test_the_page_of_a_nas_with_an_api_leads_to_its_script(sign_in, isp, stored):
+def test_the_page_of_a_nas_with_an_api_leads_to_its_script_before_the_bare_commands(sign_in, isp, stored):
     browser = sign_in("manager")
     page = browser.get(f"/nas/{stored}").text
-    assert f'href="/vpn/{stored}"' in page
-    assert "/radius add" not in page
-    assert "/radius add" in browser.get(f"/nas/{isp.nas_id}").text
+    script, _, commands = page.partition("Without a tunnel")
+    assert f'href="/vpn/{stored}"' in script
+    assert "/radius add" not in script
+    assert "/radius add" in commands
+    alone = browser.get(f"/nas/{isp.nas_id}").text
+    assert "/radius add" in alone
+    assert "Without a tunnel" not in alone
