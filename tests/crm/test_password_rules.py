@@ -3,7 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 import zxcvbn.feedback
@@ -63,13 +63,13 @@ def test_subscribers_may_have_a_simpler_one_that_is_not_the_first_to_be_tried():
 
 
 def test_the_longest_and_worst_takes_no_time_that_matters():
-    begun = perf_counter()
+    begun = process_time()
     for password in ("4@8({[<369&#!1/|0$5+7%2" * 9)[:LONGEST], "a1b2" * 50, "p@$$w0rd" * 25:
         try:
             require_strong(password, *ANA)
         except Invalid:
             continue
-    assert perf_counter() - begun < 5
+    assert process_time() - begun < 5
 
 
 def test_what_is_known_of_one_person_is_not_held_against_another():
