@@ -37,7 +37,7 @@ class DeskSums:
     refunds: Decimal
     movements: Decimal
     count: int
-    change: Decimal = Decimal(0)  # given back of cash in other currencies
+    change: Decimal = Decimal(0)  # given of cash in other currencies, less what came back of payments voided here
 
     @property
     def expected(self) -> Decimal:
@@ -85,7 +85,7 @@ def open_desk(
 def desk_sums(session: Session, desk: CashDesk) -> DeskSums:
     """Return what went through a desk in the books' currency: of payments in another one, the change that was given.
 
-    A voided payment counts only while it was not voided.
+    A voided payment counts only while it was not voided; its change comes back into the till that its notes left.
     """
     row = session.execute(
         text(
@@ -94,7 +94,9 @@ def desk_sums(session: Session, desk: CashDesk) -> DeskSums:
             " (SELECT count(*) FROM payment WHERE desk_id = :id AND voided_at IS NULL AND foreign_amount IS NULL),"
             " (SELECT coalesce(sum(amount), 0) FROM refund WHERE desk_id = :id AND foreign_amount IS NULL),"
             " (SELECT coalesce(sum(amount), 0) FROM cash_movement WHERE desk_id = :id),"
-            " (SELECT coalesce(sum(change_given), 0) FROM payment WHERE desk_id = :id AND voided_at IS NULL)"
+            " (SELECT coalesce(sum(CASE f.kind WHEN 'payment' THEN p.change_given ELSE -p.change_given END), 0)"
+            "  FROM foreign_cash f JOIN payment p ON p.id = f.payment_id"
+            "  WHERE f.desk_id = :id AND f.kind IN ('payment', 'void'))"
         ),
         {"id": desk.id},
     ).one()

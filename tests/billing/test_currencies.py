@@ -245,6 +245,18 @@ def test_a_void_takes_everything_back_at_the_rate_of_then(isp, service):
     sound(isp)
 
 
+def test_voided_after_its_till_closed_the_change_comes_back_where_the_notes_went(isp, service):
+    first = open_with(isp, "100")
+    payment = take(isp, service, "20", change="45")
+    assert close_desk(isp.session, isp.actor, isp.rules, first, D(55), "", noon(TODAY), {"USD": D(20)}) == 0
+    second = open_with(isp, "100", USD="20")
+    void_payment(isp.session, isp.actor, isp.rules, payment, "false note", noon(TODAY))
+    assert (desk_sums(isp.session, first).expected, desk_sums(isp.session, second).expected) == (D(55), D(145))
+    assert close_desk(isp.session, isp.actor, isp.rules, second, D(145), "", noon(TODAY), {"USD": D(0)}) == 0
+    assert (account(isp, "cash"), account(isp, "foreign_cash"), account(isp, "cash_difference")) == (0, 0, 0)
+    sound(isp)
+
+
 def test_refunds_give_dollars_back_at_the_rate_of_then_to_the_last_cent(isp, service):
     rate(isp, BEGIN, "17.3333")
     payment = take(isp, service, "10", BEGIN)
