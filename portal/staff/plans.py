@@ -9,7 +9,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import Numeric, func, literal, literal_column, select, update
 from wtforms import (
     FieldList,
     FormField,
@@ -25,7 +25,7 @@ from aaa.fair_use import MOST_STEPS
 from billing.fair_use_preview import TRY, read_preview, start_trial
 from core.rates import Burst, format_rate
 from crm.attributes import BadAttribute, format_extra, parse_extra
-from crm.currencies import foreign_currencies, price_in_books
+from crm.currencies import foreign_currencies, in_books, price_in_books
 from crm.jobs import OPEN
 from crm.plan_items import items_of_plans, monthly_price
 from crm.plans import (
@@ -81,6 +81,9 @@ _IN_USE = (
 )
 _SERVICES = select(func.count()).select_from(_IN_USE).correlate(RatePlan).scalar_subquery()
 
+BOOK_PRICE = literal_column(in_books("rate_plan.price", "rate_plan"), Numeric)
+"""By this prices in several currencies are put in order."""
+
 TABLE = Table(
     name="rate-plans",
     columns=(
@@ -90,7 +93,7 @@ TABLE = Table(
         Column(
             "cap", _l("Data cap"), lambda row: row.RatePlan.cap_octets, RatePlan.cap_octets, numeric=True, wide=True
         ),
-        Column("price", _l("Price"), lambda row: row.RatePlan.price, RatePlan.price, numeric=True),
+        Column("price", _l("Price"), lambda row: row.RatePlan.price, BOOK_PRICE, numeric=True),
         Column("services", _l("Services"), lambda row: row.services, numeric=True),
         Column("rate_limit", "Mikrotik-Rate-Limit", lambda row: rate_limit(row.RatePlan), wide=True),
     ),

@@ -27,12 +27,13 @@ from portal.labels import choices, label
 from portal.messages import done
 from portal.own_fields import own_fields, typed_into, with_own_fields
 from portal.permissions import Permission, requires
+from portal.staff.plans import BOOK_PRICE
 from portal.staff.subscribers import find as find_subscriber
 from portal.staff.work_orders.base import WindowForm
 
 blueprint = Blueprint("sales", __name__, url_prefix="/sales")
 
-ORDERS = {"price": (RatePlan.price, RatePlan.download), "speed": (RatePlan.download, RatePlan.price)}
+ORDERS = {"price": (BOOK_PRICE, RatePlan.download), "speed": (RatePlan.download, BOOK_PRICE)}
 
 
 def plans_sold() -> list[RatePlan]:
