@@ -177,7 +177,8 @@ def forget_passes(session: Session, now: datetime) -> int:
 
     A guest's voucher stays with what it used. It stays begun, so it is neither sold nor used by anybody.
     """
-    return session.execute(text(_FORGET), {"before": now - KEPT}).scalar_one()
+    count: int = session.execute(text(_FORGET), {"before": now - KEPT}).scalar_one()
+    return count
 
 
 def _locked(session: Session, operator_id: int) -> CaptiveSettings:
