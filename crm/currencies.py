@@ -11,19 +11,30 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.numbers import get_territory_currencies
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
+from core.clock import local_date
 from core.money import AmountFlaw, BadAmount, exchange_sentence, parse_exchange_rate, rounded
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
-from db.models import BillingSettings, ExchangeRate, ForeignCash, ForeignCurrency, Operator, RatePlan
+from db.models import (
+    BillingSettings,
+    ExchangeRate,
+    ForeignCash,
+    ForeignCurrency,
+    Operator,
+    RatePlan,
+    Service,
+    ServiceBilling,
+)
 
 JUMP = Decimal("0.1")
 """A rate that differs by more than this part from the one before it is asked about: it may be mistyped or inverted."""
@@ -185,6 +196,26 @@ def price_in_books(session: Session, plan: RatePlan, day: date) -> Decimal:
         return plan.price
     rate = rates_of_prices(session, plan.operator_id, day, [plan.price_currency])[plan.price_currency]
     return rate.to_books(plan.price)
+
+
+def check_rates_of_change(session: Session, service: Service, plan_id: int, now: datetime) -> None:
+    """Raise Invalid, for `plan_id`, where a service that is billed goes to another plan and either has no recent rate.
+
+    Such a change could be billed from the day only on which a rate is entered, and the days until then at the old
+    price.
+    """
+    cycle = session.get(ServiceBilling, service.id)
+    if plan_id == service.plan_id or cycle is None or cycle.stopped_on is not None:
+        return
+    operator = session.get_one(Operator, service.operator_id)
+    today = local_date(now, ZoneInfo(operator.timezone))
+    for plan in session.scalars(select(RatePlan).where(RatePlan.id.in_((service.plan_id, plan_id)))):
+        if plan.price_currency is None:
+            continue
+        try:
+            rate_on(session, operator.id, plan.price_currency, today)
+        except Invalid as invalid:
+            raise Invalid(*(FieldProblem("plan_id", each.problem, each.detail) for each in invalid.problems)) from None
 
 
 def rates_of_prices(session: Session, operator_id: int, day: date, currencies: Collection[str]) -> dict[str, Rate]:

@@ -260,7 +260,7 @@ def _apply(session: Session, actor: Actor, change: Change, service: Service) -> 
     match change.kind:
         case "plan":
             assert change.plan_id is not None, "checked when it was started"
-            change_plan_of(session, actor, service, change.plan_id)
+            change_plan_of(session, actor, service, change.plan_id, now)
         case "suspend":
             suspend(session, actor, service, change.cause, change.detail, now)
         case "restore":
@@ -274,7 +274,7 @@ def _apply(session: Session, actor: Actor, change: Change, service: Service) -> 
 def _take_back(session: Session, actor: Actor, change: Change, service: Service, before: Mapping[str, Any]) -> None:
     match change.kind:
         case "plan":
-            change_plan_of(session, actor, service, before["plan_id"])
+            change_plan_of(session, actor, service, before["plan_id"], utc_now())
         case "suspend":
             restore(session, actor, service)
             if before["state"] == "paused":

@@ -80,7 +80,7 @@ def withdraw_request(session: Session, actor: Actor, service: Service, now: date
 def grant_request(session: Session, actor: Actor, request: PlanRequest, now: datetime) -> Service:
     """Give a service the plan that was asked for. Raises Invalid and WrongState."""
     service = _waiting(session, request)
-    change_plan_of(session, actor, service, request.plan_id)
+    change_plan_of(session, actor, service, request.plan_id, now)
     _decide(session, request, "done", actor.staff_id, now)
     return service
 

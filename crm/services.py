@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from aaa.facts import AccessMethod, ServiceState
 from core.crypto import Keyring
+from crm.currencies import check_rates_of_change
 from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem, WrongState
 from crm.service_terms import WITH_PASSWORD, ServiceTerms, checked_alone, is_address, password_problems
 from db.audit import Actor, record
@@ -72,12 +73,19 @@ def create_service(
     return service
 
 
-def change_service(session: Session, actor: Actor, service: Service, terms: ServiceTerms, seen: int) -> None:
-    """Change a service of which version `seen` was shown. Raises Invalid, ChangedMeanwhile and WrongState."""
+def change_service(
+    session: Session, actor: Actor, service: Service, terms: ServiceTerms, seen: int, now: datetime | None = None
+) -> None:
+    """Change a service of which version `seen` was shown. Raises Invalid, ChangedMeanwhile and WrongState.
+
+    With `now` a change of plan that could not be billed from today on is refused (`check_rates_of_change`).
+    """
     _lock(session, service)
     if service.version != seen:
         raise ChangedMeanwhile
     _expect(service, "change", *(set(ServiceState) - {ServiceState.TERMINATED}))
+    if now is not None:
+        check_rates_of_change(session, service, terms.plan_id, now)
     before = asdict(terms_of_service(session, service))
     problems = []
     if service.password is None and terms.access_method in WITH_PASSWORD:
@@ -88,13 +96,18 @@ def change_service(session: Session, actor: Actor, service: Service, terms: Serv
     record(session, actor, "service.change", "service", service.id, before, asdict(checked))
 
 
-def change_plan_of(session: Session, actor: Actor, service: Service, plan_id: int) -> None:
-    """Give a service another rate plan; live sessions follow at once. Raises Invalid and WrongState."""
+def change_plan_of(session: Session, actor: Actor, service: Service, plan_id: int, now: datetime | None = None) -> None:
+    """Give a service another rate plan; live sessions follow at once. Raises Invalid and WrongState.
+
+    With `now` a change that could not be billed from today on is refused (`check_rates_of_change`).
+    """
     _lock(session, service)
     _expect(service, "change", *(set(ServiceState) - {ServiceState.TERMINATED}))
     plan = session.get(RatePlan, plan_id)
     if plan is None or (plan.archived and plan_id != service.plan_id):
         raise Invalid(FieldProblem("plan_id", Problem.UNKNOWN_PLAN))
+    if now is not None:
+        check_rates_of_change(session, service, plan.id, now)
     before = session.get_one(RatePlan, service.plan_id)
     service.plan_id = plan.id
     session.flush()

@@ -364,6 +364,8 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "manual": N_("Managed by hand"),
         "abuse": N_("Suspended for abuse"),
         "changed": N_("Somebody changed it since"),
+        "rate_too_old": N_("The exchange rate is too old"),
+        "no_rate": N_("There is no exchange rate"),
     },
     "queue_field": {
         "queue": N_("Queue"),

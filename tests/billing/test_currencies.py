@@ -31,7 +31,7 @@ from crm.currencies import (
 )
 from crm.plans import PlanTerms, create_plan
 from crm.problems import Invalid, Problem
-from crm.services import change_plan_of
+from crm.services import change_plan_of, change_service, terms_of_service
 from db.models import (
     AuditEntry,
     CashDesk,
@@ -570,6 +570,26 @@ def test_a_change_to_a_plan_in_dollars_waits_for_a_rate_as_well(isp, dollar_line
     changed = lines_of(isp, service)[1:]
     assert sorted(line.total for line in changed) == [D("-106.45"), D("127.74")]  # 11 of 31 days
     assert [line.exchange_rate for line in changed if line.total > 0] == [D(18)]
+    sound(isp)
+
+
+def test_staff_change_no_plan_while_it_could_not_be_billed_from_that_day(isp, dollar_line):
+    service = isp.service(BEGIN, "300")
+    isp.run(BEGIN)
+    late, wanted = date(2027, 1, 25), isp.plan("20")
+    for line, plan in ((service, wanted), (dollar_line, isp.plan("300"))):
+        terms = replace(terms_of_service(isp.session, line), plan_id=plan)
+        for act, args in ((change_plan_of, (plan,)), (change_service, (terms, line.version))):
+            with pytest.raises(Invalid) as refused:
+                act(isp.session, isp.actor, line, *args, noon(late))
+            assert (refused.value.problems[0].field, problem_of(refused)) == ("plan_id", Problem.RATE_TOO_OLD)
+            assert line.plan_id != plan
+    change_plan_of(isp.session, isp.actor, service, isp.plan("400"), noon(late))  # pesos wait for nothing
+    rate(isp, late, "18.00", today=late)
+    change_plan_of(isp.session, isp.actor, service, wanted, noon(late))
+    follow_service(isp.session, isp.actor, isp.rules, service, noon(late))
+    (charged,) = (line for line in lines_of(isp, service)[1:] if line.exchange_rate)
+    assert charged.total == D("127.74")  # 11 of 31 days, of 20 dollars at 18
     sound(isp)
 
 

@@ -15,7 +15,7 @@ from billing.run import run_billing
 from core.clock import utc_now
 from crm.currencies import NewRate, enter_rates, switch_on
 from db.audit import Actor
-from db.models import ExchangeRate, RatePlan
+from db.models import ExchangeRate, RatePlan, Service
 from db.session import make_sessions
 from tests.portal.api.conftest import Program, make_token
 from tests.portal.billing_isp import bill, billed_line, invoices_of, payments_of, start_billing, today
@@ -167,11 +167,20 @@ def test_a_plan_in_dollars_is_entered_and_its_invoices_wait_without_a_rate(syste
     with Session(system) as session:
         plan = session.scalars(select(RatePlan).where(RatePlan.name == "Border 20")).one()
         assert (plan.price, plan.price_currency) == (20, "USD")
-        session.get_one(RatePlan, isp.plan_id).price_currency = "USD"
+        pesos, border = session.get_one(RatePlan, isp.plan_id), plan.id
+        assert pesos.price == 300
+        for path, dear_first in (("/plans/?sort=price", False), ("/plans/?sort=-price", True), ("/sales/plans", False)):
+            listed = browser.get(path).text
+            assert (listed.index("Border 20") < listed.index(pesos.name)) == dear_first, path
+        pesos.price_currency = "USD"
         session.commit()
-    subscriber_id, _service = billed_line(system, installation, isp, "Luz", 0)
+    subscriber_id, service = billed_line(system, installation, isp, "Luz", 0)
     run = run_billing(make_sessions(system), isp.operator_id, utc_now())
     assert (run.invoices, run.waiting) == (0, 1)
+    changed = post(browser, f"/services/{service}/plan", plan_id=str(border))
+    assert "The last exchange rate of USD is of" in text_of(browser.get(changed.location).text)
+    with Session(system) as session:
+        assert session.get_one(Service, service).plan_id == isp.plan_id
     assert "1 invoice waits for a rate" in text_of(sign_in("finance").get("/").text)
     typed_in = {"currency": "USD", "day": today().isoformat(), "rate": "17.40"}
     assert post(sign_in("finance"), "/settings/currencies/rates", **typed_in).status_code == 302

@@ -248,7 +248,7 @@ def change(service_id: int, body: ServiceChange) -> ServiceShown:
     """Live sessions follow at once."""
     session, service = frame.db(), _service(service_id)
     terms = replace(terms_of_service(session, service), **_tuples(body.model_dump(exclude_unset=True)))
-    change_service(session, frame.actor(), service, terms, service.version)
+    change_service(session, frame.actor(), service, terms, service.version, context.now())
     return _after(service)
 
 
@@ -322,7 +322,7 @@ def reinstate_one(service_id: int, body: Nothing) -> ServiceShown:
 def plan_one(service_id: int, body: PlanChange) -> ServiceShown:
     """Live sessions follow at once; what it costs is on the next invoice, an upgrade on one of its own."""
     session, service = frame.db(), _service(service_id)
-    change_plan_of(session, frame.actor(), service, body.plan_id)
+    change_plan_of(session, frame.actor(), service, body.plan_id, context.now())
     return _after(service)
 
 

@@ -179,7 +179,7 @@ def edit(service_id: int) -> ResponseReturnValue:
     if request.method == "POST" and form.validate():
         try:
             typed = form.terms()
-            change_service(session, context.actor(), service, typed, seen_version(form.version))
+            change_service(session, context.actor(), service, typed, seen_version(form.version), context.now())
             if own:
                 set_values(session, context.actor(), service, typed_into(form, own))
         except Invalid as invalid:

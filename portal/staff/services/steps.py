@@ -231,7 +231,8 @@ def plan(service_id: int) -> ResponseReturnValue:
     form.plan_id.choices = [(one.id, one.name) for one in plans]
     if request.method == "POST" and form.validate():
         before = service.plan_id
-        if _take_step(service, lambda found: change_plan_of(context.db(), context.actor(), found, form.plan_id.data)):
+        wanted, now = form.plan_id.data, context.now()
+        if _take_step(service, lambda found: change_plan_of(context.db(), context.actor(), found, wanted, now)):
             names = {one.id: one.name for one in plans}
             done(
                 _("%(name)s has the plan %(plan)s.", name=service.name, plan=names[service.plan_id]),
