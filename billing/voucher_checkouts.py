@@ -55,8 +55,9 @@ def price_of(
     It is sold and taken back, so the price is the one that the invoice will have.
     """
     try:
-        actor = Actor(operator_id, BUYER)
-        return sell_voucher(session, actor, settings.keyring, SaleTerms(batch_id, method_id=method_id), now).sale.price
+        # As if the provider had told of it, since by its method nothing else is sold.
+        terms = SaleTerms(batch_id, method_id=method_id, external_id=secrets.token_hex(16))
+        return sell_voucher(session, Actor(operator_id, BUYER), settings.keyring, terms, now).sale.price
     finally:
         session.rollback()
 
