@@ -88,7 +88,8 @@ def give_all_back(
 ) -> None:
     """Let the cash of a voided payment go: out of its desk, or out of the actor's where that is closed by now.
 
-    The change that was given of it comes back into the same desk (`billing.desks.desk_sums`). Raises Invalid: it is not there.
+    The change that was given of it comes back into the same desk (`billing.desks.desk_sums`). Raises Invalid: the cash
+    is not there.
     """
     if payment.foreign_amount is None or account not in ("cash", "collectors"):
         return
