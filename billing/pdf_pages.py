@@ -2,10 +2,10 @@
 
 import io
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pypdf import PdfWriter, Transformation
-from pypdf.generic import RectangleObject
+if TYPE_CHECKING:  # pypdf is imported where it is used: most processes never cut a page
+    from pypdf import PdfWriter
 
 POINTS = 72 / 25.4
 """Points of a PDF in a mm."""
@@ -16,6 +16,9 @@ def cut_below(pdf: bytes, margin: int) -> bytes:
 
     A page without text stays as it is.
     """
+    from pypdf import PdfWriter, Transformation
+    from pypdf.generic import RectangleObject
+
     writer = PdfWriter(clone_from=io.BytesIO(pdf))
     for page in writer.pages:
         lowest = _lowest_line(page)
@@ -30,6 +33,8 @@ def cut_below(pdf: bytes, margin: int) -> bytes:
 
 def joined(pdfs: Iterable[bytes]) -> bytes:
     """Return one PDF of many, in their order, to be printed at once."""
+    from pypdf import PdfWriter
+
     writer = PdfWriter()
     for pdf in pdfs:
         writer.append(io.BytesIO(pdf), import_outline=False)
@@ -48,7 +53,7 @@ def _lowest_line(page: Any) -> float | None:
     return min(heights, default=None)
 
 
-def _written(writer: PdfWriter) -> bytes:
+def _written(writer: "PdfWriter") -> bytes:
     made = io.BytesIO()
     writer.write(made)
     return made.getvalue()

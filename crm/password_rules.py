@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from zxcvbn import zxcvbn
-
 from core.i18n import N_
 from crm.problems import FieldProblem, Invalid, Problem
 
@@ -57,6 +55,8 @@ def require_strong(
 
     `known` is what others know of the person: name, e-mail address, company. `field` is where the reason is shown.
     """
+    from zxcvbn import zxcvbn  # twelve megabytes of words, which only a process where passwords are chosen keeps
+
     if len(password) < shortest:
         raise Invalid(FieldProblem(field, Problem.TOO_SHORT, {"limit": str(shortest)}))
     if len(password) > LONGEST:

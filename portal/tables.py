@@ -20,9 +20,6 @@ from typing import Any, TypeAlias
 
 from flask import Response, abort, current_app, g, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.styles import Font
 from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
@@ -299,6 +296,10 @@ def _csv(table: Table, rows: Iterable[Any]) -> Response:
 
 
 def _xlsx(table: Table, rows: Iterable[Any]) -> Response:
+    from openpyxl import Workbook  # what makes no workbooks need not know how
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Font
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet(table.name[:31])
     sheet.freeze_panes = "A2"

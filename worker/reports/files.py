@@ -14,9 +14,6 @@ from typing import Any
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal, format_percent
 from jinja2 import Environment, StrictUndefined
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.styles import Font
 
 from billing.pdf import A4_LANDSCAPE, render_pdf
 from core.cells import FORMULA
@@ -41,6 +38,10 @@ class Reader:
 
 def as_xlsx(report: Report, scope: Scope, reader: Reader, rows: Iterable[Any]) -> tuple[bytes, int]:
     """Return a worksheet and how many rows it has."""
+    from openpyxl import Workbook  # what makes no workbooks need not know how
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Font
+
     translate = translator(reader.language)
     book = Workbook(write_only=True)
     sheet = book.create_sheet(report.key[:31])

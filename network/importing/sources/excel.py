@@ -12,9 +12,6 @@ import zipfile
 from datetime import date, datetime
 from xml.etree.ElementTree import ParseError
 
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
-
 MOST_UNPACKED = 300_000_000
 """Octets of all parts of a workbook. One of 50,000 rows has some thirty million."""
 MOST_ROWS = 50_001
@@ -32,6 +29,9 @@ def is_workbook(content: bytes) -> bool:
 
 def as_csv(content: bytes) -> str:
     """Return the first sheet that has rows, as CSV. Raises NotReadable."""
+    from openpyxl import load_workbook  # what reads no workbooks need not know how
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(part.file_size for part in archive.infolist()) > MOST_UNPACKED:
