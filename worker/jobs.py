@@ -61,7 +61,6 @@ class JobRunner:
         """Take no more jobs and wait a little. Whoever runs next begins again what did not end."""
         self._stopping.set()
         self._listener.join(seconds)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _listen(self) -> None:
         engine = make_engine(
@@ -86,6 +85,7 @@ class JobRunner:
             except Exception:  # a worker that no longer does jobs must not look as if it did
                 log.exception("jobs_failed")
                 self._stopping.wait(1)
+        self._threads.shutdown(cancel_futures=True)  # what is under way gives its connection back first
         engine.dispose()
 
     def _take_up(self, engine: Engine) -> None:

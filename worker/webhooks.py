@@ -111,7 +111,6 @@ class WebhookSender:
         """Take up no more, and wait a little for what is under way."""
         self._stopping.set()
         self._listener.join(seconds)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
     def running(self) -> bool:
@@ -139,6 +138,7 @@ class WebhookSender:
             except Exception:  # a worker that no longer sends must not look as if it did
                 log.exception("webhooks_failed")
                 self._stopping.wait(1)
+        self._threads.shutdown(cancel_futures=True)  # what is under way gives its connection back first
         engine.dispose()
 
     def _take_up(self, sessions: sessionmaker[Session]) -> None:
