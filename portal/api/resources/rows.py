@@ -17,6 +17,9 @@ def one(model: type[Row], row_id: int) -> Row:
     found = frame.db().get(model, row_id)
     if found is None:
         raise ApiProblem(Kind.NOT_FOUND)
+    # A session holds rows weakly. One that was held against If-Match must be the one whose version is changed, not one
+    # read anew, with what somebody else wrote in between.
+    frame.db().info.setdefault("held", []).append(found)
     return found
 
 

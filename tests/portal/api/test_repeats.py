@@ -13,6 +13,7 @@ from billing import payments as billing_payments
 from core.clock import utc_now
 from crm.api_tokens import forget_old_answers
 from db.models import ApiAnswer, Payment, Subscriber
+from portal.api import operations
 from portal.api.resources import payments as api_payments
 from tests.portal.billing_isp import start_billing
 from tests.portal.conftest import add_subscriber
@@ -167,6 +168,23 @@ def test_answers_are_forgotten_after_a_day(paying, system, isp):
         assert forget_old_answers(session, utc_now()) >= 1
         assert session.scalar(select(func.count()).select_from(ApiAnswer)) == 0
         session.commit()
+
+
+def test_what_changes_between_the_comparison_and_the_change_is_not_undone(program, system, isp, monkeypatch):
+    erp, path = program(), f"/subscribers/{add_subscriber(system, isp, 'Ana')}"
+    seen = erp.get(path).headers["ETag"]
+    compare = operations._match
+
+    def compare_and_be_overtaken(shown):
+        compare(shown)
+        monkeypatch.undo()
+        other = threading.Thread(target=lambda: erp.ask("PATCH", path, {"notes": "first"}, If_Match=seen))
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(operations, "_match", compare_and_be_overtaken)
+    assert erp.ask("PATCH", path, {"notes": "second"}, If_Match=seen).status_code == 412
+    assert erp.get(path).json["notes"] == "first"
 
 
 def test_two_who_change_what_both_have_read_do_not_undo_each_other(program, system, isp):
