@@ -129,6 +129,7 @@ class Stranger:
     def reads(self) -> None:
         """Look at the page: it fits the window, and no line of it is in English."""
         page = self.page
+        page.wait_for_load_state()  # a click may have begun a page that has no element yet
         assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth"), page.url
         lines = {line.strip() for line in page.locator("body").inner_text().splitlines()}
         assert not lines & self.english, (page.url, lines & self.english)
