@@ -65,7 +65,7 @@ def test_no_page_for_a_phone_is_hard_to_read_or_wider_than_the_phone(
     page = context.new_page()
     page.set_default_timeout(15_000)
     faults: list[str] = []
-    with listening(app, installation) as address:
+    with listening(app, installation.portal_port) as address:
         context.add_cookies([{"name": "portico_my", "value": cookie.value, "url": f"{address}/my/{slug}/"}])
         mine = ("", "usage", "bills", "account", "account/change/email", "devices", "help/new")
         for path in (

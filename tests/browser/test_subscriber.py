@@ -68,7 +68,7 @@ def test_a_cut_off_subscriber_signs_in_pays_and_asks(
         session.get_one(Subscriber, subscriber_id).email = email
         session.commit()
     complaints: list[str] = []
-    with listening(app, installation) as address, providers_of(isp, installation):
+    with listening(app, installation.portal_port) as address, providers_of(isp, installation):
         phone.on(
             "console",  # the provider's page is not ours
             lambda said: (
@@ -120,7 +120,7 @@ def test_what_is_pushed_to_a_phone_is_shown_though_nobody_is_signed_in(
     isp = make_isp(system, installation)
     with Session(system) as session:
         slug = session.get_one(Operator, isp.operator_id).slug
-    with listening(app, installation) as address:
+    with listening(app, installation.portal_port) as address:
         context = chromium.new_context(permissions=["notifications"])
         phone, scopes = context.new_page(), []
         phone.goto(f"{address}/my/{slug}/sign-in")
@@ -136,9 +136,17 @@ def test_what_is_pushed_to_a_phone_is_shown_though_nobody_is_signed_in(
                 "ServiceWorker.deliverPushMessage",
                 {"origin": address, "registrationId": scopes[-1]["registrationId"], "data": data},
             )
-        shown = phone.wait_for_function(
-            """navigator.serviceWorker.ready.then(worker => worker.getNotifications())
-            .then(all => all.length && all.map(each => ({title: each.title, body: each.body, tag: each.tag})))"""
+        # wait_for_function() takes a promise itself for the answer it waits for.
+        shown = phone.evaluate(
+            """async () => {
+                const worker = await navigator.serviceWorker.ready
+                let all = []
+                while (!all.length) {
+                    await new Promise(done => setTimeout(done, 20))
+                    all = await worker.getNotifications()
+                }
+                return all.map(each => ({title: each.title, body: each.body, tag: each.tag}))
+            }"""
         )
-        assert shown.json_value() == [said]
+        assert shown == [said]
         context.close()

@@ -95,7 +95,7 @@ def test_an_installation_without_coverage(
     complaints: list[str] = []
     phone.on("pageerror", lambda problem: complaints.append(str(problem)))
     phone.on("dialog", lambda dialog: dialog.accept())
-    with listening(app, installation) as address:
+    with listening(app, installation.portal_port) as address:
         phone.goto(f"{address}/t/")
         enter(phone, isp.staff["technical"], sign_in)
         expect(phone.locator(".visit")).to_have_count(2)
@@ -139,7 +139,7 @@ def test_an_installation_without_coverage(
         order = session.get_one(WorkOrder, second)
         cancel(session, Actor(isp.operator_id, "sales@isp.example"), order, "Moved away", utc_now())
         session.commit()
-    with listening(app, installation):
+    with listening(app, installation.portal_port):
         phone.context.set_offline(False)
         expect(phone.locator("#conflict")).to_contain_text(cancelled)
         assert waiting(phone) == 1
@@ -173,7 +173,7 @@ def test_a_phone_that_comes_back_after_a_day_loses_nothing_and_gives_nothing_to_
     isp = make_isp(system, installation)
     order, _line = visit(system, installation, isp, "Ana")
     phone.on("dialog", lambda dialog: dialog.accept())
-    with listening(app, installation) as address:
+    with listening(app, installation.portal_port) as address:
         phone.goto(f"{address}/t/")
         enter(phone, isp.staff["technical"], "Sign in")
         expect(phone.locator(".visit")).to_have_count(1)

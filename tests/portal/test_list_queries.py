@@ -62,6 +62,13 @@ def grow(system, isp, first, last):
         session.commit()
 
 
+def queries(browser, address):
+    """Return how many statements a page takes; once in a while also some whose answers are kept for seconds."""
+    with counted() as statements:
+        assert browser.get(address).status_code == 200, address
+    return len(statements)
+
+
 def test_a_list_asks_as_often_for_fifty_rows_as_for_five(sign_in, isp, system):
     browser = sign_in("manager")
     post(browser, "/settings/fields", subject="subscriber", title="Mast", kind="number", choices="", listed="yes")
@@ -69,9 +76,5 @@ def test_a_list_asks_as_often_for_fifty_rows_as_for_five(sign_in, isp, system):
     for first, last in ((0, 5), (5, 48)):
         grow(system, isp, first, last)
         for address in LISTS:
-            browser.get(address)
-            with counted() as statements:
-                answer = browser.get(address)
-            assert answer.status_code == 200, address
-            asked.setdefault(address, []).append(len(statements))
+            asked.setdefault(address, []).append(min(queries(browser, address) for _again in range(2)))
     assert {address: counts for address, counts in asked.items() if counts[0] != counts[1]} == {}

@@ -43,7 +43,7 @@ def installation(new_installation: Callable[[], Settings]) -> Settings:
 
 @pytest.fixture(scope="module")
 def address(app: Flask, installation: Settings) -> Iterator[str]:
-    with listening(app, installation) as url:
+    with listening(app, installation.portal_port) as url:
         yield url
 
 

@@ -58,7 +58,7 @@ def installation(new_installation: Callable[[], Settings]) -> Settings:
 @pytest.fixture(scope="module")
 def portal(site: Site, app: Flask) -> Iterator[str]:
     kept, places.KEPT = places.KEPT, 0.0
-    with listening(app, site.settings) as address:
+    with listening(app, site.settings.portal_port) as address:
         yield address
     places.KEPT = kept
 

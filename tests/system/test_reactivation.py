@@ -57,7 +57,7 @@ def billing(site: Site, app: Flask, system: Engine) -> Iterator[tuple[Isp, dict[
         session.commit()
     methods = start_billing(system, isp)
     enter_accounts(system, site.settings, isp)
-    with listening(app, site.settings):
+    with listening(app, site.settings.portal_port):
         yield isp, methods
 
 

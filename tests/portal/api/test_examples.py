@@ -3,13 +3,11 @@
 import os
 import re
 import subprocess
-import threading
 from pathlib import Path
-
-from werkzeug.serving import make_server
 
 from tests.portal.api.conftest import make_token
 from tests.portal.billing_isp import bill, billed_line, start_billing
+from tests.portal.online import listening
 
 PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -20,15 +18,12 @@ def test_the_examples_of_the_documentation_work(app, system, installation, isp):
     bill(system, isp)
     commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL))
     commands = commands.replace("curl -sS", "curl -sS --fail-with-body -w '\\n%{http_code}\\n'")
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with listening(app) as address:
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             env={
                 "PATH": os.environ["PATH"],
-                "PORTICO": f"http://127.0.0.1:{server.server_port}/api/v1",
+                "PORTICO": f"{address}/api/v1",
                 "TOKEN": make_token(system, installation, isp)[1],
                 "SUBSCRIBER": str(subscriber),
                 "SERVICE": str(service),
@@ -39,10 +34,6 @@ def test_the_examples_of_the_documentation_work(app, system, installation, isp):
             text=True,
             timeout=60,
         )
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     assert ran.returncode == 0, ran.stdout + ran.stderr
     statuses = re.findall(r"^(\d{3})$", ran.stdout, re.MULTILINE)
     assert len(statuses) == commands.count("curl ") - 1  # the one that is asked for its headers alone
