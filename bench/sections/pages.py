@@ -1,13 +1,16 @@
-"""List pages of the portal with very many rows behind them."""
+"""List pages of the portal, and the lookup of who had an address, with very many rows behind them."""
 
+import os
 import time
 from contextlib import ExitStack
+from ipaddress import ip_address
 from urllib.parse import quote
 
 import psycopg
 
 from bench.browser import Browser, quantile
-from bench.report import Section, Table, under
+from bench.machine import descendants, prefer
+from bench.report import Section, Table, Target, under
 from bench.sections import Options
 from bench.seed import OPERATOR, seed, without_indexes
 from bench.site import Site, make_users, open_site
@@ -21,6 +24,8 @@ NAS = 50
 OPEN_SHARE = 0.005  # of all sessions; the others are over
 DAYS = 55
 """Sessions are spread over so many days, which fall into the partitions of three months."""
+SHARED = 100
+"""Addresses that every twentieth session has one of: a hotspot gives the same ones away all day."""
 
 
 def measure(options: Options) -> Section:
@@ -32,27 +37,39 @@ def measure(options: Options) -> Section:
         seed(site.settings, users, [(f"127.1.0.{number}", 3799) for number in range(1, NAS + 1)])
         seconds = _fill(site, len(users), sessions)
         stack.enter_context(RunningPiece(portal_piece(site.settings), site.settings.log_dir / "portal.log"))
+        if options.preferred:
+            prefer(descendants(os.getpid()))
         browser = Browser(site.settings.portal_port)
         browser.sign_in(EMAIL, PASSWORD)
-        measured = {name: browser.time(path, options.scaled(40, 5)) for name, path in _pages(len(users)).items()}
-    slowest = max(measured, key=lambda name: quantile(measured[name], 0.95))
+        count = options.scaled(40, 5)
+        measured = {name: browser.time(path, count) for name, path in _pages(len(users)).items()}
+        asked = {name: browser.time("/addresses/", count, typed) for name, typed in _lookups(site).items()}
     return Section(
         "pages",
         f"List pages, {len(users):,} subscribers and {sessions:,} sessions",
-        (under(f"p95 of the slowest list page ({slowest})", 150, quantile(measured[slowest], 0.95), "ms"),),
-        (
-            Table(
-                ("page", "p50 ms", "p95 ms", "longest ms"),
-                tuple(
-                    (name, *(f"{quantile(times, share):.0f}" for share in (0.5, 0.95, 1.0)))
-                    for name, times in measured.items()
-                ),
-            ),
-        ),
+        (_slowest("list page", measured), _slowest("address lookup", asked)),
+        (_table("page", measured), _table("who had an address", asked)),
         (
             "Milliseconds from sending the request to the last octet of the page, over loopback, through gunicorn, one"
-            f" request at a time, {len(next(iter(measured.values())))} of each after one that is not counted. As many"
-            f" Access-Requests are kept as sessions divided by ten. Filling the tables took {seconds:.0f} s.",
+            f" request at a time, {count} of each after one that is not counted. As many Access-Requests are kept as"
+            f" sessions divided by ten. Filling the tables took {seconds:.0f} s.",
+            f"Every twentieth session had one of {SHARED} addresses that are given away all day, and each has an IPv6"
+            " prefix; `at first` is the oldest day that is kept. A lookup is written into the audit log before it is"
+            " answered, which is in the figure.",
+        ),
+    )
+
+
+def _slowest(what: str, measured: dict[str, list[float]]) -> Target:
+    slowest = max(measured, key=lambda name: quantile(measured[name], 0.95))
+    return under(f"p95 of the slowest {what} ({slowest})", 150, quantile(measured[slowest], 0.95), "ms")
+
+
+def _table(head: str, measured: dict[str, list[float]]) -> Table:
+    return Table(
+        (head, "p50 ms", "p95 ms", "longest ms"),
+        tuple(
+            (name, *(f"{quantile(times, share):.0f}" for share in (0.5, 0.95, 1.0))) for name, times in measured.items()
         ),
     )
 
@@ -78,6 +95,34 @@ def _pages(subscribers: int) -> dict[str, str]:
     }
 
 
+def _lookups(site: Site) -> dict[str, dict[str, str]]:
+    """Return forms of the lookup: addresses that somebody had at the instant, of the last and the oldest days."""
+    forms: dict[str, dict[str, str]] = {}
+    with psycopg.connect(site.database_url("portico")) as connection:
+        for when, order in (("lately", "DESC"), ("at first", "")):
+            for whose, condition in (
+                ("a line", "framed_ip << '10.0.0.0/16'"),
+                ("a hotspot", "framed_ip << '100.64.0.0/24'"),
+            ):
+                row = connection.execute(
+                    "SELECT host(framed_ip), (started_at + interval '30 seconds') AT TIME ZONE 'UTC',"
+                    f" framed_ip - '10.0.0.0', host(delegated_ipv6_prefix) FROM session WHERE {condition}"
+                    f" ORDER BY started_at {order} OFFSET 100 LIMIT 1".encode()
+                ).fetchone()
+                assert row is not None
+                address, instant, number, prefix = row
+                typed = {"at": instant.isoformat(), "margin": "60", "reason": "Letter 1"}
+                forms[f"address of {whose}, {when}"] = {"address": address, **typed}
+                if whose == "a line":
+                    public = ip_address("198.18.0.0") + number // _PER_ADDRESS
+                    port = str(1024 + number % _PER_ADDRESS * _PORTS)
+                    forms[f"port of a public address, {when}"] = {"address": str(public), "port": port, **typed}
+                    forms[f"IPv6 address, {when}"] = {"address": prefix, **typed}
+    nobody = {"at": typed["at"], "margin": "60", "reason": "Letter 1"}
+    forms["address that nobody had"] = {"address": "10.99.0.1", **nobody}
+    return forms
+
+
 def _fill(site: Site, subscribers: int, sessions: int) -> float:
     """Write sessions and events behind the subscribers; indexes are dropped meanwhile. Returns the seconds it took."""
     begun = time.monotonic()
@@ -89,6 +134,7 @@ def _fill(site: Site, subscribers: int, sessions: int) -> float:
             " VALUES (%s, %s, 'Manager', %s, '{manager}')",
             (OPERATOR, EMAIL, hasher.hash(PASSWORD)),
         )
+        connection.execute(_PORT_PLAN, {"operator": OPERATOR, "ports": _PORTS, "days": DAYS})
         for table, statement, count in (
             ("session", _SESSIONS, sessions),
             ("auth_event", _EVENTS, sessions // 10),
@@ -105,6 +151,7 @@ def _fill(site: Site, subscribers: int, sessions: int) -> float:
                     "nas": NAS,
                     "open": max(50, int(count * OPEN_SHARE)),
                     "days": DAYS,
+                    "shared": SHARED,
                 },
             )
         connection.execute("VACUUM ANALYZE")
@@ -112,14 +159,25 @@ def _fill(site: Site, subscribers: int, sessions: int) -> float:
     return time.monotonic() - begun
 
 
+_PORTS = 1000
+_PER_ADDRESS = (65_535 - 1024 + 1) // _PORTS
+_PORT_PLAN = """
+INSERT INTO cgnat_plan (operator_id, name, private, public_first, public_last, first_port, last_port, ports, valid_from,
+    author)
+VALUES (%(operator)s, 'Lines', '10.0.0.0/16', '198.18.0.0', '198.18.4.255', 1024, 65535, %(ports)s,
+    now() - interval '1 day' * (%(days)s + 5), 'bench')
+"""
 _SESSIONS = """
 INSERT INTO session (started_at, operator_id, nas_id, service_id, acct_session_id, user_name, kind, mac, framed_ip,
-    calling_station_id, updated_at, ended_at, session_time, octets_in, octets_out, terminate_cause, ended_by)
+    calling_station_id, updated_at, ended_at, session_time, octets_in, octets_out, terminate_cause, ended_by,
+    delegated_ipv6_prefix)
 SELECT started, %(operator)s, 1 + n %% %(nas)s, 1 + line, to_hex(n), 'user' || lpad(line::text, 7, '0'), 'ppp',
-    ('02' || lpad(to_hex(line), 10, '0'))::macaddr, '10.0.0.0'::inet + line, '',
+    ('02' || lpad(to_hex(line), 10, '0'))::macaddr,
+    CASE WHEN n %% 20 = 0 THEN '100.64.0.0'::inet + n / 20 %% %(shared)s ELSE '10.0.0.0'::inet + line END, '',
     least(now(), started + lasted), CASE WHEN n > %(open)s THEN started + lasted END,
     extract(epoch FROM lasted)::bigint, n * 1000 %% 1000000007, n * 7000 %% 10000000019,
-    CASE WHEN n > %(open)s THEN 'User-Request' END, CASE WHEN n > %(open)s THEN 'stop' END
+    CASE WHEN n > %(open)s THEN 'User-Request' END, CASE WHEN n > %(open)s THEN 'stop' END,
+    ('2001:db8:' || to_hex(line >> 8) || ':' || to_hex((line & 255) << 8) || '::/56')::cidr
 FROM (
     SELECT n, (n * 7919) %% %(subscribers)s AS line,
         now() - interval '5 hours' - n * (interval '1 day' * %(days)s / %(count)s) AS started,
