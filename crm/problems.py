@@ -129,6 +129,7 @@ class Problem(StrEnum):
     NOT_MERGEABLE = "not_mergeable"  # a ticket that another cannot become part of
     QUEUES_STAY = "queues_stay"  # static addresses, which are queues on some router
     PASSWORD_AGAIN = "password_again"  # noqa: S105 - it would be sent elsewhere than it was entered for
+    ROUTER_PASSWORD = "router_password"  # noqa: S105 - the same, and it is entered on another page
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from core.crypto import Keyring
 from crm.nas import NasTerms, change_nas, create_nas, delete_nas
@@ -128,6 +128,17 @@ def change_router(
     session.flush()
     audited = {**asdict(before), "api_password": ""}, {**asdict(terms), "api_password": "changed" if password else ""}
     record(session, actor, "router.change", "router", router.nas_id, *audited)
+
+
+def change_nas_alone(session: Session, actor: Actor, nas: Nas, terms: NasTerms) -> None:
+    """Change a NAS and leave its API as it is. Raises Invalid.
+
+    Where the API is asked at the NAS's own address, that address is changed with the password at hand: on the router.
+    """
+    router = session.get(Router, nas.id, options=[joinedload(Router.nas)])
+    if router is not None and would_move(router, terms.address, terms_of_router(router)):
+        raise Invalid(FieldProblem("address", Problem.ROUTER_PASSWORD))
+    change_nas(session, actor, nas, terms)
 
 
 def detach_router(session: Session, actor: Actor, router: Router) -> None:

@@ -120,6 +120,10 @@ TEXTS: Mapping[Problem, str] = {
     Problem.PASSWORD_AGAIN: N_(
         "Enter the password again: address, port or TLS has changed, and it would be sent somewhere else."
     ),
+    Problem.ROUTER_PASSWORD: N_(
+        "The password of this router's API would be sent to the new address. Change it where the password can be entered"
+        " again: edit the router."
+    ),
     Problem.NOT_A_PICTURE: N_("This is not a PNG or JPEG picture, or it is damaged."),
     Problem.PICTURE_TOO_LARGE: N_("This picture is too large: at most 2 MB and 16 megapixels."),
     Problem.FILE_TOO_LARGE: N_("This file is too large: at most %(limit)s MB."),

@@ -15,7 +15,6 @@ from wtforms import BooleanField
 
 from crm.nas import (
     NasTerms,
-    change_nas,
     change_secret,
     create_nas,
     delete_nas,
@@ -27,6 +26,7 @@ from crm.nas import (
 )
 from crm.problems import Invalid
 from db.models import AccountingSession, Nas, NasHeard, Router
+from network.routers import change_nas_alone
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.fields import Option
@@ -176,7 +176,7 @@ def edit(nas_id: int) -> ResponseReturnValue:
     form = NasForm()
     if form.validate_on_submit():
         try:
-            change_nas(context.db(), context.actor(), nas, form.terms())
+            change_nas_alone(context.db(), context.actor(), nas, form.terms())
         except Invalid as invalid:
             put_on_form(form, invalid)
         else:

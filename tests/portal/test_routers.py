@@ -206,6 +206,19 @@ def test_a_stored_password_is_not_sent_to_where_somebody_points_it(technician, e
     assert not trap.asked
 
 
+def test_nor_is_it_by_the_form_of_the_nas_which_knows_no_password(technician, isp, system):
+    assert post(technician, "/routers/new", **form(isp)).status_code == 302
+    nas_id = routers_of(system, isp)[0].nas_id
+    given = {"name": "Torre Norte", "coa_port": 3799, "coa_window": 32, "enabled": "y"}
+    moved = post(technician, f"/nas/{nas_id}/edit", **given, address="198.51.100.66")
+    assert moved.status_code == 422
+    assert "would be sent to the new address" in moved.text
+    with Session(system) as session:
+        assert str(session.get(Nas, nas_id).address) == f"10.97.{isp.operator_id}.1"
+    stays = f"10.97.{isp.operator_id}.1"
+    assert post(technician, f"/nas/{nas_id}/edit", **given, address=stays, notes="Mast").status_code == 302
+
+
 @pytest.fixture
 def guarded(app):
     """The portal as it is where no routers are emulated."""
