@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aaa.decision import Accept, Decision, Explanation, Finding, Reason, Reject, Terms, WalledGarden
+from aaa.extras import extras_of
 from aaa.facts import (
     Access,
     AccessKind,
     AccessMethod,
     CapAction,
-    Extra,
     Garden,
     GardenCause,
     MacBinding,
@@ -298,7 +298,7 @@ def terms(question: Question) -> Decision:
         session_timeout=plan.session_timeout,
         idle_timeout=plan.idle_timeout,
         interim_interval=_reports(service),
-        extra=_merged(plan.extra, service.extra),
+        extra=extras_of(plan, service),
     )
     volume, length = service.octets_left, None
     if service.voucher is not None:
@@ -405,9 +405,3 @@ def _lease(question: Question) -> timedelta | None:
     if question.access is not None and question.access.kind is AccessKind.DHCP:
         return question.policy.dhcp_timeout
     return None
-
-
-def _merged(plan: tuple[Extra, ...], service: tuple[Extra, ...]) -> tuple[Extra, ...]:
-    """Return the plan's extra attributes with the service's own in place of those of the same name."""
-    own = {name for name, _, _ in service}
-    return tuple(extra for extra in plan if extra[0] not in own) + service

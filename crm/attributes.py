@@ -5,7 +5,8 @@ that nobody reads; the Access-Accept goes out all the same. So what an operator 
 dictionaries that radiusd loads: the name, the operator, and the value by the attribute's type.
 
 What would break the answer is refused: whatever carries a password or proves the packet, what a NAS sends rather
-than receives (RFC 2865 §5.44), and what Portico sets itself from the fields of the plan, the service or the NAS.
+than receives (RFC 2865 §5.44), and what Portico sets itself from the fields of the plan, the service or the NAS. A
+value may hold the placeholders of aaa.extras, such as `{name}`; it is tried with an example of each.
 """
 
 import ipaddress
@@ -16,13 +17,13 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
+from aaa.extras import LONGEST_TEXT, PLACEHOLDER
 from aaa.facts import Extra
 from core.i18n import N_
 
 DICTIONARIES = Path("/usr/share/freeradius")
 OPERATORS = ("=", ":=", "+=")
 MOST = 32  # attributes of one plan or service
-LONGEST = 247  # octets of a value; a vendor's attribute has six fewer than the 253 of RFC 2865 §5
 
 
 class Flaw(StrEnum):
@@ -44,6 +45,7 @@ class Flaw(StrEnum):
     OCTETS = N_("the value is not octets in hexadecimal, for example 0x00ff")
     MAC = N_("the value is not a MAC address, for example aa:bb:cc:dd:ee:ff")
     INTERFACE_ID = N_("the value is not an interface id, for example 0:0:0:1")
+    PLACEHOLDER = N_("there is no such placeholder in braces")
     UNSUPPORTED = N_("values of this attribute's type cannot be entered here")
     TOO_MANY = N_("at most 32 extra attributes")
 
@@ -156,6 +158,19 @@ _INTEGERS = {
 }
 
 
+_EXAMPLES = {
+    "name": "ana",
+    "service": "1",
+    "plan": "Home",
+    "address": "192.0.2.1",
+    "download": "10000000",
+    "upload": "2000000",
+    "download_kbps": "10000",
+    "upload_kbps": "2000",
+}
+"""What an attribute's type is tried with where a value has placeholders; the names are those of aaa.extras."""
+
+
 @cache
 def dictionary() -> dict[str, Attribute]:
     """Return FreeRADIUS's attributes by their name in lower case; read once a process (about 0.06 s)."""
@@ -218,7 +233,13 @@ def _checked(name: str, operator: str, value: str) -> Extra:
     if operator not in OPERATORS:
         raise BadAttribute(name, Flaw.OPERATOR)
     spelled = attribute.name + (f":{int(tag)}" if tag else "")
-    return spelled, operator, _value(attribute, name, value)
+    placeholders = PLACEHOLDER.findall(value)
+    if not placeholders:
+        return spelled, operator, _value(attribute, name, value)
+    if not all(placeholder in _EXAMPLES for placeholder in placeholders):
+        raise BadAttribute(name, Flaw.PLACEHOLDER)
+    _value(attribute, name, PLACEHOLDER.sub(lambda match: _EXAMPLES[match[1]], value))
+    return spelled, operator, value
 
 
 def _value(attribute: Attribute, name: str, value: str) -> str:
@@ -255,7 +276,7 @@ def _value(attribute: Attribute, name: str, value: str) -> str:
 
 
 def _text(name: str, value: str) -> str:
-    if len(value.encode()) > LONGEST:
+    if len(value.encode()) > LONGEST_TEXT:
         raise BadAttribute(name, Flaw.TOO_LONG)
     # A control character has no business in a router's configuration, and a NUL would end the value.
     if not value.isprintable():

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from aaa.decision import Accept, Decision, Terms, WalledGarden
+from aaa.extras import LONGEST_TEXT
 from aaa.facts import AccessKind
 from core.rates import RateLimit
 from radius.mikrotik import mikrotik_rate_limit
@@ -17,8 +18,6 @@ from radius.terms import class_value
 
 Pair = tuple[str, str, str]
 Pairs = tuple[Pair, ...]
-
-LONGEST_TEXT = 247  # octets of a string inside a vendor-specific attribute (RFC 2865 §5.26)
 
 
 def shared_pairs(terms: Terms) -> Pairs:

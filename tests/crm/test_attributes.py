@@ -17,6 +17,10 @@ from crm.attributes import BadAttribute, Flaw, check_extra, dictionary, format_e
         pytest.param("Tunnel-Type:1 := VLAN", ("Tunnel-Type:1", ":=", "VLAN"), id="tag"),
         pytest.param("WISPr-Bandwidth-Max-Down := 2000000", ("WISPr-Bandwidth-Max-Down", ":=", "2000000"), id="WISPr"),
         pytest.param('Cisco-AVPair += "ip:dns=1.1.1.1"', ("Cisco-AVPair", "+=", "ip:dns=1.1.1.1"), id="= inside"),
+        pytest.param("filter-id := {plan} {name}", ("Filter-Id", ":=", "{plan} {name}"), id="placeholders"),
+        pytest.param(
+            "WISPr-Bandwidth-Max-Down := {download}", ("WISPr-Bandwidth-Max-Down", ":=", "{download}"), id="a number's"
+        ),
     ],
 )
 def test_an_attribute_is_stored_as_the_dictionary_spells_it(line, stored):
@@ -52,6 +56,9 @@ def test_an_attribute_is_stored_as_the_dictionary_spells_it(line, stored):
         ("Filter-Id :=", Flaw.EMPTY),
         ("Filter-Id := " + "x" * 248, Flaw.TOO_LONG),
         ("Filter-Id := a\x00b", Flaw.TEXT),
+        ("Filter-Id := {surname}", Flaw.PLACEHOLDER),
+        ("Framed-MTU := {name}", Flaw.INTEGER),
+        ("Framed-IP-Netmask := {service}", Flaw.IPV4),
         ("Ascend-Data-Filter := ip in forward", Flaw.UNSUPPORTED),
     ],
 )

@@ -138,7 +138,11 @@ def test_every_attribute_of_a_plan_and_a_service_arrives(controller: Controller)
         session_timeout=timedelta(hours=24),
         idle_timeout=timedelta(minutes=10),
         interim_interval=timedelta(minutes=7),
-        extra=[["Framed-Route", "+=", "10.20.0.0/24 10.0.0.1 1"], ["Mikrotik-Mark-Id", ":=", "1:vip"]],
+        extra=[
+            ["Framed-Route", "+=", "10.20.0.0/24 10.0.0.1 1"],
+            ["Mikrotik-Mark-Id", ":=", "1:vip"],
+            ["Filter-Id", ":=", "{name} {download_kbps}k"],
+        ],
     )
     isp.service("todo", "x", plan_id=plan_id, framed_routes=["192.168.7.0/24 0.0.0.0 1"], delegated_ipv6_prefix=None)
     isp.service("fijo", "x", plan_id=plan_id, framed_ip="10.9.9.9", delegated_ipv6_prefix="2001:db8:9::/56")
@@ -153,6 +157,7 @@ def test_every_attribute_of_a_plan_and_a_service_arrives(controller: Controller)
     assert answer["Idle-Timeout"] == 600
     assert answer["Acct-Interim-Interval"] == 420
     assert sorted(answer.attributes["Framed-Route"]) == ["10.20.0.0/24 10.0.0.1 1", "192.168.7.0/24 0.0.0.0 1"]
+    assert answer["Filter-Id"] == "todo 20000k"
     assert answer["Class"].startswith(b"p1.")
     fixed = controller.client.login("fijo", "x")
     assert fixed["Framed-IP-Address"] == "10.9.9.9"
