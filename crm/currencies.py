@@ -231,6 +231,7 @@ def in_books(price: str, plan: str) -> str:
     return (
         f"(({price}) * CASE WHEN {plan}.price_currency IS NULL THEN 1 ELSE (SELECT e.rate FROM exchange_rate e"  # noqa: S608
         f" WHERE e.operator_id = {plan}.operator_id AND e.currency = {plan}.price_currency"
+        f" AND e.books_currency = (SELECT o.currency FROM operator o WHERE o.id = {plan}.operator_id)"
         " ORDER BY e.day DESC, e.id DESC LIMIT 1) END)"
     )
 

@@ -23,6 +23,7 @@ from crm.currencies import (
     NewRate,
     RateJump,
     enter_rates,
+    in_books,
     price_in_books,
     read_rates,
     set_rate_days,
@@ -36,6 +37,7 @@ from db.models import (
     AuditEntry,
     CashDesk,
     Collector,
+    ExchangeRate,
     Invoice,
     InvoiceLine,
     Payment,
@@ -615,6 +617,17 @@ def test_a_prepaid_service_in_dollars_is_bought_once_there_is_a_rate(isp):
     rate(isp, late, "18.00", today=late)
     assert isp.run(late) == 1
     assert balance_of(isp.session, service.subscriber_id) == D(-40)
+
+
+def test_a_rate_into_books_of_another_currency_prices_nothing(isp):
+    plan = isp.session.get_one(RatePlan, isp.plan("20"))
+    plan.price_currency = "USD"
+    # The operator kept its books in quetzales once.
+    before = {"currency": "USD", "books_currency": "GTQ", "day": TODAY, "rate": D("7.7")}
+    isp.session.add(ExchangeRate(operator_id=isp.operator_id, **before))
+    isp.session.flush()
+    reported = text(f"SELECT {in_books('p.price', 'p')} FROM rate_plan p WHERE id = :id")
+    assert isp.session.scalar(reported, {"id": plan.id}) == price_in_books(isp.session, plan, TODAY) == D("348.00")
 
 
 def test_a_plan_is_priced_only_in_what_has_a_rate(isp):
