@@ -179,9 +179,11 @@ def categories(session: Session, operator_id: int, *, all_of_them: bool = False)
 
 
 def save_category(
-    session: Session, actor: Actor, category: TicketCategory | None, details: CategoryDetails
+    session: Session, actor: Actor, category: TicketCategory | None, details: CategoryDetails, seen: int = 0
 ) -> TicketCategory:
-    """Enter a category, or change one. Raises Invalid."""
+    """Enter a category, or change one of which version `seen` was shown. Raises Invalid and ChangedMeanwhile."""
+    if category is not None:
+        _claim(session, category, seen)
     name = " ".join(details.name.split())
     if not name:
         raise Invalid(FieldProblem("name", Problem.REQUIRED))
@@ -202,14 +204,22 @@ def save_category(
         session.add(category)
     category.name, category.queue = name, details.queue
     category.priority, category.active = details.priority, details.active
+    _count(category)
     session.flush()
     action = "ticket_category.create" if before is None else "ticket_category.change"
     record(session, actor, action, "ticket_category", category.id, before, _category_values(category))
     return category
 
 
-def save_canned(session: Session, actor: Actor, canned: CannedAnswer | None, details: CannedDetails) -> CannedAnswer:
-    """Enter a canned answer, or change one. Raises Invalid: no text at all, or a variable that there is not."""
+def save_canned(
+    session: Session, actor: Actor, canned: CannedAnswer | None, details: CannedDetails, seen: int = 0
+) -> CannedAnswer:
+    """Enter a canned answer, or change one of which version `seen` was shown.
+
+    Raises Invalid: no text at all, or a variable that there is not; and ChangedMeanwhile.
+    """
+    if canned is not None:
+        _claim(session, canned, seen)
     title = " ".join(details.title.split())
     texts = {language: text.strip() for language, text in details.texts.items() if text.strip()}
     if not title:
@@ -235,6 +245,7 @@ def save_canned(session: Session, actor: Actor, canned: CannedAnswer | None, det
         session.add(canned)
     canned.title, canned.texts = title, texts
     canned.category_id, canned.active = details.category_id, details.active
+    _count(canned)
     session.flush()
     action = "canned_answer.create" if before is None else "canned_answer.change"
     record(session, actor, action, "canned_answer", canned.id, before, _canned_values(canned))
@@ -253,12 +264,28 @@ def canned_text(canned: CannedAnswer, language: str, values: Mapping[str, str]) 
     return _VARIABLE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
+def _claim(session: Session, row: TicketCategory | CannedAnswer, seen: int) -> None:
+    """Lock a row of which version `seen` was shown. Raises ChangedMeanwhile."""
+    session.refresh(row, with_for_update=True)
+    if row.version != seen:
+        raise ChangedMeanwhile
+
+
+def _count(row: TicketCategory | CannedAnswer) -> None:
+    if row.id is not None:
+        row.version += 1
+
+
 def _category_values(category: TicketCategory) -> dict[str, Any]:
     return {name: getattr(category, name) for name in ("name", "queue", "priority", "active")}
 
 
 def _canned_values(canned: CannedAnswer) -> dict[str, Any]:
-    return {"title": canned.title, **{f"text_{language}": text for language, text in canned.texts.items()}}
+    return {
+        "title": canned.title,
+        "active": canned.active,
+        **{f"text_{language}": text for language, text in canned.texts.items()},
+    }
 
 
 def _audited(values: dict[str, Any]) -> dict[str, Any]:

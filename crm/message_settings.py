@@ -1,5 +1,9 @@
-"""Changing how an operator speaks to its subscribers: channels, quiet hours, words, and each subscriber's wishes."""
+"""Changing how an operator speaks to its subscribers: channels, quiet hours, words, and each subscriber's wishes.
 
+Channels have a version, words a mark of what they say (`mark_of`): who saves second is told of it (ChangedMeanwhile).
+"""
+
+import hashlib
 import json
 import re
 from dataclasses import dataclass, fields, replace
@@ -7,7 +11,7 @@ from datetime import datetime, time
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -17,7 +21,7 @@ from crm.channels import GATEWAY_PURPOSE, placed
 from crm.message_events import EVENTS, default_words
 from crm.notices import APPRISE, checked_address
 from crm.outbound import needs_https
-from crm.problems import FieldProblem, Invalid, Problem
+from crm.problems import ChangedMeanwhile, FieldProblem, Invalid, Problem
 from crm.texts import BadText, Words, check_text
 from crm.unsubscribing import set_subscribed
 from db.audit import Actor, record
@@ -25,6 +29,8 @@ from db.models import MessagePreference, MessageSettings, MessageText, Subscribe
 from db.models.message import CHANNELS
 
 LONGEST_SUBJECT, LONGEST_BODY = 200, 4000
+WORDS_LOCK = 7487
+"""Of PostgreSQL's advisory locks, with the operator beside it: for who writes the words of an event."""
 SECRETS = ("sms_url", "sms_secret", "whatsapp_token", "telegram_url")
 SMS_KINDS = ("none", "http", "apprise")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,60}\Z")
@@ -66,12 +72,19 @@ def terms_of_channels(session: Session, operator_id: int) -> ChannelTerms:
     return ChannelTerms(**{**values, "channels": tuple(kept.channels)})
 
 
-def change_channels(session: Session, settings: Settings, actor: Actor, terms: ChannelTerms) -> None:
-    """Take over an operator's channels. Of a bot of Telegram its token alone is enough. Raises Invalid."""
+def change_channels(
+    session: Session, settings: Settings, actor: Actor, terms: ChannelTerms, seen: int | None = None
+) -> None:
+    """Take over an operator's channels, of which version `seen` was shown (0: there were none; None: to nobody).
+
+    Of a bot of Telegram its token alone is enough. Raises Invalid and ChangedMeanwhile.
+    """
     if terms.telegram_url and _BOT.match(terms.telegram_url.strip()):
         terms = replace(terms, telegram_url=f"tgram://{terms.telegram_url.strip()}/{{chat}}")
-    kept = session.get(MessageSettings, actor.operator_id)
+    kept = session.get(MessageSettings, actor.operator_id, with_for_update=True)
     _check(settings, terms, kept)
+    if seen is not None and (kept.version if kept is not None else 0) != seen:
+        raise ChangedMeanwhile
     if kept is None:
         kept = MessageSettings(operator_id=actor.operator_id)
         session.add(kept)
@@ -95,6 +108,11 @@ def words_as_kept(session: Session, operator_id: int, event: str, channel: str, 
     return (Words(row.subject, row.body), True) if row else (default_words(event, channel, language), False)
 
 
+def mark_of(words: Words) -> str:
+    """Return what tells words from others: who saves second shows by it which ones they were shown."""
+    return hashlib.sha256(f"{words.subject.strip()}\0{words.body.strip()}".encode()).hexdigest()[:16]
+
+
 def changed_texts(session: Session, operator_id: int) -> set[tuple[str, str, str]]:
     """Return which texts the operator wrote anew: event, channel, language."""
     query = select(MessageText.event, MessageText.channel, MessageText.language)
@@ -103,12 +121,20 @@ def changed_texts(session: Session, operator_id: int) -> set[tuple[str, str, str
     )}  # fmt: skip
 
 
-def change_words(session: Session, actor: Actor, event: str, channel: str, language: str, words: Words) -> None:
-    """Have an event say something else. Raises Invalid: unknown variables with their line, or nothing said."""
+def change_words(
+    session: Session, actor: Actor, event: str, channel: str, language: str, words: Words, seen: str
+) -> None:
+    """Have an event say something else; `seen` is the mark of the words that were shown.
+
+    Raises Invalid (unknown variables with their line, or nothing said) and ChangedMeanwhile.
+    """
     if event not in EVENTS or channel not in CHANNELS or language not in LANGUAGES:
         raise Invalid(FieldProblem("event", Problem.UNKNOWN_CHOICE))
     check_words(words, EVENTS[event].allowed, subject=channel == "email")
+    session.execute(select(func.pg_advisory_xact_lock(WORDS_LOCK, actor.operator_id)))  # a row may not be there yet
     before, _own = words_as_kept(session, actor.operator_id, event, channel, language)
+    if mark_of(before) != seen:
+        raise ChangedMeanwhile
     key = {"operator_id": actor.operator_id, "event": event, "channel": channel, "language": language}
     values = {"subject": words.subject.strip(), "body": words.body.strip()}
     session.execute(

@@ -4,12 +4,25 @@ A form turns text into values and says what cannot be read; what the values must
 business (`crm`), whose findings `portal.errors.put_on_form` puts beside the same fields.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
-from wtforms import DateField, DecimalField, Field, IntegerField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms import (
+    BooleanField,
+    DateField,
+    DecimalField,
+    Field,
+    HiddenField,
+    IntegerField,
+    PasswordField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.validators import InputRequired, Optional
 from wtforms.widgets import TextInput
 
@@ -148,3 +161,34 @@ def seen_version(field: Field) -> int:
     """Return the version of a row that a form was filled from; 0, which no row has, where it does not say."""
     typed = field.data or ""
     return int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 10 else 0
+
+
+def overwriting(form: Form, version: object) -> Form:
+    """Return a form that names what is stored now: sending it again overwrites that, knowingly."""
+    form.version.data, form.version.raw_data = str(version), None
+    return form
+
+
+def unlike(stored: Form, typed: Form, titles: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
+    """Return where two forms of one kind differ, for who saves second: each title, as stored, as typed.
+
+    `titles` are those of fields whose own says too little by itself. Passwords are left out: what is stored of them
+    is sent nowhere.
+    """
+    return [
+        ((titles or {}).get(name, str(field.label.text)), _as_read(stored[name]), _as_read(field))
+        for name, field in typed._fields.items()
+        if not isinstance(field, HiddenField | PasswordField) and _as_read(field) != _as_read(stored[name])
+    ]
+
+
+def _as_read(field: Field) -> str:
+    """Return what is in a field as people read it: the words of a choice, and yes or no."""
+    if isinstance(field, BooleanField):
+        return str(_("yes") if field.data else _("no"))
+    if isinstance(field, SelectField | SelectMultipleField):
+        chosen = field.data if isinstance(field.data, list) else [field.data]
+        choices: Any = field.iter_choices()
+        words = {str(field.coerce(choice.value)): str(choice.label) for choice in choices}
+        return ", ".join(words.get(str(each), str(each or "")) for each in chosen)
+    return str(field._value()) if hasattr(field, "_value") else str(field.data or "")

@@ -58,6 +58,7 @@ class TicketCategory(Tenanted, Base):
     queue: Mapped[str] = mapped_column(server_default="support")
     priority: Mapped[str] = mapped_column(server_default="normal")
     active: Mapped[bool] = mapped_column(server_default=text("true"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
 
 
 class Ticket(Tenanted, Base):
@@ -177,6 +178,7 @@ class CannedAnswer(Tenanted, Base):
     category_id: Mapped[int | None] = mapped_column(ForeignKey("ticket_category.id"))
     texts: Mapped[Json]
     active: Mapped[bool] = mapped_column(server_default=text("true"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
 
 
 class Mailbox(Tenanted, Base):

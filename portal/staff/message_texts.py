@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
-from wtforms import BooleanField, SelectMultipleField, TimeField
+from wtforms import BooleanField, HiddenField, SelectMultipleField, TimeField
 from wtforms.validators import Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
@@ -21,18 +21,20 @@ from crm.message_settings import (
     change_words,
     changed_texts,
     check_words,
+    mark_of,
     restore_words,
     terms_of_channels,
     words_as_kept,
 )
 from crm.messages import Voice
 from crm.notices import EMAIL, Message, deliver
-from crm.problems import Invalid
+from crm.problems import ChangedMeanwhile, Invalid
 from crm.texts import Words
 from db.models import MessageSettings, Subscriber
 from db.models.message import CHANNELS
 from portal import context, forms
 from portal.errors import put_on_form
+from portal.fields import Option
 from portal.labels import label
 from portal.messages import done
 from portal.permissions import Permission, requires
@@ -43,6 +45,7 @@ blueprint = Blueprint("message_texts", __name__, url_prefix="/message-texts")
 class WordsForm(forms.Form):
     subject = forms.text(_l("Subject"))
     body = forms.long_text(_l("Text"))
+    version = HiddenField()  # the mark of the words that were shown
 
     def words(self) -> Words:
         return Words(self.subject.data or "", (self.body.data or "").replace("\r\n", "\n"))
@@ -65,6 +68,12 @@ class ChannelsForm(forms.Form):
     incident_tell = BooleanField(_l("Tell subscribers of outages without being asked"))
     incident_delay = forms.whole_number(_l("After so many minutes"), required=True)
     incident_least = forms.whole_number(_l("From so many subscribers on"), required=True)
+    version = HiddenField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.channels.choices = [Option(each, label("message_channel", each)) for each in CHANNELS]
+        self.sms_kind.choices = [Option(each, label("sms_kind", each)) for each in SMS_KINDS]
 
     def terms(self) -> ChannelTerms:
         values = {name: getattr(self, name).data for name in ChannelTerms.__slots__}
@@ -109,15 +118,16 @@ def words(event: str, channel: str, language: str) -> ResponseReturnValue:
         abort(404)
     session, operator_id = context.db(), context.operator().id
     kept, own = words_as_kept(session, operator_id, event, channel, language)
-    form = WordsForm(data={"subject": kept.subject, "body": kept.body})
+    stored = {"subject": kept.subject, "body": kept.body, "version": mark_of(kept)}
+    form = WordsForm(data=stored)
     step = request.form.get("do", "save")
     entered = form.words() if request.method == "POST" else kept
-    shown = None
+    shown = theirs = None
     try:
         check_words(entered, known.allowed, subject=channel == EMAIL)
         shown = _preview(event, entered, language)
         if request.method == "POST" and step == "save":
-            change_words(session, context.actor(), event, channel, language, entered)
+            change_words(session, context.actor(), event, channel, language, entered, form.version.data or "")
             session.commit()
             done(_("Saved."))
             return redirect(url_for(".index"))
@@ -128,15 +138,20 @@ def words(event: str, channel: str, language: str) -> ResponseReturnValue:
             deliver(session, context.keyring(), operator_id, [message])
             session.commit()
             done(_("On its way to %(address)s.", address=person.email))
+    except ChangedMeanwhile:
+        session.rollback()
+        kept, own = words_as_kept(session, operator_id, event, channel, language)
+        theirs = forms.unlike(WordsForm(None, data={"subject": kept.subject, "body": kept.body}), form)
+        forms.overwriting(form, mark_of(kept))
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)
     page = render_template(
         "staff/message_texts/words.html", form=form, event=event, title=_(known.title), channel=channel,
-        language=language, own=own, shown=shown, subscriber=_subscriber(),
+        language=language, own=own, shown=shown, theirs=theirs, subscriber=_subscriber(),
         variables={name: _(text) for name, text in known.allowed.items()}, channels=channels_of_event(known),
     )  # fmt: skip
-    return page, 422 if form.errors else 200
+    return page, 409 if theirs is not None else 422 if form.errors else 200
 
 
 @blueprint.post("/<event>/<channel>/<language>/restore")
@@ -153,13 +168,16 @@ def restore(event: str, channel: str, language: str) -> ResponseReturnValue:
 @requires(Permission.MESSAGES_EDIT)
 def channels() -> ResponseReturnValue:
     session, operator_id = context.db(), context.operator().id
-    terms = terms_of_channels(session, operator_id)
-    form = ChannelsForm(data={name: getattr(terms, name) for name in ChannelTerms.__slots__})
-    form.channels.choices = [(each, label("message_channel", each)) for each in CHANNELS]
-    form.sms_kind.choices = [(each, label("sms_kind", each)) for each in SMS_KINDS]
+    form, theirs = ChannelsForm(data=_channels_data()), None
     if request.method == "POST" and form.validate():
         try:
-            change_channels(session, context.portal().settings, context.actor(), form.terms())
+            seen = forms.seen_version(form.version)
+            change_channels(session, context.portal().settings, context.actor(), form.terms(), seen)
+        except ChangedMeanwhile:
+            session.rollback()
+            data = _channels_data()
+            theirs = forms.unlike(ChannelsForm(None, data=data), form)
+            forms.overwriting(form, data["version"])
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)
@@ -169,11 +187,19 @@ def channels() -> ResponseReturnValue:
             return redirect(url_for(".channels"))
     kept = session.get(MessageSettings, operator_id)
     page: Any = render_template(
-        "staff/message_texts/channels.html", form=form, tabs=tabs(),
+        "staff/message_texts/channels.html", form=form, tabs=tabs(), theirs=theirs,
         kept={name for name in SECRETS if kept is not None and getattr(kept, name) is not None},
         mail=context.portal().settings.smtp_host is not None,
     )  # fmt: skip
-    return page, 422 if form.errors else 200
+    return page, 409 if theirs is not None else 422 if form.errors else 200
+
+
+def _channels_data() -> dict[str, Any]:
+    """Return what the form of the channels is filled with; the secrets stay here."""
+    session, operator_id = context.db(), context.operator().id
+    terms, kept = terms_of_channels(session, operator_id), session.get(MessageSettings, operator_id)
+    shown = {name: getattr(terms, name) for name in ChannelTerms.__slots__ if name not in SECRETS}
+    return {**shown, "version": str(kept.version if kept is not None else 0)}
 
 
 def _subscriber() -> Subscriber | None:

@@ -130,7 +130,12 @@ def test_a_text_is_checked_line_by_line_before_it_is_kept(system, sign_in, isp, 
     assert "Hola Ana &lt;script&gt;: [" in shown.text
     with Session(system) as session:
         assert session.get(MessageText, (isp.operator_id, "incident", "sms", "es")) is None
-    assert post(browser, path, body="Hola {name}: {what}", do="save").status_code == 302
+    seen = value(browser.get(path).text, "version")
+    assert post(browser, path, body="Hola {name}: {what}", do="save", version=seen).status_code == 302
+    second = post(browser, path, body="Buenas {name}", do="save", version=seen)  # who had it open, too
+    assert second.status_code == 409
+    assert "Hola {name}: {what}" in second.text
+    assert "Buenas {name}" in second.text
     with Session(system) as session:
         assert session.get_one(MessageText, (isp.operator_id, "incident", "sms", "es")).body == "Hola {name}: {what}"
     post(browser, f"{path}/restore")
@@ -157,11 +162,16 @@ GOOD = {
 
 def test_channels_are_kept_and_their_secrets_not_shown(system, installation, sign_in, isp):
     browser = sign_in("manager")
-    assert post(browser, "/message-texts/channels", **GOOD).status_code == 302
+    seen = value(browser.get("/message-texts/channels").text, "version")
+    assert post(browser, "/message-texts/channels", **GOOD, version=seen).status_code == 302
     page = browser.get("/message-texts/channels").text
     assert "s3cret" not in page
     assert "hush" not in page
-    post(browser, "/message-texts/channels", **{**GOOD, "sms_url": "", "sms_secret": "", "forget_sms_secret": "on"})
+    changed = {**GOOD, "sms_url": "", "sms_secret": "", "forget_sms_secret": "on"}
+    second = post(browser, "/message-texts/channels", **{**changed, "quiet_until": "07:30", "version": seen})
+    assert second.status_code == 409
+    assert ("<ins>08:00</ins>" in second.text, "<ins>07:30</ins>" in second.text) == (True, True)
+    post(browser, "/message-texts/channels", **changed, version=value(second.text, "version"))
     with Session(system) as session:
         kept = session.get_one(MessageSettings, isp.operator_id)
         assert installation.keyring.open("message.gateway", kept.sms_url) == GOOD["sms_url"]

@@ -37,7 +37,7 @@ from portal import context, forms
 from portal.errors import put_on_form
 from portal.fields import Option
 from portal.labels import choices, label
-from portal.messages import done, refuse, warn
+from portal.messages import done, warn
 from portal.permissions import Permission, requires
 
 blueprint = Blueprint("help_desk", __name__, url_prefix="/help-desk")
@@ -80,6 +80,7 @@ class CategoryForm(forms.Form):
     queue = forms.choice(_l("Queue"))
     priority = forms.choice(_l("Priority"))
     active = BooleanField(_l("In use"))
+    version = HiddenField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,6 +93,7 @@ class CannedForm(forms.Form):
     text_es = forms.long_text("Español")
     text_en = forms.long_text("English")
     active = BooleanField(_l("In use"))
+    version = HiddenField()
 
     def details(self) -> CannedDetails:
         texts = {language: self[f"text_{language}"].data or "" for language in LANGUAGES}
@@ -143,8 +145,14 @@ def change() -> ResponseReturnValue:
         change_desk(session, context.actor(), _desk_details(form), forms.seen_version(form.version))
     except ChangedMeanwhile:
         session.rollback()
-        refuse(_("Somebody else changed the rules meanwhile; here is what stands now. Enter yours again."))
-        return redirect(url_for(".index"))
+        desk = desk_of(session, context.staff().operator_id)
+        titles = {
+            f"{priority}_{name}": f"{label('ticket_priority', priority)}: {form[f'{priority}_{name}'].label.text}"
+            for priority in TICKET_PRIORITIES
+            for name in ("first", "solve", "always")
+        }
+        theirs = forms.unlike(_desk_form(desk, blank=True), form, titles)
+        return _desk_page(forms.overwriting(form, desk.version), theirs), 409
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)
@@ -170,12 +178,17 @@ def category_page(category_id: int | None = None) -> ResponseReturnValue:
     category = None if category_id is None else session.get(TicketCategory, category_id) or abort(404)
     if request.method == "GET":
         form = CategoryForm(obj=category) if category else CategoryForm(queue="support", priority="normal", active=True)
-        return render_template("staff/tickets/category_form.html", form=form, category=category)
+        return _category_page(form, category)
     form = CategoryForm()
     if form.validate():
         details = CategoryDetails(form.name.data or "", form.queue.data, form.priority.data, form.active.data)
         try:
-            save_category(session, context.actor(), category, details)
+            save_category(session, context.actor(), category, details, forms.seen_version(form.version))
+        except ChangedMeanwhile:
+            session.rollback()
+            assert category is not None, "a new one has no version"
+            theirs = forms.unlike(CategoryForm(None, obj=category), form)
+            return _category_page(forms.overwriting(form, category.version), category, theirs), 409
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)
@@ -183,7 +196,7 @@ def category_page(category_id: int | None = None) -> ResponseReturnValue:
             session.commit()
             done(_("Saved."))
             return redirect(url_for(".category_list"))
-    return render_template("staff/tickets/category_form.html", form=form, category=category), 422
+    return _category_page(form, category), 422
 
 
 @blueprint.get("/canned")
@@ -200,13 +213,16 @@ def canned_page(canned_id: int | None = None) -> ResponseReturnValue:
     session = context.db()
     canned = None if canned_id is None else session.get(CannedAnswer, canned_id) or abort(404)
     if request.method == "GET":
-        texts = {f"text_{language}": text for language, text in (canned.texts if canned else {}).items()}
-        form = CannedForm(title=canned.title if canned else None, active=canned.active if canned else True, **texts)
-        return _canned_page(form, canned)
+        return _canned_page(CannedForm(data=_canned_data(canned) if canned else {"active": True}), canned)
     form = CannedForm()
     if form.validate():
         try:
-            save_canned(session, context.actor(), canned, form.details())
+            save_canned(session, context.actor(), canned, form.details(), forms.seen_version(form.version))
+        except ChangedMeanwhile:
+            session.rollback()
+            assert canned is not None, "a new one has no version"
+            theirs = forms.unlike(CannedForm(None, data=_canned_data(canned)), form)
+            return _canned_page(forms.overwriting(form, canned.version), canned, theirs), 409
         except Invalid as invalid:
             session.rollback()
             put_on_form(form, invalid)
@@ -251,8 +267,9 @@ def change_mailbox() -> ResponseReturnValue:
         )
     except ChangedMeanwhile:
         session.rollback()
-        refuse(_("Somebody else changed the mailbox meanwhile; here is what stands now. Enter yours again."))
-        return redirect(url_for(".mailbox"))
+        stored = _mailbox()
+        theirs = forms.unlike(MailboxForm(None, obj=stored), form)
+        return _mailbox_page(forms.overwriting(form, stored.version if stored else 0), theirs), 409
     except Invalid as invalid:
         session.rollback()
         put_on_form(form, invalid)
@@ -288,12 +305,13 @@ def trouble_text(trouble: str) -> str:
     return f"{words} ({said.strip()})" if said.strip() else words
 
 
-def _desk_form(desk: HelpDesk) -> Any:
+def _desk_form(desk: HelpDesk, *, blank: bool = False) -> Any:
+    """Return the form as the desk fills it; with `blank` whatever was sent."""
     values: dict[str, Any] = {f"day_{day}": spans_text(spans) for day, spans in desk.hours.items()}
     for priority, row in desk.targets.items():
         values |= {f"{priority}_{name}": row[name] for name in ("first", "solve", "always")}
     values |= {name: getattr(desk, name) for name in ("reopen_days", "close_days", "acknowledge")}
-    return DeskForm(**values, version=str(desk.version))
+    return DeskForm(*((None,) if blank else ()), **values, version=str(desk.version))
 
 
 def _desk_details(form: Any) -> DeskDetails:
@@ -313,15 +331,29 @@ def _desk_details(form: Any) -> DeskDetails:
     return DeskDetails(hours, targets, form.reopen_days.data, form.close_days.data, form.acknowledge.data)
 
 
-def _desk_page(form: Any) -> str:
-    return render_template("staff/tickets/rules.html", form=form, priorities=TICKET_PRIORITIES)
+# Below here: the pages. `theirs` is where what is stored now is unlike what was typed, for who saves second.
 
 
-def _canned_page(form: CannedForm, canned: CannedAnswer | None) -> str:
-    return render_template("staff/tickets/canned_form.html", form=form, canned=canned, variables=VARIABLES)
+def _desk_page(form: Any, theirs: Any = None) -> str:
+    return render_template("staff/tickets/rules.html", form=form, priorities=TICKET_PRIORITIES, theirs=theirs)
 
 
-def _mailbox_page(form: MailboxForm) -> str:
+def _category_page(form: CategoryForm, category: TicketCategory | None, theirs: Any = None) -> str:
+    return render_template("staff/tickets/category_form.html", form=form, category=category, theirs=theirs)
+
+
+def _canned_page(form: CannedForm, canned: CannedAnswer | None, theirs: Any = None) -> str:
+    return render_template(
+        "staff/tickets/canned_form.html", form=form, canned=canned, variables=VARIABLES, theirs=theirs
+    )
+
+
+def _canned_data(canned: CannedAnswer) -> dict[str, Any]:
+    texts = {f"text_{language}": text for language, text in canned.texts.items()}
+    return {"title": canned.title, "active": canned.active, "version": str(canned.version), **texts}
+
+
+def _mailbox_page(form: MailboxForm, theirs: Any = None) -> str:
     kept = _mailbox()
     received = context.db().execute(
         select(ReceivedMail, Ticket.number)
@@ -332,6 +364,7 @@ def _mailbox_page(form: MailboxForm) -> str:
     return render_template(
         "staff/tickets/mailbox.html",
         form=form,
+        theirs=theirs,
         mailbox=kept,
         trouble=trouble_text(kept.trouble) if kept and kept.trouble else "",
         received=received.all(),
