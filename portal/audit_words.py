@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select
 
 from core.i18n import N_
-from db.models import AuditEntry, Nas, RatePlan, Sector, Service, Staff, Subscriber
+from db.models import AuditEntry, Nas, RatePlan, Sector, Service, Staff, Subscriber, TicketCategory
 from portal import brand_labels, context, site_labels, ticket_labels, voucher_labels, work_labels
 from portal.labels import label
 
@@ -326,7 +326,9 @@ KINDS: Mapping[str, str] = {
 }
 
 # Fields that hold the id of a row, which people know by its name.
-NAMED: Mapping[str, type[RatePlan | Nas | Sector | Service | Subscriber | Staff]] = {
+NAMED: Mapping[str, type[RatePlan | Nas | Sector | Service | Subscriber | Staff | TicketCategory]] = {
+    "assigned_id": Staff,
+    "category_id": TicketCategory,
     "plan_id": RatePlan,
     "nas_id": Nas,
     "sector_id": Sector,

@@ -15,6 +15,7 @@ from crm.ticket_upkeep import close_solved
 from db.audit import Actor
 from db.models import (
     HelpDesk,
+    Incident,
     Mailbox,
     Notification,
     StoredFile,
@@ -184,6 +185,24 @@ def test_who_saves_second_is_told_what_the_first_changed(system, luisa, support)
     assert post(support, f"/tickets/{ticket_id}/take", version="1").status_code == 409
 
 
+def test_an_incident_that_is_put_on_a_ticket_stands_in_its_history_by_name(system, isp, luisa, support):
+    ticket_id = new_ticket(support, luisa)
+    with Session(system) as session:
+        found = Incident(
+            operator_id=isp.operator_id, scope="router", nas_id=isp.nas_id, before=9, lost=9, title="Poste caído"
+        )
+        found.opened_at = utc_now()
+        session.add(found)
+        session.commit()
+        number = found.id
+    page = support.get(f"/tickets/{ticket_id}").text
+    assert change(support, ticket_id, page, incident_id=number, priority="low").status_code == 302
+    assert f"<ins>#{number} Poste caído, tower-1</ins>" in support.get(f"/tickets/{ticket_id}").text
+    with Session(system) as session:
+        session.get_one(Incident, number).closed_at = utc_now()
+        session.commit()
+
+
 def test_a_ticket_that_is_solved_twice_is_told_of_once(system, isp, luisa, support):
     ticket_id = new_ticket(support, luisa)
     for _click in range(2):
@@ -344,6 +363,43 @@ def test_categories_and_canned_answers_are_used_in_tickets(system, isp, luisa, s
     assert "Hello Luisa <b>Peña</b>" in unescape(support.get(f"/tickets/{ticket_id}").text)
 
 
+@pytest.mark.parametrize(
+    ("area", "field", "entered"),
+    [
+        ("categories", "name", {"name": "Postes", "queue": "technical", "priority": "high", "active": "y"}),
+        ("canned", "title", {"title": "Postes", "text_es": "Ya vamos", "text_en": "", "active": "y"}),
+    ],
+)
+def test_the_second_of_two_editors_sees_both_versions_and_chooses(system, sign_in, area, field, entered):
+    manager, listed = sign_in("manager"), f"/help-desk/{area}"
+    post(manager, f"{listed}/new", **entered)
+    url = f"{listed}/{max(map(int, re.findall(rf'{listed}/([0-9]+)', manager.get(listed).text)))}"
+    seen = hidden(manager.get(url).text, "version")
+    assert post(manager, url, **{**entered, field: "Postes caídos"}, version=seen).status_code == 302
+    refused = post(manager, url, **{**entered, field: "Torres"}, version=seen)
+    assert refused.status_code == 409
+    assert "stored: <ins>Postes caídos</ins> · yours: <ins>Torres</ins>" in refused.text
+    assert 'value="Torres"' in refused.text
+    assert "Postes caídos" in manager.get(listed).text
+    taken = post(manager, url, **{**entered, field: "Torres"}, version=hidden(refused.text, "version"))
+    assert taken.status_code == 302
+    assert "Torres" in manager.get(listed).text
+
+
+def test_the_rules_keep_what_the_second_of_two_editors_typed(system, isp, sign_in):
+    manager = sign_in("manager")
+    seen = hidden(manager.get("/help-desk/").text, "version")
+    assert post(manager, "/help-desk/", **{**RULES, "close_days": "4"}, version=seen).status_code == 302
+    refused = post(manager, "/help-desk/", **{**RULES, "urgent_first": "17"}, version=seen)
+    assert refused.status_code == 409
+    text = unescape(refused.text)
+    assert "Urgent: First answer, minutes" in text
+    assert ("<ins>4</ins>" in text, "<ins>17</ins>" in text) == (True, True)
+    assert 'value="17"' in text
+    taken = post(manager, "/help-desk/", **RULES, version=hidden(refused.text, "version"))
+    assert taken.status_code == 302
+
+
 def test_a_mailbox_is_kept_sealed_and_says_what_is_wrong_with_it(system, isp, sign_in):
     manager = sign_in("manager")
     typed = {"address": "soporte@valle.example", "host": "127.0.0.1", "port": "993", "security": "tls",
@@ -375,7 +431,7 @@ def test_the_report_counts_what_came_and_what_was_late(system, installation, sig
         late.first_due_at = utc_now() - timedelta(minutes=1)
         session.commit()
     page = unescape(browser.get("/tickets/reports/?by=queue").text)
-    assert "4.0 / 5" in page
+    assert "4 of 5" in page
     assert re.search(r">1 / 0<", page)  # one first answer is late
     rows = browser.get("/tickets/reports/?by=queue&format=csv").text.splitlines()
     assert rows[1].split(",")[:5] == ["Support", "2", "1", "2.0", "2.0"]

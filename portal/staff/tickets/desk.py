@@ -61,6 +61,7 @@ from portal.staff.tickets.forms import (
     NewForm,
     NoteForm,
     TicketForm,
+    incident_title,
 )
 from portal.staff.tickets.lists import TABLE, listed, runs_late
 from portal.tables import matching, show
@@ -454,6 +455,9 @@ def _shown_change(name: str, value: Any) -> str:
         case "category_id":
             category = session.get(TicketCategory, value)
             return category.name if category else "–"
+        case "incident_id":
+            incident = session.get(Incident, value)
+            return incident_title(session, incident) if incident else "–"
         case "subscriber_id":
             subscriber = session.get(Subscriber, value)
             return subscriber.name if subscriber else "–"

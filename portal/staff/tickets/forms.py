@@ -5,9 +5,11 @@ from typing import Any
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 from wtforms import HiddenField
 
 from crm.help_desk import categories
+from crm.incidents import place_of
 from crm.ticket_clock import OPEN_STATES
 from crm.tickets import TicketDetails
 from db.models import Incident, Staff, Ticket
@@ -115,13 +117,20 @@ def _options(kind: str) -> list[Option]:
     return [Option(value, text) for value, text in choices(kind)]
 
 
+def incident_title(session: Session, incident: Incident) -> str:
+    """Return what an incident is called where it is one word of many: what it is, and where."""
+    place = " · ".join(part for part in place_of(session, incident) if part)
+    title = incident.title or label("incident_scope", incident.scope)
+    return f"#{incident.id} {title}, {place}" if place else f"#{incident.id} {title}"
+
+
 def _incidents(present: int | None) -> list[Option]:
     """Return the open incidents, and the one that a ticket has."""
     query = select(Incident).where(or_(Incident.closed_at.is_(None), Incident.id == present))
     return [
         Option("", _("None")),
         *(
-            Option(each.id, f"#{each.id} {each.title or label('incident_scope', each.scope)}")
+            Option(each.id, incident_title(context.db(), each))
             for each in context.db().scalars(query.order_by(Incident.id.desc()).limit(50))
         ),
     ]
