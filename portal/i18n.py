@@ -57,7 +57,13 @@ def _zone_name() -> str | None:
     return zone().key if signed_in_staff() or "operator" in g else None
 
 
+def number_tag() -> str:
+    """Return the locale of numbers as browsers call it, such as es-MX: what scripts draw reads like the page."""
+    return number_locale().replace("_", "-")
+
+
 def install(app: Flask) -> None:
+    app.jinja_env.globals["number_tag"] = number_tag
     Babel(
         app,
         default_translation_directories=str(TRANSLATIONS),

@@ -15,7 +15,7 @@
 
     function show(name, value) {
       var place = card.querySelector('[data-live-value="' + name + '"]');
-      place.textContent = value === null ? "–" : (value / 1e6).toLocaleString(document.documentElement.lang, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+      place.textContent = value === null ? "–" : (value / 1e6).toLocaleString(document.documentElement.dataset.numbers, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
     }
 
     function take(rate) {

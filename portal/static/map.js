@@ -8,7 +8,7 @@
   if (!box || !window.L) return;
   var data = box.dataset;
   var words = JSON.parse(data.words || "{}");
-  var numbers = new Intl.NumberFormat(document.documentElement.lang);
+  var numbers = new Intl.NumberFormat(document.documentElement.dataset.numbers);
 
   function say(word, number) {
     return (words[word] || "").replace("{num}", numbers.format(number));

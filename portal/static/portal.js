@@ -93,8 +93,14 @@
     within.querySelectorAll("[data-graph]").forEach(drawGraph);
   }
 
+  // Between two marks of a graph of things that are counted (data-whole): there is no half a subscriber.
+  var WHOLE = [1, 2, 5].concat([1, 2, 3, 4, 5, 6, 7, 8].flatMap(function (power) {
+    return [1, 2, 5].map(function (mark) { return mark * Math.pow(10, power); });
+  }));
+
   // Graphs: the numbers stand in a table of the page, for everybody; this draws them.
   // data-graph="id of the table"; its first column holds the time in seconds, each further column one line.
+  // data-days: it is about days, so their hour is not shown.
   function drawGraph(place) {
     if (!window.uPlot || place.drawn) return;
     var table = document.getElementById(place.dataset.graph);
@@ -110,7 +116,8 @@
     var dark = root.dataset.bsTheme === "dark";
     var text = dark ? "#9aa8b3" : "#5f6f7c";
     var grid = { stroke: dark ? "rgba(255,255,255,.08)" : "rgba(20,40,60,.08)", width: 1 };
-    var unit = place.dataset.unit || "";
+    var unit = place.dataset.unit ? " " + place.dataset.unit : "";
+    function written(value) { return value.toLocaleString(root.dataset.numbers, { maximumFractionDigits: 2 }) + unit; }
     // Levels marked across the graph: data-lines="value,colour,text;…". data-top fixes the upper end of the scale.
     var levels = (place.dataset.lines || "").split(";").filter(Boolean).map(function (level) {
       var parts = level.split(",");
@@ -151,13 +158,13 @@
           [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
           [60, "{HH}:{mm}", null, null, null, null, null, null, 1] ] },
         { stroke: text, grid: grid, ticks: grid, size: 70, values: function (_plot, ticks) {
-          return ticks.map(function (tick) { return tick.toLocaleString(root.lang) + (unit ? " " + unit : ""); });
-        } },
+          return ticks.map(written);
+        }, incrs: place.dataset.whole === undefined ? undefined : WHOLE },
       ],
-      series: [{ label: heads[0], value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }].concat(heads.slice(1).map(function (head, at) {
+      series: [{ label: heads[0], value: place.dataset.days === undefined ? "{YYYY}-{MM}-{DD} {HH}:{mm}" : "{YYYY}-{MM}-{DD}" }].concat(heads.slice(1).map(function (head, at) {
         var colour = colours[at % colours.length];
         // A colour that is see-through itself is that of a line without an area: a maximum above its average.
-        var line = { label: head, stroke: colour, fill: colour.length > 7 ? null : colour + "22", width: 2, spanGaps: false, points: { show: false } };
+        var line = { label: head, value: function (_plot, value) { return value === null || value === undefined ? "–" : written(value); }, stroke: colour, fill: colour.length > 7 ? null : colour + "22", width: 2, spanGaps: false, points: { show: false } };
         // Amounts of an hour or a day are bars: nothing is between one and the next.
         return place.dataset.bars ? Object.assign(line, { fill: colour + "99", width: 1, paths: window.uPlot.paths.bars({ size: [0.8, 40], align: 1 }) }) : line;
       })),

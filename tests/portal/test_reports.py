@@ -1,8 +1,10 @@
 """Reports of operations: each answers, under the rights of who asks; what is exported is what is filtered."""
 
 import io
-from datetime import timedelta
+import re
+from datetime import datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy.orm import Session
 
 import portal
 from core.clock import utc_now
-from db.models import CircuitTest, ReportSchedule, Router, Service, WorkOrder
+from db.models import CircuitTest, Operator, ReportSchedule, Router, Service, WorkOrder
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
 from tests.portal.conftest import add_service, add_subscriber, post
 from worker.reports import REPORTS
@@ -98,6 +100,27 @@ def test_invoices_are_told_by_their_payment(sign_in, busy):
     assert ("=Ana" in overdue, "Zoe" in overdue) == (True, False)
     paid = browser.get("/reports/all/invoices?only=paid&days=90&format=csv").get_data(as_text=True)
     assert ("=Ana" in paid, "Zoe" in paid) == (False, True)
+
+
+def test_a_visit_says_how_many_days_ago_it_was_entered(sign_in, busy, system):
+    with Session(system) as session:
+        order = session.scalars(select(WorkOrder).where(WorkOrder.operator_id == busy.operator_id)).one()
+        zone = ZoneInfo(session.get_one(Operator, busy.operator_id).timezone)
+        midnight = datetime.combine(utc_now().astimezone(zone).date(), time(), zone)
+        for entered, days in ((midnight, 0), (midnight - timedelta(seconds=1), 1), (midnight - timedelta(days=3), 3)):
+            order.created_at = entered
+            session.commit()
+            csv = sign_in("manager").get("/reports/all/work_orders?format=csv").get_data(as_text=True)
+            assert csv.splitlines()[1].rpartition(",")[2] == str(days)
+
+
+def test_a_span_has_the_days_that_it_says(sign_in, busy):
+    browser = sign_in("manager")
+    for length, days in (("2", 2), ("7", 7), ("90", 90), ("nonsense", 30)):
+        page = browser.get(f"/reports/all/connected?days={length}").text
+        first, last = re.search(r"([A-Z][a-z]+ \d+, \d{4}) – ([A-Z][a-z]+ \d+, \d{4})", page).groups()
+        span = datetime.strptime(last, "%b %d, %Y") - datetime.strptime(first, "%b %d, %Y")
+        assert span.days == days - 1
 
 
 def test_who_came_and_left_is_counted_by_month(sign_in, busy):

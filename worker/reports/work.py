@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Integer, Select, cast, func, select
+from sqlalchemy import Date, Integer, Select, cast, func, select
 
 from core.i18n import N_
 from db.models import WORK_OPEN, Staff, Subscriber, WorkOrder
@@ -11,6 +11,7 @@ from worker.reports.base import Column, Report, Scope
 
 
 def _outstanding(scope: Scope) -> Select[*tuple[Any, ...]]:
+    entered = func.timezone(scope.zone.key, WorkOrder.created_at)
     return (
         select(
             WorkOrder.number.label("number"),
@@ -20,7 +21,7 @@ def _outstanding(scope: Scope) -> Select[*tuple[Any, ...]]:
             WorkOrder.priority.label("priority"),
             Staff.name.label("technician"),
             WorkOrder.window_start.label("planned"),
-            cast(func.extract("epoch", scope.now - WorkOrder.created_at) / 86400, Integer).label("days"),
+            cast(cast(scope.today, Date) - cast(entered, Date), Integer).label("days"),
             Subscriber.id.label("subscriber_id"),
             WorkOrder.id.label("id"),
         )
@@ -34,7 +35,7 @@ def _outstanding(scope: Scope) -> Select[*tuple[Any, ...]]:
 WORK = (
     Report(
         "work_orders", AREA, N_("Outstanding work orders"),
-        N_("Which visits are not done yet, whose they are, and how long they wait."),
+        N_("Which visits are not done yet, whose they are, and how many days ago they were entered."),
         "work_orders.view",
         (
             Column("number", N_("Number"), "count"),
@@ -44,7 +45,7 @@ WORK = (
             Column("priority", N_("Priority"), words="work_priority"),
             Column("technician", N_("Technician"), wide=True),
             Column("planned", N_("Planned for"), "instant"),
-            Column("days", N_("Days waiting"), "count"),
+            Column("days", N_("Days since entered"), "count"),
         ),
         _outstanding, "-days", choice="kind",
     ),

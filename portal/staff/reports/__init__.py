@@ -24,7 +24,7 @@ from crm.roles import changed_permissions
 from db.models import ReportSchedule, ReportSending
 from portal import context, tables
 from portal.errors import problem_text
-from portal.formats import local_day, local_time, money, number, octets
+from portal.formats import local_day, local_minute, money, number, octets
 from portal.messages import done, refuse
 from portal.navigation import may_open
 from portal.permissions import Permission, permissions_of, requires, signed_in
@@ -37,12 +37,13 @@ blueprint = Blueprint("operations", __name__, url_prefix="/reports/all")
 
 HELP_DESK = N_("Help desk")
 SPANS = {
-    "1": _l("2 days"),
-    "7": _l("7 days"),
-    "30": _l("30 days"),
-    "90": _l("90 days"),
-    "365": _l("A year"),
+    "2": _l("Today and yesterday"),
+    "7": _l("Last 7 days"),
+    "30": _l("Last 30 days"),
+    "90": _l("Last 90 days"),
+    "365": _l("Last 365 days"),
 }
+"""Each by its number of days, of which today is the last."""
 MOST_POINTS = 400
 _EPOCH = date(1970, 1, 1)
 _LINKS = {
@@ -131,6 +132,7 @@ def page(key: str) -> ResponseReturnValue:
         cell=_cell,
         link=_link,
         points=_points(report, query, rows),
+        counted=all(column.kind == "count" for column in report.columns if column.key in report.chart),
         titles={column.key: _(column.title) for column in report.columns},
         periods=PERIODS,
         formats=FORMATS,
@@ -202,13 +204,13 @@ def _changed(role: str) -> dict[str, dict[str, bool]]:
 def _scope(days: str) -> Scope:
     last = context.now().astimezone(context.zone()).date()
     length = int(days) if days in SPANS else 30
-    return Scope(context.staff().operator_id, context.zone(), last - timedelta(days=length), last, context.now())
+    return Scope(context.staff().operator_id, context.zone(), last - timedelta(days=length - 1), last, context.now())
 
 
 def _table(report: Report, rows: Subquery) -> Table:
     filters = []
     if report.spans:
-        filters.append(Filter("days", _l("30 days"), lambda: list(SPANS.items()), lambda _value: true()))
+        filters.append(Filter("days", _l("Last 30 days"), lambda: list(SPANS.items()), lambda _value: true()))
     if report.choice:
         column = next(column for column in report.columns if column.key == report.choice)
         words = [(value, _(word)) for value, word in WORDS[column.words].items()]
@@ -276,7 +278,7 @@ def _cell(column: Column, row: Any) -> str:
         case "month":
             return str(format_date(value, "LLLL y"))
         case "instant":
-            return local_time(value)
+            return local_minute(value)
         case "money":
             return money(Decimal(value))
         case "octets":

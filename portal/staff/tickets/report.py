@@ -17,7 +17,7 @@ from portal.permissions import Permission, requires
 from portal.tables import Column, Table, exported
 
 blueprint = Blueprint("ticket_reports", __name__, url_prefix="/tickets/reports")
-SPANS = {"7": _l("7 days"), "30": _l("30 days"), "90": _l("90 days"), "365": _l("A year")}
+SPANS = {"7": _l("Last 7 days"), "30": _l("Last 30 days"), "90": _l("Last 90 days"), "365": _l("Last 365 days")}
 GROUPS = {"category": _l("Category"), "queue": _l("Queue"), "staff": _l("Person")}
 _EPOCH = date(1970, 1, 1)
 
