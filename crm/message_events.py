@@ -63,6 +63,15 @@ _TICKET = {
     "who": N_("who works on it"),
 }
 
+_WORK_ORDER = {
+    "number": N_("number of the work order"),
+    "title": N_("what it is about, in a few words"),
+    "address": N_("where it is"),
+    "when": N_("when it is planned for"),
+}
+
+_PLAN = {"plan": N_("name of the plan")}
+
 EVENTS: dict[str, Event] = {
     "incident": Event(
         N_("Outage: told to those concerned"),
@@ -130,12 +139,7 @@ EVENTS: dict[str, Event] = {
         N_("Work order {number}: {title}"),
         N_("Work order {number}: {title}\n{address}\nWhen: {when}\n\nIt stands in your list of work orders."),
         N_("Work order {number}: {title}, {address}, {when}"),
-        {
-            "number": N_("number of the work order"),
-            "title": N_("what it is about, in a few words"),
-            "address": N_("where it is"),
-            "when": N_("when it is planned for"),
-        },
+        _WORK_ORDER,
         audience="staff",
     ),
     "work_order_off": Event(
@@ -146,12 +150,7 @@ EVENTS: dict[str, Event] = {
             " called off, so you need not go."
         ),
         N_("Work order {number}: {title}, {address}, {when}: you need not go any more."),
-        {
-            "number": N_("number of the work order"),
-            "title": N_("what it is about, in a few words"),
-            "address": N_("where it is"),
-            "when": N_("when it was planned for"),
-        },
+        {**_WORK_ORDER, "when": N_("when it was planned for")},
         audience="staff",
     ),
     "webhook_off": Event(
@@ -247,7 +246,7 @@ EVENTS: dict[str, Event] = {
         N_("You have the plan {plan} now"),
         N_("Hello {name},\n\nyou asked for the plan {plan}, and have it from now on.\n\n{operator}\n{phone}"),
         N_("{operator}: you have the plan {plan} from now on."),
-        {"plan": N_("name of the plan")},
+        _PLAN,
     ),
     "plan_refused": Event(
         N_("Another plan refused: told to who asked for it"),
@@ -257,7 +256,7 @@ EVENTS: dict[str, Event] = {
             " nothing has changed. Please get in touch if you want to know more.\n\n{operator}\n{phone}"
         ),
         N_("{operator}: we cannot give you the plan {plan} at the moment; nothing has changed."),
-        {"plan": N_("name of the plan")},
+        _PLAN,
     ),
     "wallet_low": Event(
         N_("Prepaid: the service is about to end"),
