@@ -12,10 +12,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
+
+from lab.web import WebRequest, WebServer
 
 UNREGISTERED = "XXXX000000XX0"
 """A tax number that the tax office does not know."""
@@ -164,56 +165,19 @@ def problems_of(xml: bytes, number: str) -> list[str]:
     return found
 
 
-class EinvoiceServer:
+class EinvoiceServer(WebServer):
     """The provider at a port of its own. A context manager; port 0 takes a free one."""
 
     def __init__(self, provider: EinvoiceProvider, address: str = "127.0.0.1", port: int = 0) -> None:
-        class Handler(_Handler):
-            lab = provider
-
-        self._server = ThreadingHTTPServer((address, port), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="einvoices", daemon=True)
-
-    @property
-    def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    def __enter__(self) -> "EinvoiceServer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_problem: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        super().__init__(_Handler, provider, address, port)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(WebRequest):
     lab: EinvoiceProvider
 
-    def do_GET(self) -> None:
-        self._answer("GET")
-
-    def do_PUT(self) -> None:
-        self._answer("PUT")
-
-    def do_POST(self) -> None:
-        self._answer("POST")
-
-    def log_message(self, *_args: object) -> None:
-        """Say nothing: requests carry keys."""
-
-    def _answer(self, method: str) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self.lab.api(method, self.path.strip("/"), self.headers, body)
+    def serve(self, method: str) -> None:
+        answer = self.lab.api(method, self.path.strip("/"), self.headers, self.body())
         if answer is None:
             self.close_connection = True
-            return
-        status, content = answer
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        else:
+            self.answer(*answer)

@@ -17,13 +17,13 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from urllib.request import Request, urlopen
 
 from lab.einvoices import EinvoiceProvider
+from lab.web import WebRequest, WebServer
 
 _INTENTS = {
     (True, False): "succeeded",
@@ -63,7 +63,7 @@ class Sale:
         return next((payment for payment in self.payments if payment["approved"]), None)
 
 
-class Providers:
+class Providers(WebServer):
     """Both providers, at a port of one address. A context manager; port 0 takes a free one.
 
     Faults: `answers` (a status that every request of the API gets instead), `delay` (seconds before each answer),
@@ -73,6 +73,7 @@ class Providers:
     def __init__(
         self, accounts: dict[str, Account], address: str = "127.0.0.1", port: int = 0, einvoices: Path | None = None
     ) -> None:
+        super().__init__(_Handler, self, address, port)
         self.accounts = accounts
         self.sales: dict[str, Sale] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
@@ -87,32 +88,6 @@ class Providers:
         self._once: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(1_000_000_001)
         self._guard = threading.RLock()
-        providers = self
-
-        class Handler(_Handler):
-            lab = providers
-
-        self._server = ThreadingHTTPServer((address, port), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="providers", daemon=True)
-
-    @property
-    def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> "Providers":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_problem: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
 
     def api(
         self, provider: str, method: str, path: str, query: dict[str, str], headers: Any, body: bytes
@@ -296,30 +271,18 @@ class Providers:
         return 400, {"error": message, "message": "nothing left"}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(WebRequest):
     lab: Providers
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        self._answer("GET")
-
-    def do_POST(self) -> None:
-        self._answer("POST")
-
-    def do_PUT(self) -> None:
-        self._answer("PUT")
-
-    def log_message(self, *_args: object) -> None:
-        """Say nothing: requests carry keys."""
-
-    def _answer(self, method: str) -> None:
+    def serve(self, method: str) -> None:
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         provider, _slash, path = parts.path.strip("/").partition("/")
         if provider == HOOKS and method == "POST":
-            self._send(*((204, b"") if path == "erp" else (500, b"out of order")), "text/plain")
+            self.answer(*((204, b"") if path == "erp" else (500, b"out of order")), "text/plain")
         elif provider not in self.lab.accounts:
-            self._send(404, b"nothing here", "text/plain")
+            self.answer(404, b"nothing here", "text/plain")
         elif provider == EINVOICE:
             self._einvoice(method, path, body)
         elif path.startswith("pay/"):
@@ -327,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             status, answer = self.lab.api(provider, method, f"/{path}", query, self.headers, body)
-            self._send(status, json.dumps(answer).encode(), "application/json")
+            self.answer(status, json.dumps(answer).encode())
 
     def _einvoice(self, method: str, path: str, body: bytes) -> None:
         assert self.lab.einvoices is not None
@@ -335,12 +298,12 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is None:
             self.close_connection = True
         else:
-            self._send(*answer, "application/json")
+            self.answer(*answer)
 
     def _page(self, method: str, sale_id: str, body: bytes) -> None:
         sale = self.lab.sales.get(sale_id)
         if sale is None:
-            self._send(404, b"no such checkout", "text/plain")
+            self.answer(404, b"no such checkout", "text/plain")
             return
         problem = ""
         if method == "POST":
@@ -348,22 +311,13 @@ class _Handler(BaseHTTPRequestHandler):
             if card.replace(" ", "") in (GOOD_CARD, REFUSED_CARD):
                 self.lab.pay(sale_id, card)
                 if sale.paid is not None:
-                    self.send_response(303)
-                    self.send_header("Location", sale.back_url)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
+                    self.answer(303, Location=sale.back_url)
                     return
                 problem = "The card was declined."
             else:
                 problem = "This is no test card."
-        self._send(200, _PAGE.format(**_shown(sale), problem=html.escape(problem)).encode(), "text/html; charset=utf-8")
-
-    def _send(self, status: int, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        page = _PAGE.format(**_shown(sale), problem=html.escape(problem))
+        self.answer(200, page.encode(), "text/html; charset=utf-8")
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -11,13 +11,13 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from core.clock import utc_now
+from lab.web import WebRequest, WebServer
 
 KEPT = 200
 _LINK = re.compile(r"https?://[^\s<>\"']+")
@@ -45,15 +45,8 @@ class Mailbox:
         self.refuses: str | None = None
         self._count = 0
         self._guard = threading.Lock()
-        mailbox = self
-
-        class Page(_Page):
-            lab = mailbox
-
         self._controller = _Controller(self, hostname=address, port=port, data_size_limit=30_000_000)
-        self._server = ThreadingHTTPServer((address, page_port), Page)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="mail page", daemon=True)
+        self._page = WebServer(_Page, self, address, page_port)
 
     @property
     def port(self) -> int:
@@ -62,22 +55,19 @@ class Mailbox:
 
     @property
     def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}/"
+        return f"{self._page.url}/"
 
     def __enter__(self) -> "Mailbox":
         try:
             self._controller.start()
         except BaseException:
-            self._server.server_close()
+            self._page.close()
             raise
-        self._thread.start()
+        self._page.__enter__()
         return self
 
     def __exit__(self, *_problem: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._page.__exit__()
         self._controller.stop()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
@@ -113,20 +103,14 @@ class _Controller(Controller):
         super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
-class _Page(BaseHTTPRequestHandler):
+class _Page(WebRequest):
     lab: Mailbox
 
-    def do_GET(self) -> None:
-        content = _page(list(self.lab.mails)).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.end_headers()
-        self.wfile.write(content)
+    methods = ("GET",)
 
-    def log_message(self, *_args: object) -> None:
-        """Say nothing."""
+    def serve(self, method: str) -> None:
+        secured = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        self.answer(200, _page(list(self.lab.mails)).encode(), "text/html; charset=utf-8", **secured)
 
 
 _STYLE = (

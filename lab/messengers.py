@@ -10,13 +10,13 @@ it reads. Faults are attributes that a test sets.
 import html
 import json
 import re
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from lab.web import WebRequest, WebServer
 
-class Messengers:
+
+class Messengers(WebServer):
     """Both services, at a port of one address. A context manager; port 0 takes a free one.
 
     Faults: `answers` (a status that every request gets instead), `delay` (seconds before each answer), `moved` (where
@@ -24,6 +24,7 @@ class Messengers:
     """
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(_Handler, self, address, port)
         self.secret, self.token, self.template = "key", "token", "notice"
         self.texts: list[dict[str, Any]] = []
         """What was taken, in order: `path`, `type` and `body` of SMS; `to`, `language` and `text` of WhatsApp; `chat`
@@ -35,39 +36,17 @@ class Messengers:
         self.answers: int | None = None
         self.delay = 0.0
         self.moved: str | None = None
-        lab = self
-
-        class Handler(_Handler):
-            messengers = lab
-
-        self._server = ThreadingHTTPServer((address, port), Handler)
-        self._server.daemon_threads = True
-        serve = {"poll_interval": 0.02}
-        self._thread = threading.Thread(target=self._server.serve_forever, name="messengers", kwargs=serve, daemon=True)
-
-    @property
-    def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    def __enter__(self) -> "Messengers":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    messengers: Messengers
+class _Handler(WebRequest):
+    lab: Messengers
+    methods = ("POST",)
 
-    def do_POST(self) -> None:
-        lab = self.messengers
+    def serve(self, method: str) -> None:
+        lab = self.lab
         lab.asked += 1
         time.sleep(lab.delay)
-        content = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        content = self.body().decode()
         if lab.moved is not None:
             self._answer(302, {}, Location=lab.moved)
         elif lab.answers is not None and self.path.startswith("/bot"):
@@ -84,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"error": "no such service"})
 
     def _sms(self, content: str) -> None:
-        lab = self.messengers
+        lab = self.lab
         if self.headers.get("X-Api-Key") != lab.secret:
             self._answer(401, {"error": "wrong key"})
             return
@@ -92,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"id": len(lab.texts)})
 
     def _whatsapp(self, content: str) -> None:
-        lab = self.messengers
+        lab = self.lab
         if self.headers.get("Authorization") != f"Bearer {lab.token}":
             self._refuse(401, 190, "Invalid OAuth access token")
             return
@@ -117,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"messaging_product": "whatsapp", "messages": [{"id": f"wamid.{len(lab.texts)}"}]})
 
     def _telegram(self, content: str) -> None:
-        lab = self.messengers
+        lab = self.lab
         if self.path != f"/bot{lab.bot}/sendMessage":
             self._bot_refuses(401, "Unauthorized")
             return
@@ -146,14 +125,4 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, {"error": {"message": f"(#{code}) {message}", "type": "OAuthException", "code": code}})
 
     def _answer(self, status: int, document: Any, **headers: str) -> None:
-        content = json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(status, json.dumps(document).encode(), **headers)

@@ -10,10 +10,8 @@ import base64
 import hmac
 import itertools
 import json
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -22,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from lab.web import WebRequest, WebServer
 
 MOST = 4096
 
@@ -59,30 +59,18 @@ class Browser:
         return AESGCM(content_key).decrypt(nonce, body[21 + length :], None).rstrip(b"\0").removesuffix(b"\2")
 
 
-class PushService:
+class PushService(WebServer):
     """The service at a port of this machine. A context manager.
 
     Faults: `answers` (a status that every request gets instead).
     """
 
     def __init__(self) -> None:
+        super().__init__(_Handler, self)
         self.browsers: dict[str, Browser] = {}
         self.asked = 0
         self.answers: int | None = None
         self._numbers = itertools.count(1)
-        service = self
-
-        class Handler(_Handler):
-            lab = service
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        serve = {"poll_interval": 0.02}
-        self._thread = threading.Thread(target=self._server.serve_forever, name="push", kwargs=serve, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def browser(self, sender: str) -> Browser:
         """Sign a browser up for who has a key."""
@@ -91,25 +79,15 @@ class PushService:
         self.browsers[path] = Browser(self.url + path, sender, auth=bytes([number]) * 16)
         return self.browsers[path]
 
-    def __enter__(self) -> "PushService":
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(WebRequest):
     lab: PushService
+    methods = ("POST",)
 
-    def do_POST(self) -> None:
+    def serve(self, method: str) -> None:
         self.lab.asked += 1
-        content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self.send_response(self.lab.answers or self._status(content))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        content = self.body()
+        self.answer(self.lab.answers or self._status(content))
 
     def _status(self, content: bytes) -> int:
         browser = self.lab.browsers.get(self.path)
@@ -146,9 +124,6 @@ class _Handler(BaseHTTPRequestHandler):
             and 0 < said["exp"] - time.time() <= 24 * 3600
             and said["sub"].startswith(("mailto:", "https:"))
         )
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def encoded(octets: bytes) -> str:

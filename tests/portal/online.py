@@ -17,6 +17,7 @@ from billing.links import pay_url
 from core.settings import Settings
 from db.audit import Actor
 from lab.gateways import Account, Providers
+from lab.web import END_LOOK
 from tests.portal.conftest import Isp
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def listening(app: Flask, port: int = 0) -> Iterator[str]:
     """Have the portal listen, at any free port or at the one that its links name; yield its address."""
     door = _Door(app)
     server = make_server("127.0.0.1", port, door, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(END_LOOK,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
