@@ -6,24 +6,25 @@ once and keeps it. What is kept is known by a hash over everything it shows, so 
 makes another one, and nothing has to be thrown away by hand.
 """
 
-import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import segno
-from babel.dates import format_date
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.cut_offs import kept_cut_off
+from billing.document_words import Row, Words, issuer_of, logo_of, party, percent
 from billing.foreign_payments import refunded_of
 from billing.invoices import document_number
 from billing.links import LinkFor, link_key, signed
@@ -31,7 +32,7 @@ from billing.pdf import A4, PAPERS, TICKET, Paper, render_pdf
 from billing.pdf_pages import cut_below
 from core.crypto import Keyring
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES, N_, translator
-from core.money import exchange_sentence, format_money, format_with_code, money_locale, rounded
+from core.money import rounded
 from crm.countries import tax_id_label
 from db.models import (
     Account,
@@ -65,8 +66,6 @@ FETCHED_BY = {
     "receipt": LinkFor.FETCH_RECEIPT,
 }
 TITLES = {"invoice": N_("Invoice"), "credit_note": N_("Credit note"), "receipt": N_("Receipt")}
-
-Row: TypeAlias = "tuple[str, str]"
 
 
 class NoDocument(Exception):
@@ -139,7 +138,7 @@ def read_document(
     operator = session.get_one(Operator, operator_id)
     spoken = language_for(language, session, operator, row.subscriber_id)
     account = session.get(Account, operator_id)
-    words = _Words(spoken, row.currency, tax_id_label(account.country if account else None))
+    words = Words(spoken, row.currency, tax_id_label(account.country if account else None))
     key = link_key(session, keyring, operator_id)
     check = f"{base_url.rstrip('/')}/check/{signed(key, CHECKED_BY[kind], operator_id, subject_id)}"
     settings = session.get(BillingSettings, operator_id)
@@ -150,8 +149,7 @@ def read_document(
         made = _credit_note(session, words, row)
     else:
         made = _receipt(session, words, row, operator, settings)
-    logo = letterhead.logo if letterhead else None
-    return replace(made, check_url=check, logo=_data_url(logo) if logo else "")
+    return replace(made, check_url=check, logo=logo_of(letterhead))
 
 
 def pdf_of(
@@ -217,35 +215,6 @@ def standing_of(session: Session, operator_id: int, kind: str, subject_id: int) 
 # Below here: what the three kinds show.
 
 
-class _Words:
-    """Texts, days and amounts in the language of a document."""
-
-    def __init__(self, language: str, currency: str, tax_number: str = "") -> None:
-        self.language = language
-        self.text = translator(language)
-        self.tax_number = tax_number or self.text("Tax number")
-        self._currency = currency
-        self._locale = money_locale(language, currency)
-
-    def money(self, amount: Decimal | str) -> str:
-        return format_money(Decimal(amount), self._currency, self._locale)
-
-    def foreign(self, amount: Decimal, currency: str) -> str:
-        return format_with_code(amount, currency, self._locale)
-
-    def rate(self, rate: Decimal, currency: str) -> str:
-        return exchange_sentence(currency, rate, self._currency, self._locale)
-
-    def day(self, day: date | str | None) -> str:
-        if day is None:
-            return ""
-        found = date.fromisoformat(day) if isinstance(day, str) else day
-        return format_date(found, "medium", locale=self.language)
-
-    def days(self, first: date | str | None, last: date | str | None) -> str:
-        return f"{self.day(first)} – {self.day(last)}" if first and last else ""
-
-
 def _row(session: Session, operator_id: int, kind: str, subject_id: int) -> Invoice | CreditNote | Payment:
     row: Invoice | CreditNote | Payment | None = None
     if kind == "invoice":
@@ -259,7 +228,7 @@ def _row(session: Session, operator_id: int, kind: str, subject_id: int) -> Invo
     return row
 
 
-def _invoice(session: Session, words: _Words, invoice: Invoice, settings: BillingSettings | None) -> Document:
+def _invoice(session: Session, words: Words, invoice: Invoice, settings: BillingSettings | None) -> Document:
     _ = words.text
     lines = session.scalars(
         select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position)
@@ -271,7 +240,7 @@ def _invoice(session: Session, words: _Words, invoice: Invoice, settings: Billin
         facts.append((_("Service"), str(invoice.details["service"])))
     facts += _fiscal(session, words, "invoice", invoice)
     sums = [(_("Net"), words.money(invoice.net))]
-    sums += [(f"{tax.name} {_percent(tax.rate)}", words.money(tax.amount)) for tax in taxes]
+    sums += [(f"{tax.name} {percent(tax.rate)}", words.money(tax.amount)) for tax in taxes]
     after = []
     if invoice.paid:
         after.append((_("Paid"), words.money(invoice.paid)))
@@ -285,14 +254,14 @@ def _invoice(session: Session, words: _Words, invoice: Invoice, settings: Billin
         stamp = _("PAID")
     return Document(
         "invoice", words.language, words.text(TITLES["invoice"]), document_number(invoice.prefix, invoice.number),
-        _party(words, invoice.details.get("issuer", {})), tuple(facts),
-        _party(words, invoice.details.get("subscriber", {})), tuple(items), tuple(sums),
+        party(words, invoice.details.get("issuer", {})), tuple(facts),
+        party(words, invoice.details.get("subscriber", {})), tuple(items), tuple(sums),
         (f"{_('Total')} {invoice.currency}", words.money(invoice.total)), tuple(after),
         settings.invoice_note if settings else "", stamp, "",
     )  # fmt: skip
 
 
-def _fiscal(session: Session, words: _Words, kind: str, document: Invoice | CreditNote) -> list[Row]:
+def _fiscal(session: Session, words: Words, kind: str, document: Invoice | CreditNote) -> list[Row]:
     """Return the number that the tax office gave a document, where it did."""
     number = session.scalar(
         select(Einvoice.fiscal_id).where(
@@ -305,7 +274,7 @@ def _fiscal(session: Session, words: _Words, kind: str, document: Invoice | Cred
     return [(words.text(N_("Fiscal number")), number)] if number else []
 
 
-def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
+def _credit_note(session: Session, words: Words, note: CreditNote) -> Document:
     _ = words.text
     invoice = session.get_one(Invoice, note.invoice_id)
     items = [
@@ -313,7 +282,7 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
         for line, net in zip(note.lines, _net_of_lines(note), strict=True)
     ]
     sums = [(_("Net"), words.money(note.net))]
-    sums += [(f"{tax['name']} {_percent(Decimal(tax['rate']))}", words.money(tax["amount"])) for tax in note.taxes]
+    sums += [(f"{tax['name']} {percent(Decimal(tax['rate']))}", words.money(tax["amount"])) for tax in note.taxes]
     facts = (
         (_("Date of issue"), words.day(note.issued_on)),
         (_("For invoice"), document_number(invoice.prefix, invoice.number)),
@@ -322,7 +291,7 @@ def _credit_note(session: Session, words: _Words, note: CreditNote) -> Document:
     )
     return Document(
         "credit_note", words.language, words.text(TITLES["credit_note"]), document_number(note.prefix, note.number),
-        _party(words, invoice.details.get("issuer", {})), facts, _party(words, invoice.details.get("subscriber", {})),
+        party(words, invoice.details.get("issuer", {})), facts, party(words, invoice.details.get("subscriber", {})),
         tuple(items), tuple(sums), (_("Total credited"), words.money(note.total)), (), "", "", "",
     )  # fmt: skip
 
@@ -334,7 +303,7 @@ def _net_of_lines(note: CreditNote) -> list[Decimal]:
 
 
 def _receipt(
-    session: Session, words: _Words, payment: Payment, operator: Operator, settings: BillingSettings | None
+    session: Session, words: Words, payment: Payment, operator: Operator, settings: BillingSettings | None
 ) -> Document:
     _ = words.text
     subscriber = session.get_one(Subscriber, payment.subscriber_id)
@@ -355,26 +324,22 @@ def _receipt(
     facts += _foreign(words, payment)
     if payment.reference:
         facts.append((_("Reference"), payment.reference))
-    facts += _services(session, words, effects.get("services", ()))
+    facts += _services(session, words, payment, ZoneInfo(operator.timezone))
     after = []
     if effects.get("balance") is not None:
         after.append(_balance(words, Decimal(effects["balance"])))
     if payment.refunded:
         after.append((_("Refunded"), _refunded(session, words, payment)))
-    issuer = {
-        "name": (settings.legal_name if settings else "") or operator.name,
-        **({name: getattr(settings, name) for name in ("tax_id", "address", "phone", "email")} if settings else {}),
-    }
     person = {name: getattr(subscriber, name) for name in ("name", "tax_id", "address")}
     return Document(
         "receipt", words.language, words.text(TITLES["receipt"]), document_number(payment.prefix, payment.number),
-        _party(words, issuer), tuple(facts), _party(words, person), tuple(items), (),
+        party(words, issuer_of(operator, settings)), tuple(facts), party(words, person), tuple(items), (),
         (_("Amount paid"), words.money(payment.amount)), tuple(after), settings.receipt_note if settings else "",
         _("VOID") if payment.voided_at is not None else "", "",
     )  # fmt: skip
 
 
-def _foreign(words: _Words, payment: Payment) -> list[Row]:
+def _foreign(words: Words, payment: Payment) -> list[Row]:
     """Return what came in of another currency, its rate and the change that was given back."""
     if payment.foreign_amount is None or payment.foreign_currency is None or payment.exchange_rate is None:
         return []
@@ -386,16 +351,17 @@ def _foreign(words: _Words, payment: Payment) -> list[Row]:
     return [*rows, (_("Change given back"), words.money(payment.change_given))] if payment.change_given else rows
 
 
-def _refunded(session: Session, words: _Words, payment: Payment) -> str:
+def _refunded(session: Session, words: Words, payment: Payment) -> str:
     if payment.foreign_currency is None:
         return words.money(payment.refunded)
     given = words.foreign(refunded_of(session, payment), payment.foreign_currency)
     return f"{words.money(payment.refunded)} ({given})"
 
 
-def _services(session: Session, words: _Words, effects: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return a row for each service: its plan, and the last day that it stays on without another payment."""
+def _services(session: Session, words: Words, payment: Payment, zone: ZoneInfo) -> list[Row]:
+    """Return rows for each service: its plan, until when it is paid, and when it is cut without another payment."""
     _ = words.text
+    effects = payment.effects.get("services", ())
     ids = [each["service_id"] for each in effects]
     plans = {
         row.id: row.plan
@@ -409,27 +375,17 @@ def _services(session: Session, words: _Words, effects: Sequence[Mapping[str, An
     for each in effects:
         rows.append((_("Plan"), f"{plans.get(each['service_id'], '')} ({each['name']})".strip()))
         if each.get("next_cut_off"):
-            rows.append((_("Next cut-off date"), words.day(each["next_cut_off"])))
+            rows.append((_("Paid until"), words.day(each["next_cut_off"])))
+        cut_at = kept_cut_off(each, payment.created_at)
+        if cut_at is not None:
+            rows.append((_("Next cut-off"), words.minute(cut_at, zone)))
     return rows
 
 
-def _balance(words: _Words, balance: Decimal) -> Row:
+def _balance(words: Words, balance: Decimal) -> Row:
     if balance < 0:
         return words.text(N_("Credit after this payment")), words.money(-balance)
     return words.text(N_("Balance after this payment")), words.money(balance)
-
-
-def _party(words: _Words, kept: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the lines of an address: the name first, its tax number called as the country does."""
-    lines = [str(kept.get("name") or "")]
-    if kept.get("tax_id"):
-        lines.append(f"{words.tax_number}: {kept['tax_id']}")
-    lines += [str(kept[name]) for name in ("address", "phone", "email") if kept.get(name)]
-    return tuple(lines)
-
-
-def _percent(rate: Decimal) -> str:
-    return f"{rate.normalize():f} %"
 
 
 def _ticket_length(document: Document) -> int:
@@ -451,10 +407,6 @@ def _ticket_length(document: Document) -> int:
 def _fingerprint(document: Document) -> str:
     said = json.dumps([LAYOUT, asdict(document)], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
-
-
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 @cache

@@ -33,6 +33,7 @@ class LinkFor(StrEnum):
     FETCH_INVOICE = "fi"
     FETCH_CREDIT_NOTE = "fc"
     FETCH_RECEIPT = "fr"
+    FETCH_QUOTE = "fq"
     PAY_INVOICE = "pi"
     PAY_BALANCE = "pb"  # the number is the subscriber's
     HOTSPOT = "hs"  # the captive page of a NAS

@@ -6,12 +6,12 @@ it is in force, which is what they hold in their hands, and no more.
 """
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import structlog
-from babel.dates import format_date
+from babel.dates import format_date, format_time
 from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import NotFound
 
 from aaa.decision import Reason
+from billing.cut_offs import kept_cut_off
 from billing.documents import (
     CHECKED_BY,
     FETCHED_BY,
@@ -27,6 +28,7 @@ from billing.documents import (
     NoDocument,
     file_name,
     pdf_of,
+    render_document,
     standing_of,
 )
 from billing.gateways import BadSignature, ProviderTrouble
@@ -38,6 +40,7 @@ from billing.ledger import balance_of
 from billing.links import Link, LinkFor, is_genuine, link_key, read_link, signed
 from billing.payments import typed_amount
 from billing.pdf import A4, PAPERS, NotRendered
+from billing.quotes import quote_document
 from billing.rules import BillingOff, billing_is_on
 from core.i18n import LANGUAGES
 from core.money import format_money, money_locale, rounded
@@ -47,7 +50,7 @@ from crm.currencies import foreign_currencies
 from crm.passes import let_line_on, passes_left
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor
-from db.models import Checkout, Gateway, Invoice, Operator, Payment, Service, Subscriber
+from db.models import Checkout, Gateway, Invoice, Operator, Payment, Quote, Service, Subscriber
 from portal import context
 from portal.auth import limiter
 from portal.captive.reasons import client_of
@@ -140,11 +143,10 @@ def back(text: str, reference: str) -> ResponseReturnValue:
     services, rest, rest_url = [], Decimal(0), ""
     if payment is not None:
         receipt_url = _link_url(session, "pay.document", FETCHED_BY["receipt"], operator.id, payment.id)
-        today = context.now().astimezone(ZoneInfo(operator.timezone)).date().isoformat()
         services = [
-            (each["name"], _day(each["next_cut_off"]))
+            (each["name"], _minute(cut_at, operator))
             for each in payment.effects.get("services", ())
-            if each["next_cut_off"] and each["next_cut_off"] >= today
+            if (cut_at := kept_cut_off(each, context.now())) is not None
         ]
         rest = balance_of(session, due.subscriber_id)
         rest_url = _link_url(session, "pay.page", LinkFor.PAY_BALANCE, operator.id, due.subscriber_id)
@@ -209,6 +211,25 @@ def document(text: str) -> ResponseReturnValue:
         log.exception("not_rendered", operator_id=operator.id)
         abort(503)
     session.commit()
+    return pdf_response(content, file_name(made), download="download" in request.args)
+
+
+@blueprint.get("/quotes/<text>.pdf")
+@public
+@limiter.limit("20 per minute", key_func=_link_text)
+def quote(text: str) -> ResponseReturnValue:
+    """The PDF of a quote, for who was given its link; also after it ended, which it says itself."""
+    link, session, operator = _opened(text, (LinkFor.FETCH_QUOTE,))
+    found = session.get(Quote, link.subject_id)
+    if found is None or found.operator_id != operator.id:
+        abort(404)
+    url, language = context.portal().settings.public_url, request.args.get("language")
+    made = quote_document(session, context.keyring(), found, language, url)
+    try:
+        content = render_document(made, A4)
+    except NotRendered:
+        log.exception("not_rendered", operator_id=operator.id)
+        abort(503)
     return pdf_response(content, file_name(made), download="download" in request.args)
 
 
@@ -375,6 +396,12 @@ def _day(day: date | str | None) -> str:
         return ""
     found = date.fromisoformat(day) if isinstance(day, str) else day
     return str(format_date(found, "medium", locale=reader_language()))
+
+
+def _minute(instant: datetime, operator: Operator) -> str:
+    """Return a day and its hour where the operator is."""
+    there = instant.astimezone(ZoneInfo(operator.timezone))
+    return f"{_day(there.date())}, {format_time(there.time(), 'short', locale=reader_language())}"
 
 
 def install(app: Flask) -> None:

@@ -112,6 +112,8 @@ ACTIONS: Mapping[str, str] = {
     "lead.change": N_("Lead changed"),
     "lead.move": N_("Lead followed up"),
     "lead.win": N_("Lead won"),
+    "lead.quote": N_("Quote made"),
+    "lead.quote_mail": N_("Quote sent by e-mail"),
     "work_order.create": N_("Work order entered"),
     "work_order.change": N_("Work order changed"),
     "work_order.schedule": N_("Work order planned"),

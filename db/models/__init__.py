@@ -77,6 +77,7 @@ from db.models.payment import (
 )
 from db.models.plan import PlanItem, RatePlan
 from db.models.provisioning import QueueDrift, RouterQueue, RouterSync
+from db.models.quote import Quote
 from db.models.report import ReportSchedule, ReportSending
 from db.models.retention import RetentionHold, RetentionRule, RetentionRun, SubscriberRemoval
 from db.models.router import Router, RouterState
@@ -243,6 +244,7 @@ __all__ = [
     "Promise",
     "PushBrowser",
     "QueueDrift",
+    "Quote",
     "RatePlan",
     "ReceivedMail",
     "RecoveryCode",

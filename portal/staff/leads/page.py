@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import and_, select
 from wtforms import HiddenField
 
+from billing.quotes import quotes_of
 from crm.leads import (
     OPEN,
     LeadDetails,
@@ -29,7 +30,7 @@ from portal.forms import Form, choice, coordinate, day, long_text, seen_version,
 from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
-from portal.staff.leads.base import blueprint, find
+from portal.staff.leads.base import blueprint, find, lead_state_text
 from portal.staff.subscribers import differences
 
 
@@ -121,6 +122,7 @@ def page(lead_id: int) -> ResponseReturnValue:
         lead=lead,
         plan=session.get(RatePlan, lead.plan_id) if lead.plan_id is not None else None,
         seller=session.get(Staff, lead.seller_id) if lead.seller_id is not None else None,
+        quotes=quotes_of(session, lead),
         subscriber=session.get(Subscriber, lead.subscriber_id) if lead.subscriber_id is not None else None,
         alike=namesakes(session, subscriber_details(lead)) if lead.state in OPEN else [],
         entries=list(session.scalars(entries.order_by(AuditEntry.id.desc()).limit(50))),
@@ -143,7 +145,7 @@ def state(lead_id: int) -> ResponseReturnValue:
         refuse(" ".join(problem_text(problem) for problem in invalid.problems))
     except WrongLeadState as problem:
         session.rollback()
-        refuse(_lead_state_text(problem))
+        refuse(lead_state_text(problem))
     else:
         session.commit()
         done(_("%(name)s: %(state)s", name=lead.name, state=label("lead_state", lead.state).lower()))
@@ -168,7 +170,7 @@ def win_now(lead_id: int) -> ResponseReturnValue:
         return redirect(url_for(".page", lead_id=lead_id))
     except WrongLeadState as problem:
         session.rollback()
-        refuse(_lead_state_text(problem))
+        refuse(lead_state_text(problem))
         return redirect(url_for(".page", lead_id=lead_id))
     session.commit()
     done(_("%(name)s is a subscriber now.", name=subscriber.name))
@@ -177,8 +179,3 @@ def win_now(lead_id: int) -> ResponseReturnValue:
     if lead.plan_id is None:  # not the first of the list by accident
         return redirect(url_for("sales.plans", subscriber=subscriber.id, lead=lead.id))
     return redirect(url_for("sales.sell", subscriber_id=subscriber.id, lead=lead.id, plan=lead.plan_id))
-
-
-def _lead_state_text(problem: WrongLeadState) -> str:
-    state_word = label("lead_state", problem.state).lower()
-    return str(_("Nothing was changed: this lead is %(state)s already.", state=state_word))

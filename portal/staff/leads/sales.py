@@ -66,6 +66,13 @@ def _book_price(plan: RatePlan) -> Decimal:
     return price_in_books(context.db(), plan, context.now().astimezone(context.zone()).date())
 
 
+def sold_choices() -> list[tuple[int, str]]:
+    """Return the plans on sale as choices of a form, each in one line."""
+    sold = plans_sold()
+    items = items_of_plans(context.db(), sold)
+    return [(plan.id, _described(plan, items[plan.id])) for plan in sold]
+
+
 def _described(plan: RatePlan, items: Sequence[PlanItem]) -> str:
     """Return what is sold, in one line: with all that is sold with it, and what a month of that costs."""
     name = " + ".join((plan.name, *(item.name for item in items if not item.once)))
@@ -86,9 +93,7 @@ class SaleForm(WindowForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        sold = plans_sold()
-        items = items_of_plans(context.db(), sold)
-        self.plan_id.choices = [(plan.id, _described(plan, items[plan.id])) for plan in sold]
+        self.plan_id.choices = sold_choices()
         self.access_method.choices = [(method.value, label("access_method", method)) for method in SOLD_METHODS]
         self.begins.choices = choices("sale_begins")
         nas = context.db().scalars(select(Nas).order_by(Nas.name))
