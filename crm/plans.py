@@ -25,6 +25,7 @@ from db.models import AccountingSession, RatePlan, Service
 
 HIGHEST_RATE = 100_000_000_000  # bit/s; above it somebody took Mbit/s for bit/s
 LOWEST_RATE = 8_000
+HIGHEST_PRICE = 9_999_999_999
 LONGEST_NAME = 100
 MOST_WINDOWS = 14
 SHORTEST_INTERIM = timedelta(seconds=60)  # RFC 2869 §5.16: not below a minute
@@ -312,8 +313,7 @@ def _checked(session: Session, operator_id: int, terms: PlanTerms, plan_id: int 
         *_window_problems(terms),
         *_time_problems(terms),
     ]
-    if terms.price < 0:
-        problems.append(FieldProblem("price", Problem.OUT_OF_RANGE, {"low": "0", "high": "9999999999"}))
+    problems += _price_problems("price", terms.price)
     problems += _currency_problems(session, operator_id, terms)
     for name in ("pool", "ipv6_pool", "delegated_ipv6_pool", "address_list"):
         value = getattr(terms, name)
@@ -328,6 +328,12 @@ def _checked(session: Session, operator_id: int, terms: PlanTerms, plan_id: int 
         raise Invalid(*problems)
     values = {field.name: getattr(terms, field.name) for field in fields(terms)}
     return PlanTerms(**{**values, "name": terms.name.strip(), "extra": extra})
+
+
+def _price_problems(name: str, price: Decimal) -> list[FieldProblem]:
+    if 0 <= price <= HIGHEST_PRICE:
+        return []
+    return [FieldProblem(name, Problem.OUT_OF_RANGE, {"low": "0", "high": str(HIGHEST_PRICE)})]
 
 
 def _name_problems(session: Session, operator_id: int, name: str, plan_id: int | None) -> list[FieldProblem]:
@@ -416,8 +422,8 @@ def _top_up_problems(terms: PlanTerms) -> list[FieldProblem]:
     problems += _range("top_up_octets", terms.top_up_octets, 1_000_000, 10**15)
     if terms.top_up_price is None:
         problems.append(FieldProblem("top_up_price", Problem.REQUIRED))
-    elif terms.top_up_price < 0:
-        problems.append(FieldProblem("top_up_price", Problem.OUT_OF_RANGE, {"low": "0", "high": "9999999999"}))
+    else:
+        problems += _price_problems("top_up_price", terms.top_up_price)
     if terms.cap_octets is None and not any(step.span is Span.MONTH for step in terms.steps):
         problems.append(FieldProblem("cap_octets", Problem.REQUIRED))
     return problems
@@ -433,7 +439,7 @@ def _boost_problems(terms: PlanTerms) -> list[FieldProblem]:
         ("boost_download", terms.download + 1, HIGHEST_RATE),
         ("boost_upload", terms.upload, HIGHEST_RATE),
         ("boost_hours", 1, LONGEST_BOOST),
-        ("boost_price", 0, 9_999_999_999),
+        ("boost_price", 0, HIGHEST_PRICE),
     ):
         value = getattr(terms, name)
         if value is None:

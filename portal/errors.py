@@ -121,8 +121,8 @@ TEXTS: Mapping[Problem, str] = {
         "Enter the password again: address, port or TLS has changed, and it would be sent somewhere else."
     ),
     Problem.ROUTER_PASSWORD: N_(
-        "The password of this router's API would be sent to the new address. Change it where the password can be entered"
-        " again: edit the router."
+        "The password of this router's API would be sent to the new address. Change it where the password can be"
+        " entered again: edit the router."
     ),
     Problem.NOT_A_PICTURE: N_("This is not a PNG or JPEG picture, or it is damaged."),
     Problem.PICTURE_TOO_LARGE: N_("This picture is too large: at most 2 MB and 16 megapixels."),

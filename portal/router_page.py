@@ -13,6 +13,7 @@ from sqlalchemy.orm import joinedload
 
 from core.i18n import N_
 from db.models import Router, RouterState
+from network.routers import RouterTerms, refuse_own_address
 from portal import context
 from portal.navigation import may_open
 
@@ -71,3 +72,10 @@ def tabs_of(nas_id: int) -> list[tuple[str, str, str, bool]]:
         )
         for tab in shown
     ]
+
+
+def check_place(nas_address: str, terms: RouterTerms) -> None:
+    """Raise Invalid where the API would be asked at this machine itself, unless routers are emulated there."""
+    settings = context.portal().settings
+    if not (settings.local_routers or settings.demo):
+        refuse_own_address(nas_address, terms)

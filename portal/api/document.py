@@ -82,7 +82,13 @@ def _schemas() -> tuple[dict[str, Any], dict[tuple[type[BaseModel], JsonSchemaMo
         wanted += [(made.answer, "serialization")] if made.answer is not None else []
         wanted += [(made.body, "validation")] if made.body is not None else []
     references, definitions = models_json_schema(wanted, ref_template=_REFERENCE)
-    return definitions.get("$defs", {}), references  # type: ignore[return-value]
+    schemas = definitions.get("$defs", {})
+    for made in OPERATIONS:
+        if made.method == "PATCH" and made.body is not None:
+            named = references[(made.body, "validation")]["$ref"].rpartition("/")[2]
+            for member in schemas[named]["properties"].values():
+                member.pop("default", None)  # what is left out stays as it is
+    return schemas, references  # type: ignore[return-value]
 
 
 def _operation(made: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -177,6 +183,8 @@ def _responses(made: Operation, references: dict[Any, dict[str, Any]]) -> dict[s
     done: dict[str, Any] = {"description": "Done", "headers": dict(limits)}
     if made.answer is not None:
         done["content"] = {JSON: {"schema": references[(made.answer, "serialization")]}}
+    if made.files:
+        done["content"] = {media_type: {} for media_type in made.files}
     for name, there in (
         ("ETag", made.single or made.shown_by is not None),
         ("Location", bool(made.location)),

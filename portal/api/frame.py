@@ -29,6 +29,8 @@ from portal.permissions import Openness, Permission, permissions_of, requirement
 log = structlog.get_logger()
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 LARGEST_BODY = 256 * 1024
+LARGER_BODIES: dict[str, int] = {}
+"""What else an endpoint takes, in octets."""
 SLOWEST = "20s"
 """That one statement of the database may take."""
 REFUSED = RateLimitItemPerMinute(30)
@@ -76,8 +78,10 @@ def makers_permissions() -> frozenset[Permission]:
 @blueprint.before_request
 def _enter() -> None:
     use_language()
-    if (request.content_length or 0) > LARGEST_BODY:
+    largest = LARGER_BODIES.get(request.endpoint or "", LARGEST_BODY)
+    if (request.content_length or 0) > largest:
         raise ApiProblem(Kind.TOO_LARGE)
+    request.max_content_length = largest + 1  # of no length that was said beforehand
     if requirement_of(current_app.view_functions[request.endpoint or ""]) is not Openness.TOKEN:
         return
     claimed = _claimed()

@@ -20,6 +20,7 @@ from crm.problems import Invalid
 from portal.api import frame, repeats
 from portal.api.problems import ApiProblem, Kind, invalid_fields, invalid_json
 from portal.api.scopes import Scope
+from portal.api.values import Shown
 from portal.permissions import Openness, public
 
 JSON = "application/json"
@@ -33,7 +34,8 @@ class Operation:
     """One method of one address. `key`: it needs an Idempotency-Key. `shown_by`: the view whose ETag a PATCH compares.
 
     `remembered`: a POST's answer is kept for its key; of one that answers a secret nothing is kept, and no key taken.
-    `gives` are the kinds of problems that it may answer with, besides those that any may.
+    `gives` are the kinds of problems that it may answer with, besides those that any may. `files` are the media types
+    of what is answered as it is instead of as JSON. `largest` is the most octets of a body.
     """
 
     method: str
@@ -52,6 +54,8 @@ class Operation:
     gives: tuple[Kind, ...]
     location: str
     remembered: bool
+    files: tuple[str, ...]
+    largest: int
     name: str = field(default="")
 
 
@@ -73,6 +77,8 @@ def operation(
     gives: tuple[Kind, ...] = (),
     location: str = "",
     remembered: bool = True,
+    files: tuple[str, ...] = (),
+    largest: int = frame.LARGEST_BODY,
 ) -> Callable[[View], View]:
     """Declare an operation. `single`: a GET of one thing, which has an ETag. `location`: where a new thing is found."""
 
@@ -81,7 +87,7 @@ def operation(
         name = view.__name__
         made = Operation(
             method, path, scope, tag, summary, view, answer, status, hints.get("body"), hints.get("query"), key, single,
-            shown_by, gives, location, remembered, name,
+            shown_by, gives, location, remembered, files, largest, name,
         )  # fmt: skip
         OPERATIONS.append(made)
 
@@ -90,6 +96,7 @@ def operation(
 
         run.__dict__["requirement"] = Openness.TOKEN
         endpoint = f"{view.__module__.rpartition('.')[2]}_{name}"
+        frame.LARGER_BODIES[f"{frame.blueprint.name}.{endpoint}"] = largest
         frame.blueprint.add_url_rule(
             path.replace("<int:", "<row:"), endpoint, run, methods=[method], provide_automatic_options=False
         )
@@ -111,7 +118,8 @@ def _run(made: Operation, numbers: dict[str, int]) -> Response:
     elif request.args:
         raise ApiProblem(Kind.INVALID, errors=[_unknown_parameter(name) for name in request.args])
     if made.body is not None:
-        arguments["body"] = _body(made.body, (JSON, MERGE_PATCH) if made.method == "PATCH" else (JSON,))
+        types = (JSON, MERGE_PATCH) if made.method == "PATCH" else (JSON,)
+        arguments["body"] = _body(made.body, types, made.largest)
     if made.method == "GET":
         return _perform(made, arguments)
     if made.method == "POST" and made.remembered:
@@ -128,15 +136,17 @@ def _perform(made: Operation, arguments: dict[str, Any]) -> Response:
         result = made.view(**arguments)
     except Invalid as invalid:
         raise invalid_fields(invalid, _fields(made.body), _fields(made.query)) from None
+    if isinstance(result, Response):
+        return result.make_conditional(request)  # type: ignore[return-value] # werkzeug's is Flask's here
     if made.answer is None:
         frame.db().flush()
         return Response(status=made.status)
     text = _written(result)
     response = Response(text, made.status, mimetype=JSON)
     if made.single or made.shown_by is not None:
-        response.headers["ETag"] = _etag(text)
+        response.headers["ETag"] = _etag(result, text)
     if made.location:
-        response.headers["Location"] = frame.blueprint.url_prefix + made.location.format(id=result.id)  # type: ignore[operator]
+        response.headers["Location"] = f"{frame.blueprint.url_prefix}{made.location.format_map(vars(result))}"
     if made.method == "GET":
         if made.single:
             response.make_conditional(request)
@@ -153,15 +163,29 @@ def _written(result: BaseModel) -> str:
     return result.model_dump_json()
 
 
-def _etag(text: str) -> str:
-    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+def _etag(shown: BaseModel, text: str) -> str:
+    """Return the mark of what is shown: of what people enter, and, where it has such, of what changes by itself."""
+    if isinstance(shown, Shown) and shown.by_itself:
+        entered = shown.model_dump_json(exclude=set(shown.by_itself))
+        return f'"{_digest(entered)}.{_digest(text)}"'
+    return f'"{_digest(text)}"'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _match(shown: BaseModel) -> None:
-    """Go on only where what is there is what the program has seen. Raises ApiProblem."""
+    """Go on only where what people entered is what the program has seen. Raises ApiProblem.
+
+    A router that went off meanwhile, say, was changed by nobody.
+    """
     if "If-Match" not in request.headers:
         raise ApiProblem(Kind.MATCH_MISSING)
-    if not request.if_match.contains(_etag(_written(shown)).strip('"')):
+    if request.if_match.star_tag:
+        return
+    mine = _etag(shown, _written(shown)).strip('"').partition(".")[0]
+    if mine not in {(each or "").partition(".")[0] for each in request.if_match.as_set()}:
         raise ApiProblem(Kind.CHANGED)
 
 
@@ -185,9 +209,9 @@ def _unknown_parameter(name: str) -> dict[str, str]:
     return {"parameter": name, "rule": "extra_forbidden", "detail": "unknown"}
 
 
-def _body(model: type[BaseModel], types: tuple[str, ...]) -> BaseModel:
+def _body(model: type[BaseModel], types: tuple[str, ...], largest: int) -> BaseModel:
     text = request.get_data(cache=True)
-    if len(text) > frame.LARGEST_BODY:  # of no length that was said beforehand
+    if len(text) > largest:  # of no length that was said beforehand
         raise ApiProblem(Kind.TOO_LARGE)
     if not text and not request.mimetype and request.method == "POST" and not needs_body(model):
         text = b"{}"

@@ -146,6 +146,9 @@ def _field_error(found: FieldProblem, members: Collection[str], parameters: Coll
             return {"parameter": name, **error}
         if name in members:
             return {"pointer": pointer([name]), **error}
+    parts = found.field.split("-")  # of a list or an object: `steps-0-octets`
+    if parts[0] in members:
+        return {"pointer": pointer(parts), **error}
     return {"pointer": pointer([]), **error}
 
 

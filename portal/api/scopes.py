@@ -25,7 +25,10 @@ class Scope(StrEnum):
     SERVICES_EXPLAIN = "services:explain"
     SERVICES_PASSWORD = "services:password"  # noqa: S105 - the name of a scope
     PLANS_READ = "plans:read"
+    PLANS_WRITE = "plans:write"
     NETWORK_READ = "network:read"
+    NETWORK_WRITE = "network:write"
+    NETWORK_SECRETS = "network:secrets"
     SESSIONS_READ = "sessions:read"
     SESSIONS_ACT = "sessions:act"
     INVOICES_READ = "invoices:read"
@@ -71,9 +74,14 @@ SCOPES: Mapping[Scope, Meaning] = {
         N_("Set passwords of services, without reading them"), Permission.SERVICES_PASSWORD
     ),
     Scope.PLANS_READ: _means(N_("Read rate plans"), Permission.PLANS_VIEW),
+    Scope.PLANS_WRITE: _means(N_("Enter, edit and archive rate plans"), Permission.PLANS_EDIT),
     Scope.NETWORK_READ: _means(
         N_("Read NAS and routers, without their secrets"), Permission.NAS_VIEW, Permission.ROUTERS_VIEW
     ),
+    Scope.NETWORK_WRITE: _means(
+        N_("Enter, edit and delete NAS and routers"), Permission.NAS_EDIT, Permission.ROUTERS_EDIT
+    ),
+    Scope.NETWORK_SECRETS: _means(N_("Set shared secrets of NAS, without reading them"), Permission.NAS_SECRET),
     Scope.SESSIONS_READ: _means(N_("Read sessions"), Permission.SESSIONS_VIEW),
     Scope.SESSIONS_ACT: _means(N_("Disconnect sessions"), Permission.SESSIONS_ACT),
     Scope.INVOICES_READ: _means(N_("Read invoices and balances"), Permission.BILLING_VIEW),

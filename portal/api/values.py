@@ -8,7 +8,7 @@ that nobody knows is a mistake.
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -71,6 +71,8 @@ class Shown(BaseModel):
     """What goes out."""
 
     model_config = ConfigDict(from_attributes=True, extra="ignore")
+    by_itself: ClassVar[frozenset[str]] = frozenset()
+    """Members that change without anybody changing the thing, such as when a router was last heard."""
 
 
 class Money(Shown):

@@ -36,7 +36,6 @@ from network.routers import (
     forget_certificate,
     note_check,
     pin_certificate,
-    refuse_own_address,
     terms_of_router,
     would_move,
 )
@@ -48,7 +47,7 @@ from portal.fields import Option, RateField
 from portal.labels import choices
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
-from portal.router_page import router_or_404, router_page
+from portal.router_page import check_place, router_or_404, router_page
 from portal.router_words import cause_title
 from portal.staff.nas import QUIET, server_address
 from portal.tables import Column, Filter, Table, show
@@ -208,7 +207,8 @@ def create() -> ResponseReturnValue:
     session, actor, keyring = context.db(), context.actor(), context.keyring()
     password = form.api_password.data or ""
     try:
-        _check_place(form.address.data or "" if isinstance(form, RouterForm) else str(nas.address if nas else ""), form)
+        entered = form.address.data or "" if isinstance(form, RouterForm) else str(nas.address if nas else "")
+        check_place(entered, form.router_terms())
         if isinstance(form, RouterForm):
             secret = form.secret.data or new_secret()
             terms = form.nas_terms(NasTerms(name="", address=""))
@@ -311,7 +311,7 @@ def edit(nas_id: int) -> ResponseReturnValue:
     form = RouterForm()
     if form.validate_on_submit():
         try:
-            _check_place(form.address.data or "", form)
+            check_place(form.address.data or "", form.router_terms())
             change_router(
                 context.db(),
                 context.actor(),
@@ -395,18 +395,11 @@ def _asked_nas() -> Nas | None:
     return nas
 
 
-def _check_place(nas_address: str, form: ApiForm) -> None:
-    """Raise Invalid where the API would be asked at this machine itself, unless routers are emulated there."""
-    settings = context.portal().settings
-    if not (settings.local_routers or settings.demo):
-        refuse_own_address(nas_address, form.router_terms())
-
-
 def _check_entered(form: ApiForm, router: Router | None, nas: Nas | None) -> Check:
     """Test what is typed. A stored password goes only to where it was entered for."""
     address = form.address.data or "" if isinstance(form, RouterForm) else str(nas.address if nas else "")
-    _check_place(address, form)
     terms = form.router_terms()
+    check_place(address, terms)
     password = form.api_password.data or ""
     fingerprint = None
     if router is not None and not would_move(router, address, terms):

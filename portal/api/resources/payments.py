@@ -42,7 +42,10 @@ class EffectShown(Shown):
 
     service_id: int
     restored: bool
-    next_cut_off: date | None = Field(description="The last day it stays on without another payment.")
+    next_cut_off: date | None = Field(description="The day until which it is paid.")
+    cut_at: datetime | None = Field(
+        None, description="When it is cut without another payment; null where people cut it by hand, or it is not on."
+    )
 
 
 class PaymentShown(Shown):

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from sqlalchemy import select
@@ -17,11 +18,13 @@ from sqlalchemy.orm import Session
 from billing.credit_notes import credit_invoice
 from billing.rules import rules_of
 from core.clock import utc_now
+from crm.plan_items import ItemTerms, add_item
 from crm.tickets import open_ticket
 from crm.vouchers import BatchTerms, create_batch
 from crm.work_orders import WorkOrderDetails, create_work_order
 from db.audit import Actor
-from db.models import Invoice, Router, TicketCategory, UsageHour, Voucher
+from db.models import Invoice, RatePlan, Router, TicketCategory, UsageHour, Voucher
+from portal.api.document import document
 from portal.api.operations import OPERATIONS
 from tests.portal.api.conftest import make_token
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
@@ -77,6 +80,7 @@ def stocked(app, system, installation):
             session, actor, rules_of(session, isp.operator_id), invoice, Decimal(1), "Rain", utc_now()
         )
         ids["invoice_id"], ids["note_id"] = invoice.id, note.id
+        ids["item_id"] = add_item(session, actor, session.get_one(RatePlan, isp.plan_id), ItemTerms("Router")).id
         session.commit()
     return make_token(system, installation, isp)[1], ids
 
@@ -87,6 +91,10 @@ def _first_voucher(batch_id: int) -> Any:
 
 def _first_invoice(operator_id: int) -> Any:
     return select(Invoice).where(Invoice.operator_id == operator_id).limit(1)
+
+
+def test_the_document_is_one_of_openapi_3_1():
+    OpenAPIV31SpecValidator(document()).validate()
 
 
 def test_requests_made_from_the_document_find_nothing_that_it_does_not_say(app, stocked):

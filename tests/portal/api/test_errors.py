@@ -1,9 +1,12 @@
 """Whatever goes wrong is a problem that a program can tell, and other operators' rows are not there."""
 
+import base64
+import io
 import re
 
 import pytest
 from flask import Flask
+from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -13,6 +16,14 @@ from portal.application import create_app
 from tests.portal.api.conftest import Program, make_token
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
 from tests.portal.conftest import add_service, add_subscriber, make_isp
+
+SECRETS = ("a-secret-of-radius", "a-word-for-the-api", "a-newer-secret-of-it")
+
+
+def png():
+    octets = io.BytesIO()
+    Image.new("RGB", (4, 3), "white").save(octets, "PNG")
+    return base64.b64encode(octets.getvalue()).decode()
 
 
 def is_problem(answer, status, kind):
@@ -95,11 +106,17 @@ def test_no_password_is_ever_answered(program, system, isp):
     assert made.status_code == 201, made.text
     service = made.json["id"]
     assert erp.post(f"/services/{service}/password", {"password": "an0ther-word"}).status_code == 204
-    told = made.text + erp.get(f"/services/{service}").text + erp.get("/nas").text
+    nas = erp.post("/nas", {"name": "Mast", "address": "198.51.100.7", "secret": SECRETS[0]}, Idempotency_Key="n")
+    router = {"nas_id": nas.json["id"], "api_user": "portico", "api_password": SECRETS[1]}
+    entered = erp.post("/routers", router, Idempotency_Key="r")
+    assert entered.status_code == 201, entered.text
+    assert erp.post(f"/nas/{router['nas_id']}/secret", {"secret": SECRETS[2]}, Idempotency_Key="s2").status_code == 204
+    told = made.text + erp.get(f"/services/{service}").text + nas.text + entered.text
+    told += erp.get("/nas").text + erp.get("/routers").text
     with system.connect() as connection:
         kept = connection.scalar(text("SELECT string_agg(t::text, '') FROM api_answer t"))
         trail = connection.scalar(text("SELECT string_agg(t::text, '') FROM audit_entry t"))
-    for word in ("s3cret-word", "an0ther-word", "testing123"):
+    for word in ("s3cret-word", "an0ther-word", "testing123", *SECRETS):
         assert word not in told + kept + trail
 
 
@@ -123,6 +140,10 @@ def test_no_operation_reaches_a_row_of_another_operator(program, system, install
         "voucher_id": owner.get(f"/voucher-batches/{batch.json['id']}/vouchers").json["items"][0]["id"],
         "session_id": 1,
     }  # fmt: skip
+    order, picture = f"/work-orders/{known['order_id']}", png()
+    known["photo_id"] = owner.post(f"{order}/photos", {"picture": picture}).json["id"]
+    assert owner.post(f"{order}/signature", {"name": "Ana", "picture": picture}).status_code == 200
+    known["item_id"] = owner.post(f"/plans/{theirs.plan_id}/items", {"name": "Static address"}).json["id"]
     taken_off = {"amount": {"value": "1", "currency": "MXN"}, "reason": "r"}
     noted = owner.post(f"/invoices/{known['invoice_id']}/credit-notes", taken_off, Idempotency_Key="n")
     known["note_id"] = noted.json["id"]
@@ -155,6 +176,7 @@ def test_no_operation_reaches_a_row_of_another_operator(program, system, install
         ("/payments", given),
         ("/services", {"subscriber_id": subscriber, "plan_id": theirs.plan_id, "access_method": "line", "name": "x"}),
         ("/tickets", {"subscriber_id": subscriber, "subject": "s", "text": "t"}),
+        ("/routers", {"nas_id": theirs.nas_id, "api_user": "u", "api_password": "p"}),
         ("/work-orders", {"kind": "repair", "subscriber_id": subscriber}),
     ):
         is_problem(foreign.post(path, body, Idempotency_Key="x"), 422, "invalid")
@@ -163,7 +185,7 @@ def test_no_operation_reaches_a_row_of_another_operator(program, system, install
 
 _WORDS = {
     "reason": "r", "text": "t", "password": "p", "plan_id": 1, "place": 0, "device": "d", "name": "n", "picture": "p",
-    "amount": {"value": "1", "currency": "MXN"},
+    "amount": {"value": "1", "currency": "MXN"}, "secret": "0123456789abcdef",
 }  # fmt: skip
 
 

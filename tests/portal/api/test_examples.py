@@ -37,6 +37,6 @@ def test_the_examples_of_the_documentation_work(app, system, installation, isp):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     statuses = re.findall(r"^(\d{3})$", ran.stdout, re.MULTILINE)
     assert len(statuses) == commands.count("curl ") - 1  # the one that is asked for its headers alone
-    assert statuses.count("201") == 2
+    assert statuses.count("201") == 4
     assert '"phone":"+52 55 1234 5678"' in ran.stdout
     assert '"whole":true' in ran.stdout
