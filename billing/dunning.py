@@ -16,7 +16,6 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
 from sqlalchemy import select, text
@@ -24,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from aaa.cut_off import CutOffRule
 from billing.charges import late_fee
+from billing.cut_offs import cut_off_rule
 from billing.dates import settle_dates
 from billing.invoices import document_number, lock_books
 from billing.ladder import LATE, Step, Words, default_words, due_steps, fill, months_before
@@ -88,19 +88,6 @@ class Reminder:
     language: str = "en"
     subject: str = ""
     body: str = ""
-
-
-def cut_off_rule(operator: Operator) -> CutOffRule:
-    """Return when an operator cuts."""
-    return CutOffRule(
-        ZoneInfo(operator.timezone),
-        operator.grace_days,
-        operator.cut_off_hour,
-        frozenset(operator.cut_off_weekdays),
-        operator.holiday_country,
-        operator.holiday_subdivision,
-        frozenset(operator.days_off),
-    )
 
 
 def ladder_of(session: Session, operator_id: int) -> Ladder | None:

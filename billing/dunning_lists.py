@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from aaa.cut_off import CutOffRule
-from billing.dunning import ACTOR, cut_off_rule
+from billing.cut_offs import cut_off_rule
+from billing.dunning import ACTOR
 from billing.invoices import lock_books
 from billing.reports import OddService, paid_but_off, unpaid_but_on
 from core.crypto import Keyring

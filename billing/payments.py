@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from billing.cut_offs import cut_offs
 from billing.dates import DateChange, settle_dates
 from billing.desks import open_desk_of
 from billing.foreign_payments import (
@@ -37,7 +38,7 @@ from billing.wallets import buy_periods
 from core.money import LARGEST, AmountFlaw, BadAmount, currency_digits, is_currency, parse_amount, rounded
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
-from db.models import Collector, Payment, PaymentMethod, Refund, Subscriber
+from db.models import Collector, Operator, Payment, PaymentMethod, Refund, Subscriber
 
 OLDEST = timedelta(days=400)
 """A payment dated further back was mistyped."""
@@ -86,12 +87,17 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEffect:
-    """What a payment does to a service; `next_cut_off` is the last day it stays on without another payment."""
+    """What a payment does to a service.
+
+    `next_cut_off` is the day until which it is paid, `cut_at` the instant at which it is cut if nothing more is paid:
+    None where people cut it by hand, and where it is not on.
+    """
 
     service_id: int
     name: str
     restored: bool
     next_cut_off: date | None
+    cut_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,13 +469,15 @@ def _effects(
         ),
         {"id": payment.subscriber_id},
     ).all()
+    days = {row.id: row.paid_until for row in services}
+    cut = cut_offs(session, session.get_one(Operator, payment.operator_id), days)
     credit = session.execute(
         text("SELECT coalesce(sum(unapplied), 0) FROM payment WHERE subscriber_id = :id AND unapplied > 0"),
         {"id": payment.subscriber_id},
     ).scalar_one()
     return PaymentEffects(
         paid,
-        tuple(ServiceEffect(row.id, row.name, row.id in restored, row.paid_until) for row in services),
+        tuple(ServiceEffect(row.id, row.name, row.id in restored, row.paid_until, cut.get(row.id)) for row in services),
         credit,
         balance_of(session, payment.subscriber_id),
         duplicates,

@@ -14,7 +14,8 @@ from wtforms import BooleanField, Field, SelectMultipleField
 from wtforms.widgets import CheckboxInput, ListWidget, TextArea
 
 from aaa.cut_off import holiday_choices
-from billing.dunning import cut_off_rule, due_invoices, ladder_as_kept
+from billing.cut_offs import cut_off_rule
+from billing.dunning import due_invoices, ladder_as_kept
 from billing.dunning_lists import by_hand, cuts, disagreement, hold, spared
 from billing.dunning_settings import (
     LadderTerms,

@@ -14,6 +14,7 @@ from aaa.decision import Reason
 from aaa.forecast import CapFacts, cap_reached_at, lately_since
 from aaa.quota import billing_period
 from billing.boosts import Offer, boosted_until, offer_of
+from billing.cut_offs import cut_offs
 from billing.ledger import balance_of
 from billing.promises import promises_left
 from billing.rules import billing_is_on, rules_of
@@ -69,6 +70,7 @@ class LineView:
     wish: RatePlan | None
     may_change_plan: bool
     period: Decimal | None = None  # what the next period of a prepaid one costs
+    cut_at: datetime | None = None  # when one that is overdue is cut unless something is paid
 
 
 @blueprint.get("/<slug>/")
@@ -119,6 +121,9 @@ def lines_of(services: Sequence[Service]) -> list[LineView]:
     grants = {one.service_id: one for one in session.scalars(_of(ServiceGrant, ids))}
     rules = rules_of(session, operator().id) if is_billed() else None
     plans = offered_plans(session, operator().id, allowed)
+    today = now.astimezone(context.zone()).date()
+    late = {one.id: one.paid_until for one in services if one.paid_until and one.paid_until < today}
+    cut = cut_offs(session, operator(), late) if rules is not None else {}
     lines = []
     for service in services:
         wish: PlanRequest | None = open_request(session, service.id)
@@ -137,6 +142,7 @@ def lines_of(services: Sequence[Service]) -> list[LineView]:
                 session.get(RatePlan, wish.plan_id) if wish is not None else None,
                 active and any(plan.id != service.plan_id for plan in plans),
                 price_of_next(session, rules, service.id, rules.today(now)) if rules and service.prepaid else None,
+                cut.get(service.id),
             )
         )
     return lines

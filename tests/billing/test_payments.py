@@ -1,11 +1,12 @@
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import select, text
 
 from billing.credit_notes import credit_invoice, void_invoice
+from billing.dunning_lists import cuts
 from billing.ledger import balance_of, broken_entries, discrepancies
 from billing.payments import (
     PaymentTerms,
@@ -17,7 +18,7 @@ from billing.payments import (
 )
 from crm.problems import Invalid, Problem
 from crm.services import suspend
-from db.models import AuditEntry, CashDesk, Collector, Payment, PaymentMethod
+from db.models import AuditEntry, CashDesk, Collector, Operator, Payment, PaymentMethod
 from tests.billing.isp import BillingIsp, noon
 from tests.rows import add_subscriber
 
@@ -97,6 +98,30 @@ def test_before_saving_it_says_what_it_will_do_and_leaves_nothing(isp, service):
     assert [paid.whole for paid in done.paid] == [True]
     assert [(each.restored, each.next_cut_off) for each in done.services] == [(True, date(2027, 3, 5))]
     assert (done.credit, done.balance) == (Decimal(350), Decimal(-350))
+
+
+@pytest.mark.parametrize(
+    ("values", "cut"),
+    [
+        pytest.param({}, datetime(2027, 3, 16, 14, tzinfo=UTC), id="after a Sunday and a holiday, at eight"),
+        pytest.param({"management": "manual"}, None, id="by hand"),
+        pytest.param({"promised_until": date(2027, 3, 17)}, datetime(2027, 3, 18, 14, tzinfo=UTC), id="a promise"),
+        pytest.param({"state": "paused", "paused_at": noon(TODAY)}, None, id="paused"),
+    ],
+)
+def test_a_payment_tells_the_hour_at_which_the_line_is_cut(isp, service, values, cut):
+    operator = isp.session.get_one(Operator, isp.operator_id)
+    operator.grace_days, operator.cut_off_hour, operator.cut_off_weekdays = 9, 8, [1, 2, 3, 4, 5]
+    operator.holiday_country = "MX"  # 15 March 2027 is the day of Juárez
+    for name, value in values.items():
+        setattr(service, name, value)
+    isp.session.flush()
+    (effect,) = register(isp, terms(isp, service, amount=Decimal(600))).effects.services
+    if service.state == "active":
+        assert effect.next_cut_off == date(2027, 3, 5)
+    assert effect.cut_at == cut
+    tonight = cuts(isp.session, operator, noon(TODAY), noon(date(2027, 3, 20)))
+    assert [one.cut_at for one in tonight] == [each for each in (cut,) if each], "the ladder cuts when the receipt says"
 
 
 def test_the_oldest_invoice_is_paid_first(isp, service):

@@ -1,6 +1,7 @@
 """Documents in the staff's pages: printed, sent, made many at a time; the letterhead; keys of providers."""
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,6 +27,7 @@ from db.models import (
     Job,
     Letterhead,
     Notification,
+    Operator,
     RenderedDocument,
     StoredFile,
     Subscriber,
@@ -46,6 +48,7 @@ def paid(system: Engine, installation: Settings, isp: Isp) -> tuple[int, int]:
     bill(system, isp)
     with Session(system) as session:
         subscriber = session.get_one(Subscriber, subscriber_id)
+        session.get_one(Operator, isp.operator_id).cut_off_hour = 9
         subscriber.name, subscriber.email = f"Ana Peña {HOSTILE}", "ana@example.com"
         session.commit()
     return subscriber_id, pay(system, isp, subscriber_id, methods["Cash"], "400")
@@ -93,17 +96,19 @@ def test_a_receipt_says_who_paid_what_and_until_when(
     said = text_of(answer.data)
     assert word in said
     facts = {
-        "en": ("Date of payment", "Paid by", "Plan", "Next cut-off date", "Credit after this payment"),
+        "en": ("Date of payment", "Paid by", "Plan", "Paid until", "Next cut-off", "Credit after this payment"),
         "es": (
             "Fecha de pago",
             "Forma de pago",
             "Plan",
-            "Próxima fecha de corte",
+            "Pagado hasta",
+            "Próximo corte",
             "Saldo a favor después de este pago",
         ),
     }
     for part in (*facts[language], "400.00", "Home 20"):
         assert part in said, part
+    assert re.search(r"Next cut-off \w+ \d+, \d{4}, 9:00.AM|Próximo corte \d+ \w+ \d{4}, 9:00", said), said
     with Session(system) as session:
         key = link_key(session, installation.keyring, isp.operator_id)
     path = f"/check/{signed(key, LinkFor.CHECK_RECEIPT, isp.operator_id, paid[1])}"

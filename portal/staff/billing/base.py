@@ -1,7 +1,7 @@
 """What the pages of finance share: the operator's rules, amounts as people type them, and states of documents."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +10,12 @@ from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, and_, func, select
 
-from billing.dunning import cut_off_rule
 from billing.invoices import document_number
-from billing.payments import PaymentEffects, typed_amount
+from billing.payments import typed_amount
 from billing.rules import BillingOff, BillingRules, billing_is_on, rules_of
 from core.money import rounded
 from crm.problems import Invalid
-from db.models import CreditNote, Invoice, Payment, Service, Subscriber
+from db.models import CreditNote, Invoice, Payment, Subscriber
 from portal import context
 from portal.errors import put_on_form
 from portal.forms import Form
@@ -58,22 +57,6 @@ def without_zeros(*fields: Any) -> None:
     for field in fields:
         if isinstance(field.data, Decimal) and not field.raw_data:
             field.data = Decimal(f"{field.data.normalize():f}")
-
-
-def cut_offs(effects: PaymentEffects | None) -> dict[int, datetime]:
-    """Return the instant at which each service that a payment is for is cut if nothing more is paid, by its id.
-
-    Those that people cut by hand are left out. Grace, the hour, weekends, promises and given days are all in it.
-    """
-    days = {one.service_id: one.next_cut_off for one in effects.services} if effects else {}
-    rule, found = cut_off_rule(context.operator()), {}
-    query = select(Service).where(Service.id.in_(days), Service.management == "automatic")
-    for service in context.db().scalars(query):
-        day = days[service.id]
-        spared = max((each for each in (service.promised_until, service.held_until) if each), default=None)
-        if day is not None:
-            found[service.id] = (rule.for_prepaid() if service.prepaid else rule).cut_off(day, spared)
-    return found
 
 
 def searched_people() -> tuple[str, list[Subscriber]]:

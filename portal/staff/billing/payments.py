@@ -19,6 +19,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, func, select
 from wtforms import HiddenField
 
+from billing.cut_offs import kept_cut_off
 from billing.desks import open_desk_of
 from billing.foreign_payments import refundable_of
 from billing.gateways import ProviderTrouble
@@ -253,7 +254,6 @@ def _effects_part(form: PaymentForm, subscriber: Subscriber, effects: PaymentEff
         "staff/billing/effects.html",
         form=form,
         effects=effects,
-        cut_offs=base.cut_offs(effects),
         subscriber=subscriber,
     )
 
@@ -285,7 +285,6 @@ def _form_page(
         form=form,
         subscriber=subscriber,
         effects=effects,
-        cut_offs=base.cut_offs(effects),
         changed=changed,
         owed=balance_of(session, subscriber.id),
         desk=open_desk_of(session, person.id),
@@ -410,17 +409,22 @@ def _page(payment: Payment, void_form: VoidForm, refund_form: RefundForm) -> str
         collector=session.get(Collector, payment.collector_id) if payment.collector_id else None,
         cashier=session.get(Staff, payment.staff_id) if payment.staff_id else None,
         refunds=refunds,
-        effects=_read(payment.effects),
+        effects=_read(payment),
         void_form=void_form,
         refund_form=refund_form,
     )
 
 
-def _read(effects: Mapping[str, Any]) -> dict[str, Any]:
+def _read(payment: Payment) -> dict[str, Any]:
     """Return what a payment did, from what is kept of it, with amounts and days that can be formatted."""
+    effects: Mapping[str, Any] = payment.effects
     paid = [{**each, "amount": Decimal(each["amount"])} for each in effects.get("paid", ())]
     services = [
-        {**each, "next_cut_off": date.fromisoformat(each["next_cut_off"]) if each["next_cut_off"] else None}
+        {
+            **each,
+            "next_cut_off": date.fromisoformat(each["next_cut_off"]) if each["next_cut_off"] else None,
+            "cut_at": kept_cut_off(each, payment.created_at),
+        }
         for each in effects.get("services", ())
     ]
     return {"paid": paid, "services": services}

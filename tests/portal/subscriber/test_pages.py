@@ -94,6 +94,7 @@ def test_who_is_suspended_reads_why_and_what_to_do(ana):
         "active",
         until,
     )
+    assert "Without a payment it is cut on" in ana.get().text
     late = ana.post(f"services/{ana.service_id}/promise", until=(today() + timedelta(days=60)).isoformat())
     assert "The latest day possible" in ana.browser.get(late.headers["Location"]).text
     ana.allow(may_promise=False)
