@@ -50,7 +50,7 @@ from portal.home_tiles import Line, Lines, tile
 from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
-from portal.staff.monitoring import tabs
+from portal.staff.monitoring import state_of, tabs
 from portal.tables import Column, Filter, Table, show
 
 blueprint = Blueprint("incidents", __name__)
@@ -118,14 +118,6 @@ def listed() -> Select[*tuple[Any, ...]]:
         .outerjoin(Sector, Sector.id == Incident.sector_id)
     )
     return query
-
-
-def state_of(incident: Incident) -> str:
-    if incident.closed_at is not None:
-        return "over"
-    if incident.proposed:
-        return "proposed"
-    return "to_come" if incident.opened_at > context.now() else "open"
 
 
 class LocalTimeField(DateTimeLocalField):

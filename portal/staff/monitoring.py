@@ -133,6 +133,15 @@ def tabs() -> list[tuple[str, str, str, bool]]:
     return [(title, icon, url_for(endpoint), endpoint == request.endpoint) for endpoint, title, icon in shown]
 
 
+def state_of(incident: Incident) -> str:
+    """Return whether an incident is over, open, to come, or only what the monitor guesses."""
+    if incident.closed_at is not None:
+        return "over"
+    if incident.proposed:
+        return "proposed"
+    return "to_come" if incident.opened_at > context.now() else "open"
+
+
 @blueprint.get("/monitoring/")
 @requires(Permission.ROUTERS_VIEW)
 def index() -> ResponseReturnValue:
@@ -153,7 +162,10 @@ def index() -> ResponseReturnValue:
         counts[row.status] = row.number
     open_alerts = session.scalar(select(func.count()).select_from(Alert).where(Alert.closed_at.is_(None))) or 0
     open_incidents = session.scalars(
-        select(Incident).where(Incident.closed_at.is_(None)).order_by(Incident.opened_at.desc()).limit(5)
+        select(Incident)
+        .where(Incident.closed_at.is_(None))
+        .order_by(Incident.planned, Incident.opened_at.desc())  # what nobody planned first
+        .limit(5)
     ).all()
     checked = session.scalar(select(func.max(RouterState.checked_at)))
     return show(
@@ -165,6 +177,7 @@ def index() -> ResponseReturnValue:
         counts=counts,
         open_alerts=open_alerts,
         open_incidents=open_incidents,
+        state_of=state_of,
         late=checked is not None and context.now() - checked > LATE,
         checked=checked,
         congested=CONGESTED,

@@ -79,6 +79,14 @@ def test_planned_work_is_entered_in_the_operators_time(system, sign_in, isp, ana
     page = browser.get(answer.location).text
     assert "Call it off" in page
     assert "To come" in browser.get("/monitoring/incidents?state=to_come").text
+    page = browser.get("/monitoring/").text
+    assert "Mast &lt;b&gt;down&lt;/b&gt;" in page
+    assert "alert-info" in page
+    assert "alert-danger" not in page, "work that was announced is no alarm"
+    open_one(browser, isp, title="No power")
+    alarm = browser.get("/monitoring/").text.partition("alert-danger")[2].partition("alert-info")[0]
+    assert "No power" in alarm, "what nobody planned comes first"
+    assert " lost" not in alarm, "nobody counted whom it concerns"
 
 
 def test_what_is_wrong_stands_beside_its_field(sign_in, isp):
