@@ -15,6 +15,7 @@ from core.money import exchange_sentence, format_money, format_with_code, money_
 from core.rates import format_rate
 from db.models import RatePlan
 from portal import context
+from portal.cards import cards
 from portal.context import signed_in_staff
 from portal.i18n import reader_language
 
@@ -168,3 +169,4 @@ FILTERS = (
 def install(app: Flask) -> None:
     for formatter in FILTERS:
         app.add_template_filter(formatter)
+    app.add_template_filter(cards)

@@ -47,7 +47,7 @@ DOCUMENT_WORDS = {
 SUBJECT_WORDS = {"subscriber": N_("Subscriber"), "service": N_("Service")}
 KIND_WORDS = {
     "text": N_("Text"),
-    "number": N_("Number"),
+    "number": N_("A number"),
     "date": N_("Date"),
     "choice": N_("Choice"),
     "yes_no": N_("Yes or no"),

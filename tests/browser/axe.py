@@ -11,13 +11,15 @@ _EXAMINE = """whole => axe.run(whole ? document : document.querySelector('main')
 }).then(result => result.violations
     .filter(found => ['serious', 'critical'].includes(found.impact))
     .flatMap(found => found.nodes.map(node => `${found.id}: ${node.html.slice(0, 160)} (${node.failureSummary})`)))"""
-# What scrolls inside its own box is meant to; the page itself must not.
+# What scrolls inside its own box is meant to; the page itself must not, and neither must a list, whose rows are cards.
 _TOO_WIDE = """() => {
     const room = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth <= room) return [];
+    const lists = [...document.querySelectorAll('.portal-list')].map(list => list.parentElement);
+    const beside = lists.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.outerHTML.slice(0, 160));
+    if (document.documentElement.scrollWidth <= room) return beside;
     const wide = [...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > room + 1
         && !one.closest('.table-responsive'));
-    return ['the page', ...wide.slice(0, 3).map(one => one.outerHTML.slice(0, 160))];
+    return ['the page', ...beside, ...wide.slice(0, 3).map(one => one.outerHTML.slice(0, 160))];
 }"""
 
 

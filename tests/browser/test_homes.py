@@ -62,7 +62,7 @@ def shop(installation: Settings, system: Engine, chromium: Browser) -> Iterator[
         session.commit()
         pages = (
             "/subscribers/", f"/subscribers/{person}", f"/subscribers/{person}/edit", f"/services/{line}/terminate",
-            f"/tickets/{ticket.id}", "/tickets/", f"/work-orders/{order.id}", "/work-orders/calendar", "/map/",
+            f"/tickets/{ticket.id}", "/tickets/", "/work-orders/", f"/work-orders/{order.id}", "/work-orders/calendar", "/map/",
             "/reports/all/", "/reports/all/churn", f"/invoices/{invoice}", "/settings/fields", "/imports/new",
         )  # fmt: skip
     with RunningPiece(portal_piece(installation), installation.log_dir / "portal.log"):
@@ -133,5 +133,10 @@ def test_a_days_pages_fit_a_phone_and_can_be_read_by_everybody(shop, window):
         assert answer is not None
         assert answer.status == 200, address
         faults += faults_of(page, address, dark=number < 2)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for address, columns in (("/tickets/", ("Due by", "State")), ("/work-orders/", ("When", "State"))):
+        page.goto(shop.url + address, wait_until="domcontentloaded")
+        for column in columns:
+            expect(page.locator(f"td[data-title='{column}']").first).to_be_in_viewport(ratio=1)
     assert not faults, "\n".join(faults)
     assert complaints == []

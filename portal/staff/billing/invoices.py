@@ -55,7 +55,7 @@ TABLE = Table(
         Column("issued_on", _l("Issued"), lambda row: row.Invoice.issued_on, Invoice.issued_on),
         Column("number", _l("Number"), lambda row: number_of(row.Invoice)),
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber),
-        Column("due_on", _l("Due"), lambda row: row.Invoice.due_on, Invoice.due_on),
+        Column("due_on", _l("Due by"), lambda row: row.Invoice.due_on, Invoice.due_on),
         Column("net", _l("Net"), lambda row: row.Invoice.net, exported_only=True),
         Column("tax", _l("Tax"), lambda row: row.Invoice.tax, exported_only=True),
         Column("total", _l("Total"), lambda row: row.Invoice.total, Invoice.total, numeric=True, wide=True),

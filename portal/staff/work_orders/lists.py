@@ -70,13 +70,13 @@ def _search(words: str) -> ColumnElement[bool]:
 TABLE = Table(
     name="work-orders",
     columns=(
-        Column("number", _l("No."), lambda row: row.WorkOrder.number, WorkOrder.number),
+        Column("number", _l("No."), lambda row: row.WorkOrder.number, WorkOrder.number, wide=True),
         Column("title", _l("What"), lambda row: row.WorkOrder.title, WorkOrder.title),
         Column("kind", _l("Kind"), lambda row: label("work_kind", row.WorkOrder.kind), WorkOrder.kind, wide=True),
         Column("state", _l("State"), lambda row: label("work_state", row.WorkOrder.state)),
         Column("priority", _l("Priority"), lambda row: label("work_priority", row.WorkOrder.priority), wide=True),
         Column("window", _l("When"), lambda row: row.WorkOrder.window_start, WorkOrder.window_start),
-        Column("technician", _l("Technician"), lambda row: row.technician, wide=True),
+        Column("technician", _l("Technician"), lambda row: row.technician),
         Column("address", _l("Address"), lambda row: row.WorkOrder.address, wide=True),
         Column("created", _l("Since"), lambda row: row.WorkOrder.created_at, WorkOrder.created_at),
         Column("ended", _l("Ended"), lambda row: row.WorkOrder.ended_at, exported_only=True),
