@@ -29,7 +29,7 @@ from crm.subscriber_logins import (
 from db.audit import Actor
 from db.models import Subscriber, SubscriberLogin
 from portal import context
-from portal.auth import FAILED, check_password, hasher, limiter
+from portal.auth import FAILED, check_password, hash_of_nothing, hasher, limiter
 from portal.errors import put_on_form
 from portal.forms import Form
 from portal.messages import done
@@ -40,7 +40,6 @@ from portal.subscriber.frame import blueprint, db, operator
 log = structlog.get_logger()
 
 CHOICE_LASTS = timedelta(minutes=10)
-_NOBODY = hasher.hash("no subscriber has this password")
 
 
 class PasswordForm(Form):
@@ -122,7 +121,7 @@ def _with_password(email: str, password: str) -> list[Subscriber]:
     logins = [(one, db().get(SubscriberLogin, one.id)) for one in subscribers_of(db(), email)]
     hashes = [(one, login.password_hash) for one, login in logins if login is not None and login.password_hash]
     if not hashes:
-        check_password(_NOBODY, password)
+        check_password(hash_of_nothing(), password)
     return [one for one, stored in hashes if check_password(stored, password)]
 
 
