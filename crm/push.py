@@ -93,8 +93,9 @@ def read_subscription(endpoint: str, p256dh: str, auth: str, *, local: bool) -> 
 
 def sign_up(
     session: Session, keyring: Keyring, actor: Actor, subscriber: Subscriber, found: Subscription, name: str
-) -> None:
-    """Send a subscriber's messages to a browser from now on. One that was another's is this subscriber's now."""
+) -> int:
+    """Send a subscriber's messages to a browser from now on, and return its id. One that was another's is this
+    subscriber's now."""
     values = {
         "subscriber_id": subscriber.id,
         "subscription": keyring.seal(
@@ -107,22 +108,31 @@ def sign_up(
         "operator_id": subscriber.operator_id,
         "address_hash": hashlib.sha256(found.endpoint.encode()).digest(),
     }
-    session.execute(
+    kept: int = session.execute(
         insert(PushBrowser)
         .values(**key, **values)
         .on_conflict_do_update(index_elements=["operator_id", "address_hash"], set_=values)
-    )
+        .returning(PushBrowser.id)
+    ).scalar_one()
     session.expire_all()
     surplus = browsers_of(session, subscriber)[:-MOST_BROWSERS]
     for each in surplus:
         session.delete(each)
     record(session, actor, "message.push_on", "subscriber", subscriber.id, None, {"browser": name[:100]})
+    return kept
 
 
 def sign_off(session: Session, actor: Actor, browser: PushBrowser) -> None:
     """Send nothing more to a browser."""
     session.delete(browser)
     record(session, actor, "message.push_off", "subscriber", browser.subscriber_id, {"browser": browser.name}, None)
+
+
+def sign_off_others(session: Session, actor: Actor, subscriber: Subscriber, but: int | None) -> None:
+    """Send nothing more to all browsers of a subscriber but one: they are signed out."""
+    for browser in browsers_of(session, subscriber):
+        if browser.id != but:
+            sign_off(session, actor, browser)
 
 
 def browsers_of(session: Session, subscriber: Subscriber) -> Sequence[PushBrowser]:

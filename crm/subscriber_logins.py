@@ -26,6 +26,7 @@ from crm.brands import Branding, allowed_by, brand_of
 from crm.notices import EMAIL, Message, checked_address, values_of
 from crm.password_rules import require_strong_for_subscriber
 from crm.problems import FieldProblem, Invalid, Problem
+from crm.push import sign_off_others
 from db.audit import Actor, record
 from db.models import ImportRow, Notification, Operator, Service, SignInCode, SignInLink, Subscriber, SubscriberLogin
 
@@ -257,7 +258,13 @@ def open_link(session: Session, operator_id: int, token: str, now: datetime) -> 
 
 
 def use_link(
-    session: Session, actor: Actor, token: str, password: str, password_hash: str, now: datetime
+    session: Session,
+    actor: Actor,
+    token: str,
+    password: str,
+    password_hash: str,
+    now: datetime,
+    told_in: int | None = None,
 ) -> SubscriberLogin:
     """Set a password by a link, which is then spent, as are all others of the subscriber. Raises Invalid."""
     opened = open_link(session, actor.operator_id, token, now)
@@ -268,7 +275,7 @@ def use_link(
     if any(link.id == opened.id and link.used_at is not None for link in mine):
         raise Invalid(FieldProblem("password", Problem.LINK_SPENT))  # by another tab, in the same moment
     login = login_of(session, actor.operator_id, opened.subscriber_id)
-    change_password(session, actor, login, password, password_hash)
+    change_password(session, actor, login, password, password_hash, told_in)
     for link in mine:
         link.used_at = link.used_at or now
     session.flush()
@@ -285,13 +292,24 @@ def login_of(session: Session, operator_id: int, subscriber_id: int) -> Subscrib
     return login
 
 
-def change_password(session: Session, actor: Actor, login: SubscriberLogin, password: str, password_hash: str) -> None:
-    """Change a subscriber's password and end all of their browsers' sessions. Raises Invalid."""
+def change_password(
+    session: Session,
+    actor: Actor,
+    login: SubscriberLogin,
+    password: str,
+    password_hash: str,
+    told_in: int | None = None,
+) -> None:
+    """Change a subscriber's password and end all of their browsers' sessions. Raises Invalid.
+
+    Messages come to none of these browsers any more but to `told_in`, before which the subscriber sits.
+    """
     subscriber = session.get_one(Subscriber, login.subscriber_id)
     company = session.get_one(Operator, login.operator_id).name
     require_strong_for_subscriber(password, subscriber.name, subscriber.email or "", subscriber.phone or "", company)
     login.password_hash = password_hash
     login.session_version += 1
+    sign_off_others(session, actor, subscriber, told_in)
     session.flush()
     record(session, actor, "subscriber.password", "subscriber", login.subscriber_id, None, {"password": "changed"})
 

@@ -106,7 +106,8 @@ def change_own_password() -> ResponseReturnValue:
             raise Invalid(FieldProblem("current", Problem.WRONG_PASSWORD))
         if chosen != (form.again.data or ""):
             raise Invalid(FieldProblem("again", Problem.NOT_THE_SAME))
-        change_password(bound, actor(), login, chosen, hasher.hash(chosen))
+        told = frame.told_here()
+        change_password(bound, actor(), login, chosen, hasher.hash(chosen), told.id if told is not None else None)
     except Invalid as invalid:
         bound.rollback()
         put_on_form(form, invalid)

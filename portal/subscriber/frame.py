@@ -5,6 +5,9 @@ is bound to it before anything else is looked up. Who is signed in stands in a c
 key than that of staff and sent to these pages alone, so neither opens the other's. It names operator, subscriber and
 `session_version`, which a new password raises, and the staff member in whose eyes the pages are looked at, if any.
 
+A browser that messages go to has a cookie that says which it is, so that they end with the sign-out, or with
+somebody else's sign-in, whatever the browser's own part of it comes to.
+
 Row-level security keeps to the operator. What keeps to the subscriber is `mine()`, through which every query of these
 pages goes that is not about the operator itself.
 """
@@ -22,17 +25,19 @@ from werkzeug.exceptions import HTTPException
 
 from core.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from crm.brands import Allowed, Branding, allowed_by, brand_of
+from crm.push import sign_off
 from db.audit import Actor
-from db.models import AccountingSession, Operator, Service, Subscriber, SubscriberLogin
+from db.models import AccountingSession, Operator, PushBrowser, Service, Subscriber, SubscriberLogin
 from portal import context
 from portal.files import expect_files
-from portal.i18n import LANGUAGE_COOKIE
+from portal.i18n import A_YEAR, LANGUAGE_COOKIE
 from portal.messages import refuse
 from portal.permissions import Openness, requirement_of
 
 blueprint = Blueprint("my", __name__, url_prefix="/my")
 
 COOKIE = "portico_my"
+TOLD_COOKIE = "portico_my_push"
 LASTS = 30 * 24 * 3600
 """Seconds that a browser stays signed in without coming back."""
 RENEWED = 24 * 3600
@@ -129,13 +134,39 @@ def sign_in(subscriber: Subscriber, login: SubscriberLogin) -> Response:
         session.pop(name)  # nothing that was put here before the sign-in goes on after it
     response: Response = redirect(url_for("my.home"))  # type: ignore[assignment]
     _write(response, _cookie_text(subscriber, login.session_version, None), LASTS)
+    told = told_here()
+    if told is not None and told.subscriber_id != subscriber.id:
+        _tell_no_more(response, told, Actor(subscriber.operator_id, "another subscriber", None, request.remote_addr))
     return response
 
 
 def forget(response: Response) -> Response:
-    """Sign this browser out."""
+    """Sign this browser out. Messages of who signs out come to it no more."""
+    told = told_here()
+    if told is not None and looked_at_by() is None and told.subscriber_id == me().id:
+        _tell_no_more(response, told, actor())
     response.delete_cookie(COOKIE, path=_path(operator().slug))
     return response
+
+
+def told_here() -> PushBrowser | None:
+    """Return which of the browsers that messages go to this one is, None where they do not."""
+    try:
+        operator_id, browser_id = _serializer("my-push").loads(request.cookies.get(TOLD_COOKIE, ""))
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return db().get(PushBrowser, browser_id) if operator_id == operator().id else None
+
+
+def remember_told(response: Response, browser_id: int) -> None:
+    """Let this browser know which of those that messages go to it is."""
+    _write(response, _serializer("my-push").dumps([operator().id, browser_id]), A_YEAR, name=TOLD_COOKIE)
+
+
+def _tell_no_more(response: Response, told: PushBrowser, actor: Actor) -> None:
+    sign_off(db(), actor, told)
+    db().commit()
+    response.delete_cookie(TOLD_COOKIE, path=_path(operator().slug))
 
 
 def look_as(response: Response, viewed: Subscriber, slug: str, version: int, staff_id: int) -> Response:
@@ -149,9 +180,9 @@ def _cookie_text(subscriber: Subscriber, version: int, staff_id: int | None) -> 
     return str(_serializer().dumps([subscriber.operator_id, subscriber.id, version, staff_id]))
 
 
-def _write(response: Response, text: str | bytes, seconds: int, slug: str | None = None) -> None:
+def _write(response: Response, text: str | bytes, seconds: int, slug: str | None = None, name: str = COOKIE) -> None:
     response.set_cookie(
-        COOKIE,
+        name,
         text if isinstance(text, str) else text.decode(),
         max_age=seconds,
         path=_path(slug or operator().slug),
@@ -166,8 +197,8 @@ def _path(slug: str) -> str:
     return f"/my/{slug}/"
 
 
-def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(context.keyring().derive(_PURPOSE), salt="my")
+def _serializer(salt: str = "my") -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(context.keyring().derive(_PURPOSE), salt=salt)
 
 
 def _signed_in(bound: Session) -> Subscriber | None:

@@ -1,6 +1,6 @@
 """Messages in this browser, turned on and off by the subscriber (crm.push)."""
 
-from flask import redirect, request, url_for
+from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from wtforms import HiddenField
@@ -40,6 +40,7 @@ def push_card() -> dict[str, object]:
 @limiter.limit("10 per minute; 50 per day", key_func=lambda: f"{operator().id}:{me().id}:push")
 def push_on() -> ResponseReturnValue:
     form = BrowserForm()
+    response: Response = redirect(url_for(".account"))  # type: ignore[assignment]
     browser, system = device_words(request.user_agent.string)
     name = " · ".join(each for each in (browser, system) if each)
     if form.validate():
@@ -51,10 +52,11 @@ def push_on() -> ResponseReturnValue:
         except Invalid:
             refuse(_("This browser gave no address that messages could be sent to. Try another one."))
         else:
-            sign_up(db(), context.keyring(), actor(), me(), found, name)
+            kept = sign_up(db(), context.keyring(), actor(), me(), found, name)
             db().commit()
+            frame.remember_told(response, kept)
             done(_("Messages come to this browser from now on."))
-    return redirect(url_for(".account"))
+    return response
 
 
 @blueprint.post("/<slug>/account/push/<int:browser_id>/off")

@@ -230,7 +230,9 @@ def link(token: str) -> ResponseReturnValue:
         actor = Actor(operator().id, f"{subscriber.name} (subscriber)", None, request.remote_addr)
         chosen = form.password.data or ""
         try:
-            login = use_link(db(), actor, token, chosen, hasher.hash(chosen), context.now())
+            told = frame.told_here()
+            told_in = told.id if told is not None else None
+            login = use_link(db(), actor, token, chosen, hasher.hash(chosen), context.now(), told_in)
         except Invalid as invalid:
             db().rollback()
             put_on_form(form, invalid)

@@ -77,3 +77,55 @@ def test_an_address_that_is_none_is_not_kept(ana, endpoint):
     ana.post("account/push", **wrong)
     assert browsers(ana) == []
     assert "gave no address" in ana.get("account").text
+
+
+def turn_on(home, endpoint):
+    """Turn messages on in the subscriber's browser."""
+    assert home.post("account/push", **Browser(endpoint, "", b"a" * 16).form).status_code == 302
+
+
+def told(home):
+    """Whose messages go to a browser of the operator's."""
+    return [each.subscriber_id for each in browsers(home)]
+
+
+def test_who_signs_out_of_a_browser_is_told_nothing_in_it_any_more(ana, local_services):
+    phone = ana.browser
+    turn_on(ana, "https://push.example/phone")
+    ana.browser = ana.browser.application.test_client()
+    ana.sign_in()
+    turn_on(ana, "https://push.example/desk")
+    assert told(ana) == [ana.subscriber_id] * 2
+    ana.post("sign-out")
+    assert told(ana) == [ana.subscriber_id]  # the phone is still hers
+    ana.browser = phone
+    ana.post("sign-out")
+    assert told(ana) == []
+
+
+def test_nor_is_she_where_somebody_else_signs_in_after_her_session_ran_out(ana, make_home, local_services):
+    turn_on(ana, "https://push.example/shared")
+    ana.browser.delete_cookie("portico_my", path=ana.url())
+    luis = make_home("Luis Gil", ana.isp)
+    luis.browser = ana.browser
+    luis.sign_in()
+    assert told(ana) == []
+    turn_on(luis, "https://push.example/shared")
+    assert told(ana) == [luis.subscriber_id]
+    luis.sign_in()
+    assert told(ana) == [luis.subscriber_id]  # who signs in again is told as before
+
+
+def test_a_new_password_ends_messages_in_the_browsers_that_it_signs_out(ana, local_services):
+    turn_on(ana, "https://push.example/stolen")
+    ana.browser = ana.browser.application.test_client()
+    ana.sign_in()
+    turn_on(ana, "https://push.example/mine")
+    strong = "correcto caballo batería grapa"
+    answer = ana.post("account/password", current="", password=strong, again=strong)
+    assert answer.status_code == 302, answer.text
+    [kept] = browsers(ana)
+    cookie = ana.browser.get_cookie("portico_my_push", path=ana.url())
+    assert cookie is not None
+    ana.post("sign-out")
+    assert told(ana) == [], kept.name
