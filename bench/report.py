@@ -26,6 +26,7 @@ ORDER = (
     "cutoff",
     "memory",
     "pages",
+    "lookup",
     "captive",
     "search",
     "imports",

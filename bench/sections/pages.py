@@ -1,9 +1,8 @@
-"""List pages of the portal, and the lookup of who had an address, with very many rows behind them."""
+"""List pages of the portal with very many rows behind them."""
 
 import os
 import time
 from contextlib import ExitStack
-from ipaddress import ip_address
 from urllib.parse import quote
 
 import psycopg
@@ -27,6 +26,9 @@ DAYS = 55
 SHARED = 100
 """Addresses that every twentieth session has one of: a hotspot gives the same ones away all day."""
 
+PORTS = 1000
+"""Of each line, in a plan that lets 64 of them share a public address."""
+
 
 def measure(options: Options) -> Section:
     """Ask for pages of lists over 100,000 subscribers and 10,000,000 sessions, one after the other."""
@@ -35,7 +37,7 @@ def measure(options: Options) -> Section:
     with open_site() as site, ExitStack() as stack:
         migrate(site.settings)
         seed(site.settings, users, [(f"127.1.0.{number}", 3799) for number in range(1, NAS + 1)])
-        seconds = _fill(site, len(users), sessions)
+        seconds = fill(site, len(users), sessions)
         stack.enter_context(RunningPiece(portal_piece(site.settings), site.settings.log_dir / "portal.log"))
         if options.preferred:
             prefer(descendants(os.getpid()))
@@ -43,29 +45,27 @@ def measure(options: Options) -> Section:
         browser.sign_in(EMAIL, PASSWORD)
         count = options.scaled(40, 5)
         measured = {name: browser.time(path, count) for name, path in _pages(len(users)).items()}
-        asked = {name: browser.time("/addresses/", count, typed) for name, typed in _lookups(site).items()}
     return Section(
         "pages",
         f"List pages, {len(users):,} subscribers and {sessions:,} sessions",
-        (_slowest("list page", measured), _slowest("address lookup", asked)),
-        (_table("page", measured), _table("who had an address", asked)),
+        (slowest("list page", measured),),
+        (times_table("page", measured),),
         (
             "Milliseconds from sending the request to the last octet of the page, over loopback, through gunicorn, one"
             f" request at a time, {count} of each after one that is not counted. As many Access-Requests are kept as"
             f" sessions divided by ten. Filling the tables took {seconds:.0f} s.",
-            f"Every twentieth session had one of {SHARED} addresses that are given away all day, and each has an IPv6"
-            " prefix; `at first` is the oldest day that is kept. A lookup is written into the audit log before it is"
-            " answered, which is in the figure.",
         ),
     )
 
 
-def _slowest(what: str, measured: dict[str, list[float]]) -> Target:
-    slowest = max(measured, key=lambda name: quantile(measured[name], 0.95))
-    return under(f"p95 of the slowest {what} ({slowest})", 150, quantile(measured[slowest], 0.95), "ms")
+def slowest(what: str, measured: dict[str, list[float]]) -> Target:
+    """Return the target of what took longest."""
+    name = max(measured, key=lambda each: quantile(measured[each], 0.95))
+    return under(f"p95 of the slowest {what} ({name})", 150, quantile(measured[name], 0.95), "ms")
 
 
-def _table(head: str, measured: dict[str, list[float]]) -> Table:
+def times_table(head: str, measured: dict[str, list[float]]) -> Table:
+    """Return a line for each of what was asked for."""
     return Table(
         (head, "p50 ms", "p95 ms", "longest ms"),
         tuple(
@@ -95,35 +95,7 @@ def _pages(subscribers: int) -> dict[str, str]:
     }
 
 
-def _lookups(site: Site) -> dict[str, dict[str, str]]:
-    """Return forms of the lookup: addresses that somebody had at the instant, of the last and the oldest days."""
-    forms: dict[str, dict[str, str]] = {}
-    with psycopg.connect(site.database_url("portico")) as connection:
-        for when, order in (("lately", "DESC"), ("at first", "")):
-            for whose, condition in (
-                ("a line", "framed_ip << '10.0.0.0/16'"),
-                ("a hotspot", "framed_ip << '100.64.0.0/24'"),
-            ):
-                row = connection.execute(
-                    "SELECT host(framed_ip), (started_at + interval '30 seconds') AT TIME ZONE 'UTC',"
-                    f" framed_ip - '10.0.0.0', host(delegated_ipv6_prefix) FROM session WHERE {condition}"
-                    f" ORDER BY started_at {order} OFFSET 100 LIMIT 1".encode()
-                ).fetchone()
-                assert row is not None
-                address, instant, number, prefix = row
-                typed = {"at": instant.isoformat(), "margin": "60", "reason": "Letter 1"}
-                forms[f"address of {whose}, {when}"] = {"address": address, **typed}
-                if whose == "a line":
-                    public = ip_address("198.18.0.0") + number // _PER_ADDRESS
-                    port = str(1024 + number % _PER_ADDRESS * _PORTS)
-                    forms[f"port of a public address, {when}"] = {"address": str(public), "port": port, **typed}
-                    forms[f"IPv6 address, {when}"] = {"address": prefix, **typed}
-    nobody = {"at": typed["at"], "margin": "60", "reason": "Letter 1"}
-    forms["address that nobody had"] = {"address": "10.99.0.1", **nobody}
-    return forms
-
-
-def _fill(site: Site, subscribers: int, sessions: int) -> float:
+def fill(site: Site, subscribers: int, sessions: int) -> float:
     """Write sessions and events behind the subscribers; indexes are dropped meanwhile. Returns the seconds it took."""
     begun = time.monotonic()
     with psycopg.connect(site.database_url("portico"), autocommit=True) as connection:
@@ -134,7 +106,7 @@ def _fill(site: Site, subscribers: int, sessions: int) -> float:
             " VALUES (%s, %s, 'Manager', %s, '{manager}')",
             (OPERATOR, EMAIL, hasher.hash(PASSWORD)),
         )
-        connection.execute(_PORT_PLAN, {"operator": OPERATOR, "ports": _PORTS, "days": DAYS})
+        connection.execute(_PORT_PLAN, {"operator": OPERATOR, "ports": PORTS, "days": DAYS})
         for table, statement, count in (
             ("session", _SESSIONS, sessions),
             ("auth_event", _EVENTS, sessions // 10),
@@ -159,8 +131,6 @@ def _fill(site: Site, subscribers: int, sessions: int) -> float:
     return time.monotonic() - begun
 
 
-_PORTS = 1000
-_PER_ADDRESS = (65_535 - 1024 + 1) // _PORTS
 _PORT_PLAN = """
 INSERT INTO cgnat_plan (operator_id, name, private, public_first, public_last, first_port, last_port, ports, valid_from,
     author)
