@@ -66,7 +66,7 @@ blueprint = Blueprint("plans", __name__, url_prefix="/plans")
 
 
 def _sold() -> list[tuple[str, Any]]:
-    return [("sold", _("Sold")), ("archived", _("Archived"))]
+    return [("sold", _("On sale")), ("archived", _("Archived"))]
 
 
 COUNTED = 10_000

@@ -14,7 +14,18 @@ from sqlalchemy.orm import Session
 
 import portal
 from core.clock import utc_now
-from db.models import CircuitTest, Operator, ReportSchedule, Router, Service, WorkOrder
+from db.models import (
+    CircuitTest,
+    Lead,
+    Operator,
+    ReportSchedule,
+    Router,
+    Service,
+    Staff,
+    Ticket,
+    TicketCategory,
+    WorkOrder,
+)
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
 from tests.portal.conftest import add_service, add_subscriber, post
 from worker.reports import REPORTS
@@ -112,6 +123,49 @@ def test_a_visit_says_how_many_days_ago_it_was_entered(sign_in, busy, system):
             session.commit()
             csv = sign_in("manager").get("/reports/all/work_orders?format=csv").get_data(as_text=True)
             assert csv.splitlines()[1].rpartition(",")[2] == str(days)
+
+
+def test_the_desk_and_the_sales_can_be_sent_as_all_reports(sign_in, busy, system):
+    now, of = utc_now(), {"operator_id": busy.operator_id}
+    with Session(system) as session:
+        category = TicketCategory(name="Cámaras", **of)
+        eva = session.scalars(select(Staff).where(Staff.email == busy.staff["sales"])).one()
+        eva.name = "Eva"
+        session.add(category)
+        session.flush()
+        for number, hours, met in ((901, 2, True), (902, 6, False), (903, None, None)):
+            ticket = Ticket(
+                number=number, subject=f"No {number}", source="staff", priority="low", queue="technical",
+                key=f"k{number}", category_id=category.id, first_met=met, satisfaction=4 if met else None, **of,
+            )  # fmt: skip
+            ticket.created_at = ticket.updated_at = now - timedelta(hours=8)
+            if hours is not None:
+                ticket.first_answered_at = ticket.solved_at = ticket.created_at + timedelta(hours=hours)
+                ticket.state = "solved"
+            session.add(ticket)
+        for number, state in ((21, "done"), (22, "open"), (23, "cancelled"), (24, "failed")):
+            order = WorkOrder(
+                number=number, kind="installation", title="New", created_by="a", state=state, seller_id=eva.id,
+                technician_id=eva.id, created_at=now - timedelta(hours=36), **of,
+            )  # fmt: skip
+            order.ended_at = None if state == "open" else now
+            session.add(order)
+        session.add(Lead(name="Rosa", state="lost", seller_id=eva.id, closed_at=now, **of))
+        session.commit()
+
+    def lines(key):
+        csv = sign_in("manager").get(f"/reports/all/{key}?days=90&format=csv").get_data(as_text=True)
+        return [line.split(",") for line in csv.splitlines()[1:]]
+
+    assert lines("ticket_categories") == [["Cámaras", "3", "1", "4.0", "4.0", "1", "0", "4.0"]]
+    tickets = {line[0]: line[5:] for line in lines("tickets")}
+    assert tickets["902"] == ["Solved", "Technical", "", "6.0", "6.0", ""]
+    assert tickets["903"][3:] == ["", "", ""]
+    sums = [sum(int(line[at]) for line in lines("sales")) for at in (2, 3, 4, 5)]
+    assert sums == [3, 1, 0, 1]  # what was called off was not sold
+    assert {line[1] for line in lines("sales")} == {"Eva"}
+    assert [line[1:] for line in lines("installs")] == [["Eva", "1", "1", "1.5", "1.5"]]
+    assert 'href="/tickets/' in sign_in("support").get("/reports/all/tickets?only=solved").text
 
 
 def test_a_span_has_the_days_that_it_says(sign_in, busy):

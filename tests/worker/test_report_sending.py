@@ -121,7 +121,7 @@ def test_what_arrives_is_a_worksheet_in_the_readers_language(sessions, schedule,
         send_due(sessions, installation.model_copy(update=address), MONDAY)
         [mail] = server.mails
     [attached] = list(mail.iter_attachments())
-    assert attached.get_filename() == "subscribers-2027-02-28.xlsx"
+    assert attached.get_filename() == "subscribers-2027-03-01.xlsx"  # about now, not about the day before
     sheet = openpyxl.load_workbook(io.BytesIO(attached.get_content())).active
     titles, row = ([cell.value for cell in line] for line in sheet.iter_rows(max_row=2))
     assert titles[0] == "Cliente"

@@ -8,10 +8,11 @@ figures of finance have pages of their own; nothing here sums invoices by month.
 from collections.abc import Mapping
 
 from worker.reports.base import Column, Report, Scope
+from worker.reports.desk import DESK
 from worker.reports.network import NETWORK
 from worker.reports.people import PEOPLE
 from worker.reports.work import WORK
 
-REPORTS: Mapping[str, Report] = {report.key: report for report in (*PEOPLE, *WORK, *NETWORK)}
+REPORTS: Mapping[str, Report] = {report.key: report for report in (*PEOPLE, *WORK, *DESK, *NETWORK)}
 
 __all__ = ["REPORTS", "Column", "Report", "Scope"]

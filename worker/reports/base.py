@@ -12,6 +12,7 @@ from core.clock import start_of_day
 from core.i18n import N_
 
 SUBSCRIBERS, MONEY, WORK, NETWORK = N_("Subscribers"), N_("Billing"), N_("Work orders"), N_("Network")
+HELP_DESK = N_("Help desk")
 
 HUNDRED: Any = literal_column("100.0")
 """Of NUMERIC: PostgreSQL rounds no double to decimals."""
@@ -56,6 +57,21 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "move": N_("Relocation"),
         "recovery": N_("Recovery of equipment"),
         "expansion": N_("Network expansion"),
+    },
+    "ticket_state": {
+        "new": N_("New"),
+        "open": N_("In work"),
+        "waiting_subscriber": N_("Waiting for the subscriber"),
+        "waiting_others": N_("Waiting for others"),
+        "solved": N_("Solved"),
+        "closed": N_("Closed"),
+    },
+    "role": {
+        "manager": N_("Manager"),
+        "sales": N_("Sales"),
+        "support": N_("Support"),
+        "finance": N_("Finance"),
+        "technical": N_("Technical"),
     },
     "work_priority": {"urgent": N_("Urgent"), "high": N_("High"), "normal": N_("Normal"), "low": N_("Low")},
 }

@@ -95,9 +95,11 @@ def as_pdf(report: Report, scope: Scope, reader: Reader, rows: Iterable[Any]) ->
 
 
 def days_text(report: Report, scope: Scope, reader: Reader) -> str:
-    """Return the days that a report is about, as its reader writes them."""
-    last = format_date(scope.last, "medium", locale=reader.locale)
-    return f"{format_date(scope.first, 'medium', locale=reader.locale)} – {last}" if report.spans else last
+    """Return the days that a report is about, as its reader writes them: what is about now is about today."""
+    if not report.spans:
+        return str(format_date(scope.today, "medium", locale=reader.locale))
+    first, last = (format_date(day, "medium", locale=reader.locale) for day in (scope.first, scope.last))
+    return f"{first} – {last}" if first != last else str(last)
 
 
 def _plain(column: Column, value: object, scope: Scope, translate: Callable[[str], str]) -> object:

@@ -206,7 +206,7 @@ def _send(session: Session, keyring: Keyring, schedule_id: int, now: datetime) -
     translate = translator(language)
     title = translate(report.title)
     fits = len(content) <= LARGEST
-    name = f"{report.key}-{last.isoformat()}.{schedule.format}"
+    name = f"{report.key}-{(last if report.spans else scope.today).isoformat()}.{schedule.format}"
     file = store_bytes(session, operator.id, name, _MEDIA_TYPES[schedule.format], content) if fits else None
     words = {
         "report": title, "days": days_text(report, scope, reader), "about": translate(report.answers), "rows": count,

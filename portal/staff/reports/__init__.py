@@ -30,12 +30,11 @@ from portal.navigation import may_open
 from portal.permissions import Permission, permissions_of, requires, signed_in
 from portal.tables import Filter, Table, exported, show
 from worker.reports import REPORTS, Column, Report, Scope
-from worker.reports.base import MONEY, NETWORK, SUBSCRIBERS, WORDS, WORK
+from worker.reports.base import HELP_DESK, MONEY, NETWORK, SUBSCRIBERS, WORDS, WORK
 from worker.reports.sending import FORMATS, PERIODS, ScheduleDetails, cancel_schedule, schedule_report
 
 blueprint = Blueprint("operations", __name__, url_prefix="/reports/all")
 
-HELP_DESK = N_("Help desk")
 SPANS = {
     "2": _l("Today and yesterday"),
     "7": _l("Last 7 days"),
@@ -50,6 +49,7 @@ _LINKS = {
     "subscriber": ("subscribers.page", "subscriber_id", "subscriber_id"),
     "invoice": ("invoices.page", "invoice_id", "id"),
     "number": ("work_orders.page", "order_id", "id"),
+    "ticket": ("tickets.page", "ticket_id", "id"),
     "router": ("routers.page", "nas_id", "id"),
 }
 
