@@ -1,7 +1,7 @@
 """The demo's mail: a server that takes whatever Portico sends, and a page on which a person reads it.
 
 No mail leaves the machine. What came is kept in memory, the newest 200, and is gone when the demo stops. aiosmtpd
-speaks SMTP; links in a mail can be clicked, as in any mail program.
+speaks SMTP; links in a mail can be clicked, and what is attached can be opened, as in any mail program.
 """
 
 import html
@@ -11,7 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
+from email.message import EmailMessage
 from typing import Any, cast
+from urllib.parse import quote
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -20,6 +22,7 @@ from core.clock import utc_now
 from lab.web import WebRequest, WebServer
 
 KEPT = 200
+_FILE = re.compile(r"/([0-9]{1,9})/([0-9]{1,3})")
 _LINK = re.compile(r"https?://[^\s<>\"']+")
 
 
@@ -32,6 +35,14 @@ class Mail:
     recipients: tuple[str, ...]
     subject: str
     text: str
+    attached: "tuple[Attachment, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    name: str
+    kind: str
+    content: bytes
 
 
 class Mailbox:
@@ -81,13 +92,15 @@ class Mailbox:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.content
         raw = content if isinstance(content, bytes) else str(content).encode()
-        found = message_from_bytes(raw, policy=policy.default)
+        found = cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
         part = found.get_body(("plain", "html"))
         text = str(part.get_content()) if part is not None else ""
         with self._guard:
             self._count += 1
             subject = str(found.get("Subject", ""))
-            self.mails.appendleft(Mail(self._count, utc_now(), tuple(envelope.rcpt_tos), subject, text))
+            self.mails.appendleft(
+                Mail(self._count, utc_now(), tuple(envelope.rcpt_tos), subject, text, _attachments(found))
+            )
         return "250 OK"
 
 
@@ -109,8 +122,28 @@ class _Page(WebRequest):
     methods = ("GET",)
 
     def serve(self, method: str) -> None:
+        if wanted := _FILE.fullmatch(self.path):
+            self._send_file(int(wanted[1]), int(wanted[2]))
+            return
         secured = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
         self.answer(200, _page(list(self.lab.mails)).encode(), "text/html; charset=utf-8", **secured)
+
+    def _send_file(self, number: int, place: int) -> None:
+        mail = next((mail for mail in list(self.lab.mails) if mail.number == number), None)
+        if mail is None or place >= len(mail.attached):
+            self.answer(404, b"no such file here", "text/plain")
+            return
+        file = mail.attached[place]
+        named = f"attachment; filename*=UTF-8''{quote(file.name)}"  # RFC 6266; a page of a mail runs nowhere
+        self.answer(200, file.content, file.kind, **{"Content-Disposition": named, "X-Content-Type-Options": "nosniff"})
+
+
+def _attachments(mail: EmailMessage) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(part.get_filename() or "file", part.get_content_type(), cast("bytes", part.get_payload(decode=True)))
+        for part in mail.iter_attachments()
+        if not part.is_multipart()
+    )
 
 
 _STYLE = (
@@ -124,13 +157,21 @@ def _page(mails: list[Mail]) -> str:
     shown = "".join(
         f"<article><h2>{html.escape(mail.subject)}</h2>"
         f"<small>{html.escape(', '.join(mail.recipients))} · {mail.at:%H:%M:%S} UTC</small>"
-        f"<pre>{_with_links(mail.text)}</pre></article>"
+        f"<pre>{_with_links(mail.text)}</pre>{_links(mail)}</article>"
         for mail in mails
     )
     nothing = "<p>No mail yet. Reload the page when something was sent.</p>"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Mail of the demo</title><style>{_STYLE}</style><h1>Mail of the demo</h1>{shown or nothing}</html>"
+    )
+
+
+def _links(mail: Mail) -> str:
+    """Return as HTML where each file of a mail is, and how large."""
+    return "".join(
+        f"<p><a href='/{mail.number}/{place}'>{html.escape(file.name)}</a> ({len(file.content):,} octets)</p>"
+        for place, file in enumerate(mail.attached)
     )
 
 
