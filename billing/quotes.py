@@ -57,6 +57,7 @@ class QuoteTerms:
     days: int = 15
     installation: Decimal | None = None
     note: str = ""
+    language: str = DEFAULT_LANGUAGE
 
 
 def make_quote(session: Session, actor: Actor, lead: Lead, terms: QuoteTerms, now: datetime) -> Quote:
@@ -80,6 +81,7 @@ def make_quote(session: Session, actor: Actor, lead: Lead, terms: QuoteTerms, no
         number=(session.scalar(select(func.max(Quote.number)).where(Quote.operator_id == operator.id)) or 0) + 1,
         lead_id=lead.id,
         plan_id=plan.id,
+        language=terms.language,
         currency=operator.currency,
         lines=lines,
         taxes=[{"name": tax.name, "rate": str(tax.rate), "included": tax.included} for tax in taxes],
@@ -112,17 +114,16 @@ def quote_url(session: Session, keyring: Keyring, base_url: str, quote: Quote) -
     return f"{base_url.rstrip('/')}/quotes/{signed(key, LinkFor.FETCH_QUOTE, quote.operator_id, quote.id)}.pdf"
 
 
-def quote_document(session: Session, keyring: Keyring, quote: Quote, language: str | None, base_url: str) -> Document:
-    """Return what a quote shows, in a language or the operator's own; `base_url` is where the portal is reached."""
+def quote_document(session: Session, keyring: Keyring, quote: Quote, base_url: str) -> Document:
+    """Return what a quote shows; `base_url` is where the portal is reached."""
     operator = session.get_one(Operator, quote.operator_id)
     lead = session.get_one(Lead, quote.lead_id)
     account = session.get(Account, operator.id)
     settings = session.get(BillingSettings, operator.id)
-    spoken = next((one for one in (language, operator.locale[:2]) if one in LANGUAGES), None) or DEFAULT_LANGUAGE
-    words = Words(spoken, quote.currency, tax_id_label(account.country if account else None))
+    words = Words(quote.language, quote.currency, tax_id_label(account.country if account else None))
     _ = words.text
     taxes = tuple(Tax(tax["name"], Decimal(tax["rate"]), tax["included"]) for tax in quote.taxes)
-    facts = [(_("Date of issue"), words.day(quote.made_on)), (_("The offer holds until"), words.day(quote.valid_until))]
+    facts = [(_("Date of issue"), words.day(quote.made_on)), (_("Holds until"), words.day(quote.valid_until))]
     each_month = [_split(line, taxes, quote.currency) for line in quote.lines if not line["once"]]
     sums = [(_("Net"), words.money(sum((part.net for part in each_month), Decimal(0))))]
     for place, tax in enumerate(taxes):
@@ -143,7 +144,7 @@ def mail_quote(session: Session, keyring: Keyring, actor: Actor, quote: Quote, b
     """Have a quote's address sent by e-mail once the caller commits; return to whom. Raises Invalid (`address`)."""
     to = checked_address(EMAIL, address)
     operator, lead = session.get_one(Operator, quote.operator_id), session.get_one(Lead, quote.lead_id)
-    document = quote_document(session, keyring, quote, None, base_url)
+    document = quote_document(session, keyring, quote, base_url)
     voice = Voice(session, keyring, operator.id)
     said: dict[str, Value] = {
         "title": document.title, "number": document.number, "amount": document.total[1], "url": document.check_url,
@@ -217,6 +218,8 @@ def _problems(terms: QuoteTerms, currency: str) -> list[FieldProblem]:
         problems.append(FieldProblem("days", Problem.OUT_OF_RANGE, {"low": "1", "high": str(LONGEST_DAYS)}))
     if len(terms.note) > LONGEST_NOTE or "\0" in terms.note:
         problems.append(FieldProblem("note", Problem.TOO_LONG, {"limit": str(LONGEST_NOTE)}))
+    if terms.language not in LANGUAGES:
+        problems.append(FieldProblem("language", Problem.UNKNOWN_CHOICE))
     price = terms.installation
     if price is not None and price < 0:
         problems.append(FieldProblem("installation", Problem.AMOUNT_NEGATIVE))

@@ -230,6 +230,8 @@ FIELDS: Mapping[str, str] = {
     "given": N_("Given"),
     "taken": N_("Taken away"),
     "until": N_("Until"),
+    "amount": N_("Amount"),
+    "number": N_("Number"),
     "burst": N_("Burst"),
     "priority": N_("Priority"),
     "minimum_download": N_("Guaranteed download"),

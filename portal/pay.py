@@ -223,8 +223,7 @@ def quote(text: str) -> ResponseReturnValue:
     found = session.get(Quote, link.subject_id)
     if found is None or found.operator_id != operator.id:
         abort(404)
-    url, language = context.portal().settings.public_url, request.args.get("language")
-    made = quote_document(session, context.keyring(), found, language, url)
+    made = quote_document(session, context.keyring(), found, context.portal().settings.public_url)
     try:
         content = render_document(made, A4)
     except NotRendered:

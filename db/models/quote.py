@@ -26,6 +26,7 @@ class Quote(Tenanted, Base):
     number: Mapped[BigInt]
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id", ondelete="CASCADE"))
     plan_id: Mapped[int] = mapped_column(ForeignKey("rate_plan.id"))
+    language: Mapped[str]  # that it is written in
     currency: Mapped[str]
     lines: Mapped[Json]
     taxes: Mapped[Json]

@@ -273,8 +273,10 @@ def fill_dunning(connection: psycopg.Connection, isp: Isp, subscriber: int) -> N
 def fill_work_orders(connection: psycopg.Connection, isp: Isp, subscriber: int) -> None:
     lead = insert(connection, isp, "lead", {"name": "L"}, "id")
     plan = connection.execute("SELECT id FROM rate_plan WHERE operator_id = %s", (isp.operator_id,)).fetchone()[0]
-    sums = {"lines": "[]", "taxes": "[]", "monthly": 1, "once": 0, "made_on": "2027-01-01", "valid_until": "2027-01-09"}
-    insert(connection, isp, "quote", {"number": 1, "lead_id": lead, "plan_id": plan, "currency": "USD", **sums})
+    days = {"made_on": "2027-01-01", "valid_until": "2027-01-09"}
+    sums = {"currency": "USD", "lines": "[]", "taxes": "[]", "monthly": 1, "once": 0}
+    offer = {"number": 1, "lead_id": lead, "plan_id": plan, "language": "en", **sums, **days}
+    insert(connection, isp, "quote", offer)
     insert(connection, isp, "work_settings", {})
     insert(connection, isp, "work_checklist", {"kind": "repair", "items": "[]"})
     order = {"number": 1, "kind": "repair", "title": "t", "created_by": "a", "created_at": "2027-01-01Z"}

@@ -33,7 +33,14 @@ def quotes(system, isp):
 
 
 def make(browser, isp, lead, **typed):
-    values = {"plan_id": isp.plan_id, "days": "10", "installation": "500", "note": "Within a week", **typed}
+    values = {
+        "plan_id": isp.plan_id,
+        "days": "10",
+        "installation": "500",
+        "note": "Within a week",
+        "language": "en",
+        **typed,
+    }
     return post(browser, f"/leads/{lead}/quotes/new", **values)
 
 
@@ -54,12 +61,11 @@ def test_a_quote_keeps_what_was_offered_and_reaches_the_lead(sign_in, system, is
         assert (row.state, row.plan_id) == ("quoted", isp.plan_id)
         session.get_one(RatePlan, isp.plan_id).price = Decimal(999)
         session.commit()
-    text = said(browser.get(f"/leads/{lead}/quotes/{kept.id}.pdf?language=en"))
+    text = said(browser.get(f"/leads/{lead}/quotes/{kept.id}.pdf"))
     for part in ("Quote 1", "Rosa Díaz", "Set-top box", "$40.00", "Support", "included", "Installation", "$500.00",
                  "IVA 16 %", "$54.40", "$394.40", "$680.00", "Within a week"):  # fmt: skip
         assert part in text
     assert "999" not in text
-    assert "Cotización 1" in said(browser.get(f"/leads/{lead}/quotes/{kept.id}.pdf?language=es"))
 
     page = browser.get(f"/leads/{lead}").text
     assert f"/leads/{lead}/quotes/{kept.id}.pdf" in page
@@ -82,6 +88,7 @@ def test_a_quote_keeps_what_was_offered_and_reaches_the_lead(sign_in, system, is
     [
         {"days": "0"}, {"days": "366"}, {"days": "x"}, {"installation": "-1"}, {"installation": "1.001"},
         {"installation": "9999999999"}, {"note": "x" * 1001}, {"plan_id": "999999"},
+        {"language": "tlh"},
     ],
 )  # fmt: skip
 def test_what_cannot_be_offered_is_said_and_nothing_is_kept(sign_in, system, isp, lead, typed):
@@ -92,8 +99,9 @@ def test_what_cannot_be_offered_is_said_and_nothing_is_kept(sign_in, system, isp
 def test_a_lead_that_is_won_gets_no_more_quotes_and_numbers_are_each_operators_own(sign_in, system, isp, lead):
     browser = sign_in("sales")
     assert make(browser, isp, lead).status_code == 302
-    assert make(browser, isp, lead, installation="").status_code == 302
+    assert make(browser, isp, lead, installation="", language="es").status_code == 302
     assert [(each.number, each.once) for each in quotes(system, isp)] == [(1, Decimal(680)), (2, Decimal(100))]
+    assert "Cotización 2" in said(browser.get(f"/leads/{lead}/quotes/{quotes(system, isp)[1].id}.pdf"))
     assert post(browser, f"/leads/{lead}/win").status_code == 302
     assert make(browser, isp, lead).status_code == 302
     assert len(quotes(system, isp)) == 2

@@ -13,6 +13,7 @@ from billing.documents import file_name, render_document
 from billing.payments import typed_amount
 from billing.pdf import A4, NotRendered
 from billing.quotes import QuoteTerms, mail_quote, make_quote, quote_document, quote_url
+from core.i18n import LANGUAGES
 from core.money import money_locale
 from crm.brands import brand_of
 from crm.leads import OPEN, WrongLeadState
@@ -36,11 +37,13 @@ class QuoteForm(Form):
     plan_id = choice(_l("Rate plan"), numeric=True)
     days = whole_number(_l("Good for so many days"), required=True)
     installation = text(_l("Installation, once"))
+    language = choice(_l("Language"))
     note = long_text(_l("Remark on the quote"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.plan_id.choices = sold_choices()
+        self.language.choices = list(LANGUAGES.items())
 
     def terms(self) -> QuoteTerms:
         """Return what was typed. Raises Invalid."""
@@ -51,6 +54,7 @@ class QuoteForm(Form):
             days=self.days.data or 0,
             installation=typed_amount(typed, currency, locale, "installation", zero=True) if typed else None,
             note=self.note.data or "",
+            language=self.language.data,
         )
 
 
@@ -59,7 +63,7 @@ class QuoteForm(Form):
 def new_quote(lead_id: int) -> ResponseReturnValue:
     """Offer a plan in writing."""
     lead, session = find(lead_id), context.db()
-    form = QuoteForm(data={"plan_id": lead.plan_id, "days": DAYS})
+    form = QuoteForm(data={"plan_id": lead.plan_id, "days": DAYS, "language": reader_language()})
     if request.method == "POST" and form.validate():
         try:
             made = make_quote(session, context.actor(), lead, form.terms(), context.now())
@@ -84,9 +88,9 @@ def new_quote(lead_id: int) -> ResponseReturnValue:
 @blueprint.get("/<int:lead_id>/quotes/<int:quote_id>.pdf")
 @requires(Permission.LEADS_VIEW)
 def quote_pdf(lead_id: int, quote_id: int) -> ResponseReturnValue:
-    """The quote as PDF: `?language=en`, `?download=1`."""
+    """The quote as PDF: `?download=1`."""
     session, url = context.db(), context.portal().settings.public_url
-    document = quote_document(session, context.keyring(), _found(lead_id, quote_id), request.args.get("language"), url)
+    document = quote_document(session, context.keyring(), _found(lead_id, quote_id), url)
     session.commit()  # the key that signs its link, made at its first use
     try:
         content = render_document(document, A4)
