@@ -24,6 +24,7 @@ from radius.image import (
     DAMAGED,
     GENERATION,
     HEADER,
+    Change,
     ImageDamaged,
     ImageMissing,
     ImageWriter,
@@ -88,6 +89,7 @@ class Publisher:
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self._directory = settings.image_dir
         self._connection = connection
+        self._keyring = settings.keyring
         self._node = settings.node
         self._writer: ImageWriter | None = None
         self._due: list[tuple[float, int]] = []  # when a prepared answer ends, and whose
@@ -95,7 +97,7 @@ class Publisher:
     def open(self) -> None:
         """Take up the image where it was left, or make a new one when it cannot be continued."""
         try:
-            self._writer = ImageWriter.open(self._directory)
+            self._writer = ImageWriter.open(self._directory, self._keyring)
             installation, _ = self._writer.position()
             if installation != self._installation():
                 raise ImageMissing("the image is of another database")
@@ -123,7 +125,7 @@ class Publisher:
             self._writer = None
         self._due.clear()
         with self._snapshot():
-            self._writer = rebuild(self._directory, self._everything())
+            self._writer = rebuild(self._directory, self._keyring, self._everything())
         (self._directory / DAMAGED).unlink(missing_ok=True)
         log.info("image_rebuilt", seconds=round(time.monotonic() - begun, 2))
 
@@ -205,7 +207,7 @@ class Publisher:
         while chunk := list(islice(remaining, CHUNK)):
             yield chunk
 
-    def _write_services(self, transaction: Any, reader: FactsReader, ids: list[int]) -> int:
+    def _write_services(self, transaction: Change, reader: FactsReader, ids: list[int]) -> int:
         now = utc_now()
         gone = set(ids)
         for stored in reader.services(ids):
@@ -226,7 +228,7 @@ class Publisher:
         return len(ids)
 
     @staticmethod
-    def _forget_old_name(transaction: Any, own_name: bytes, key: bytes | None) -> None:
+    def _forget_old_name(transaction: Change, own_name: bytes, key: bytes | None) -> None:
         """Remove the row under the name that a service had, unless another service has taken that name."""
         value = transaction.get(own_name)
         if value is None:
@@ -250,24 +252,16 @@ class Publisher:
             return self._write_services(transaction, FactsReader(self._connection, utc_now()), sorted(ids))
 
     @staticmethod
-    def _write_few(transaction: Any, letter: bytes, entries: Iterable[Entry]) -> None:
+    def _write_few(transaction: Change, letter: bytes, entries: Iterable[Entry]) -> None:
         """Write all entries of a kind of which there are few; one that is not there any more must go."""
         wanted = dict(entries)
-        cursor = transaction.cursor()
-        stale = []
-        if cursor.set_range(letter):
-            for key in cursor.iternext(keys=True, values=False):
-                if key[:1] != letter:
-                    break
-                if key not in wanted:
-                    stale.append(bytes(key))
-        for key in stale:
+        for key in [key for key in transaction.keys(letter) if key not in wanted]:
             transaction.delete(key)
         for key, value in wanted.items():
             transaction.put(key, value)
 
     @staticmethod
-    def _write_plan(transaction: Any, reader: FactsReader, plan_id: int) -> None:
+    def _write_plan(transaction: Change, reader: FactsReader, plan_id: int) -> None:
         try:
             key, value = _plan_entry(reader, plan_id)
         except LookupError:
@@ -275,7 +269,7 @@ class Publisher:
         else:
             transaction.put(key, value)
 
-    def _write_live(self, transaction: Any, reader: FactsReader, ids: list[int]) -> None:
+    def _write_live(self, transaction: Change, reader: FactsReader, ids: list[int]) -> None:
         remaining = iter(ids)
         while chunk := list(islice(remaining, CHUNK)):
             entries = dict(self._live_entries(reader, [chunk]))
@@ -340,14 +334,10 @@ class Publisher:
         """Find in the image, after a restart, whose prepared answers will run out."""
         assert self._writer is not None
         with self._writer.change() as transaction:
-            cursor = transaction.cursor()
-            if cursor.set_range(b"S"):
-                for key, value in cursor:
-                    if key[:1] != b"S":
-                        break
-                    row = unpack(key, value)
-                    if 0 < row[2] < _FOR_EVER:
-                        self._due.append((row[2], row[0]))
+            for key, packed in transaction.entries(b"S"):
+                row = unpack(key, packed)
+                if 0 < row[2] < _FOR_EVER:
+                    self._due.append((row[2], row[0]))
         heapq.heapify(self._due)
 
 

@@ -12,12 +12,13 @@ def command() -> None:
 
 @command.command()
 def verify() -> None:
-    """Read the whole image and check every value's checksum."""
+    """Read the whole image and check every value's signature and checksum."""
     from radius.image import ImageDamaged, ImageMissing
     from radius.image import verify as verify_image
 
+    settings = read_settings()
     try:
-        count = verify_image(read_settings().image_dir)
+        count = verify_image(settings.image_dir, settings.keyring)
     except (ImageDamaged, ImageMissing) as problem:
         raise click.ClickException(f"{problem}; `portico image rebuild` asks for a new one") from None
     click.echo(f"{count} values, all whole")

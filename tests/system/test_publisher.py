@@ -74,7 +74,7 @@ def test_a_damaged_image_is_made_anew_while_radiusd_runs(controller: Controller)
     wait_until(lambda: (controller.settings.image_dir / CURRENT).resolve() != before, 10, "a new image")
     wait_until(lambda: accepted(controller, "sigue"), 3, "radiusd to take it up")
     assert not (controller.settings.image_dir / DAMAGED).exists()
-    assert verify_image(controller.settings.image_dir) > 5
+    assert verify_image(controller.settings.image_dir, controller.settings.keyring) > 5
 
 
 def test_an_answer_that_time_changes_is_prepared_again(controller: Controller):

@@ -19,8 +19,9 @@ from radius.hooks import Hooks
 from radius.image import Image, ImageDamaged, ImageMissing
 from radius.journal import JournalWriter
 
+_keyring = Keyring.parse(os.environ["PORTICO_SECRET_KEYS"])
 try:
-    _image = Image(Path(os.environ["PORTICO_IMAGE_DIR"]))
+    _image = Image(Path(os.environ["PORTICO_IMAGE_DIR"]), _keyring)
 except (ImageMissing, ImageDamaged) as problem:
     (Path(os.environ["PORTICO_IMAGE_DIR"]) / "damaged").touch() if isinstance(problem, ImageDamaged) else None
     raise SystemExit(f"radiusd does not start: {problem}") from None
@@ -28,7 +29,7 @@ except (ImageMissing, ImageDamaged) as problem:
 _hooks = Hooks(
     _image,
     JournalWriter(Path(os.environ["PORTICO_JOURNAL_DIR"]), sync=os.environ.get("PORTICO_JOURNAL_SYNC") == "true"),
-    Keyring.parse(os.environ["PORTICO_SECRET_KEYS"]),
+    _keyring,
     lambda text: radiusd.radlog(radiusd.L_ERR, text),
 )
 
