@@ -93,6 +93,8 @@ class Service(Tenanted, Base):
         ),
         Index("ix_service_created_at", "operator_id", "created_at", "id"),
         Index("ix_service_subscriber_id", "subscriber_id"),
+        Index("ix_service_lines", "operator_id", "subscriber_id", postgresql_where=text("access_method <> 'voucher'")),
+        Index("ix_service_activated_at", "activated_at"),
         Index("ix_service_plan_id", "plan_id"),
         Index("ix_service_prepaid", "operator_id", "id", postgresql_where=text("prepaid")),
         Index("ix_service_sector_id", "sector_id", postgresql_where=text("sector_id IS NOT NULL")),

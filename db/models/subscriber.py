@@ -45,6 +45,7 @@ class Subscriber(Tenanted, Base):
         CheckConstraint("longitude BETWEEN -180 AND 180", "longitude"),
         Index("ix_subscriber_name", "operator_id", text('name COLLATE "und-x-icu"'), "id"),
         Index("ix_subscriber_email", "operator_id", text("lower(email)")),
+        Index("ix_subscriber_removed", "id", postgresql_where=text("removed_at IS NOT NULL")),
         Index("ix_subscriber_created_at", "operator_id", "created_at", "id"),
         Index(
             "ix_subscriber_position",
