@@ -1,12 +1,14 @@
 """What an import says about its rows, in sentences: what was found, what it resembles, why it cannot be written."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from flask import Flask
 from flask_babel import gettext as _
 
 from core.i18n import N_
+from core.numbers import plain_number
 from crm.problems import FieldProblem, Problem
 from db.models import ImportBatch, ImportRow
 from network.importing.candidate import BARRIERS, Finding
@@ -16,6 +18,8 @@ from network.importing.undo import Hindrance, Obstacle
 from network.shadow import PROBLEMS
 from portal.audit_words import field_text
 from portal.errors import problem_text
+from portal.formats import money
+from portal.i18n import number_locale
 from portal.router_words import CAUSES
 
 FINDINGS: Mapping[Finding, str] = {
@@ -35,6 +39,8 @@ FINDINGS: Mapping[Finding, str] = {
     Finding.TOO_FEW_FIELDS: N_("The line has %(found)s fields of %(expected)s."),
     Finding.BAD_RATE: N_("“%(value)s” is not a rate."),
     Finding.BAD_DATE: N_("“%(value)s” is not a date."),
+    Finding.BAD_PRICE: N_("“%(value)s” is not a price."),
+    Finding.PRICE: N_("It costs %(value)s a month there. Here the price is that of its plan."),
     Finding.UNLIMITED: N_("It has no limit."),
     Finding.DISABLED: N_("It is disabled there."),
     Finding.BLOCKED: N_("Its access is blocked there."),
@@ -86,6 +92,11 @@ ABOUT_SOURCES: Mapping[str, str] = {
     "leases": N_("One subscriber for each static lease, told by the MAC address."),
     "hotspot": N_("Users of the hotspot with their passwords, also those that Mikhmon made."),
 }
+
+
+def prices_text(prices: Sequence[tuple[Decimal, int]]) -> str:
+    """Return what the rows of a proposed plan cost where they come from: `$350.00 (12), $300.00 (2)`, with how many."""
+    return ", ".join(f"{money(price)} ({count})" for price, count in prices)
 
 
 def findings_of(row: ImportRow) -> list[tuple[bool, str]]:
@@ -162,6 +173,8 @@ def install(app: Flask) -> None:
         import_problems=problems_of,
         import_failure=failure_of,
         import_source=source_text,
+        import_prices=prices_text,
+        import_price=lambda price: plain_number(price, number_locale()),
         import_about=lambda source: _(ABOUT_SOURCES[source]),
         hindrance_text=hindrance_text,
         shadow_problem=shadow_problem,

@@ -293,6 +293,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "position": N_("Position (latitude, longitude)"),
         "paid_until": N_("Paid until"),
         "state": N_("State"),
+        "price": N_("Price a month, proposed for new plans"),
     },
     "cash_kind": {
         "deposit": N_("Taken to the bank"),

@@ -39,6 +39,8 @@ class Finding(StrEnum):
     TOO_FEW_FIELDS = "too_few_fields"  # detail: expected, found
     BAD_RATE = "bad_rate"  # detail: value
     BAD_DATE = "bad_date"  # detail: value
+    BAD_PRICE = "bad_price"  # detail: value
+    PRICE = "price"  # what a line costs a month where it comes from; detail: value as typed, amount
     UNLIMITED = "unlimited"
     DISABLED = "disabled"
     BLOCKED = "blocked"

@@ -5,9 +5,10 @@ for within the import and among what is stored: the same user name, address or M
 alike. What follows from one is proposed here and decided by a person.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 
@@ -81,12 +82,16 @@ class PlanOffer:
 
 @dataclass(frozen=True, slots=True)
 class NewPlan:
-    """A plan that would fit candidates for which there is none."""
+    """A plan that would fit candidates for which there is none.
+
+    `prices` is what its rows cost where they come from, each with how many say so, the most frequent first.
+    """
 
     name: str
     download: int
     upload: int
     rows: int
+    prices: tuple[tuple[Decimal, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +136,18 @@ class Plans:
         return found.id if found else None
 
 
-def new_plans(rows: Iterable[tuple[int, int, str]], taken: Iterable[str]) -> list[NewPlan]:
+def new_plans(rows: Iterable[tuple[int, int, str, Decimal | None]], taken: Iterable[str]) -> list[NewPlan]:
     """Propose a plan for each (download, upload) of rows without one, the most frequent first.
 
-    A plan is called as the profile of its rows if they have one profile alone, and by its rate otherwise.
+    A plan is called as the profile of its rows if they have one profile alone, and by its rate otherwise. It costs what
+    most of those rows cost that name a price.
     """
     groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for download, upload, profile in rows:
+    prices: dict[tuple[int, int], Counter[Decimal]] = defaultdict(Counter)
+    for download, upload, profile, price in rows:
         groups[download, upload].append(profile)
+        if price is not None:
+            prices[download, upload][price] += 1
     names = {folded(name) for name in taken}
     proposed = []
     for (download, upload), profiles in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
@@ -149,7 +158,8 @@ def new_plans(rows: Iterable[tuple[int, int, str]], taken: Iterable[str]) -> lis
         while folded(name) in names:
             name, number = f"{wanted} ({number})", number + 1
         names.add(folded(name))
-        proposed.append(NewPlan(name, download, upload, len(profiles)))
+        asked = tuple(sorted(prices[download, upload].items(), key=lambda one: (-one[1], one[0])))
+        proposed.append(NewPlan(name, download, upload, len(profiles), asked))
     return proposed
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, cast
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Numeric, delete, func, insert, literal_column, select, update
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session
 
 from aaa.facts import AccessMethod, MacBinding
@@ -190,10 +192,16 @@ def check(rows: Sequence[ImportRow], batch: ImportBatch, known: Iterable[Known],
     return [_checked(row, batch, taken, plan_ids) for row in rows]
 
 
+_PRICE_PATH = sql_cast(f'strict $[*] ? (@[0] == "{Finding.PRICE}")[1].amount', JSONPATH)
+_TOLD_PRICE = func.jsonb_path_query_first(ImportRow.findings, _PRICE_PATH)
+PRICE = sql_cast(_TOLD_PRICE.op("#>>")(literal_column("'{}'")), Numeric)
+"""What a row costs a month where it comes from, as an expression; null where that is not told."""
+
+
 def proposed_plans(session: Session, batch: ImportBatch) -> list[NewPlan]:
     """Return a plan for each rate of rows that are to be written and have none."""
     rows = session.execute(
-        select(ImportRow.download, ImportRow.upload, ImportRow.profile).where(
+        select(ImportRow.download, ImportRow.upload, ImportRow.profile, PRICE.label("price")).where(
             ImportRow.batch_id == batch.id,
             ImportRow.plan_id.is_(None),
             ImportRow.download.is_not(None),
@@ -201,7 +209,7 @@ def proposed_plans(session: Session, batch: ImportBatch) -> list[NewPlan]:
         )
     )
     names = session.scalars(select(RatePlan.name).where(RatePlan.operator_id == batch.operator_id))
-    return new_plans(((row.download, row.upload, row.profile) for row in rows), names)
+    return new_plans(((row.download, row.upload, row.profile, row.price) for row in rows), names)
 
 
 def give_plan(session: Session, batch: ImportBatch, rate: tuple[int, int] | None, plan_id: int) -> int:

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from datetime import date
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
@@ -188,6 +189,26 @@ def test_a_plan_is_made_of_a_rate_that_none_has(browser, system, isp, work):
     (plan,) = (plan for plan in all_of(system, RatePlan, isp) if plan.name == "Fibra 50")
     assert (plan.download, plan.upload) == (50_000_000, 10_000_000)
     assert "3 subscribers with one service each" in browser.get(f"/imports/{batch}/summary").text
+
+
+def test_prices_of_a_file_are_proposed_for_its_plans_and_what_differs_is_told(browser, system, isp, work):
+    content = (
+        "usuario,clave,megas,mensualidad\n" + 'a,pw,50,"$1,350.50"\nb,pw,50,"1,350.50"\nc,pw,50,999\nd,pw,50,gratis\n'
+    )
+    batch = batch_at(upload(browser, content.encode()))
+    fields, _answer = name_columns(browser, batch)
+    assert fields["column-3"] == "price"
+    found = browser.get(f"/imports/{batch}/found").text
+    assert re.search(r'name="price"[^>]* value="1350.50"', found)
+    assert "$1,350.50 (2), $999.00 (1)" in found
+    post(browser, f"/imports/{batch}/plans", rate="50000000/50000000", plan="new", name="Fibra 50", price="1350.50")
+    assert "1 row costs another price in the file" in browser.get(f"/imports/{batch}/found").text
+    others = browser.get(f"/imports/{batch}/rows?look=price").text
+    assert "It costs 999 a month there." in others
+    assert "$1,350.50 a month" not in others
+    assert "“gratis” is not a price." in browser.get(f"/imports/{batch}/rows").text
+    (plan,) = (plan for plan in all_of(system, RatePlan, isp) if plan.name == "Fibra 50")
+    assert plan.price == Decimal("1350.50")
 
 
 def test_doubles_in_the_database_are_named_and_become_what_is_decided(browser, system, installation, isp, router, work):

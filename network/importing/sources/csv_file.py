@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, ip_network
 
 from aaa.facts import AccessMethod
 from core.mac import find_mac
+from core.money import BadAmount, parse_amount
 from core.rates import RateLimit
 from network.importing.candidate import (
     WITHOUT_SERVICE,
@@ -35,6 +36,7 @@ MOST_ROWS = 50_000
 COLUMNS = (
     "name", "first_name", "last_name", "login", "password", "framed_ip", "mac", "plan", "rate", "download", "upload",
     "comment", "phone", "email", "tax_id", "address", "latitude", "longitude", "position", "paid_until", "state",
+    "price",
 )  # fmt: skip
 
 OWN = "custom-"
@@ -67,6 +69,8 @@ _TITLES: Mapping[str, str] = {
     "paid_until": "paiduntil pagadohasta vencimiento vence corte fechacorte expiration expira duedate proximopago"
     " fechadecorte",
     "state": "state estado status estatus activo active",
+    "price": "price precio mensualidad costo cuota renta monthlyprice monthlyfee preciomensual cuotamensual"
+    " costomensual valorplan precioplan",
 }
 _MEANING = {title: column for column, titles in _TITLES.items() for title in titles.split()}
 _OFF = {
@@ -91,13 +95,15 @@ class Columns:
     """How a file is to be read: the meaning of each column (a name of COLUMNS, OWN with an id, or "" for none).
 
     `unit` is what a rate without one is counted in (`k`, `m`, or "" for bit/s). `upload_first`: pairs are written as
-    RouterOS does, upload/download.
+    RouterOS does, upload/download. Prices are in `currency`, written as in `locale`.
     """
 
     access_method: str
     meanings: tuple[str, ...]
     unit: str = "m"
     upload_first: bool = False
+    currency: str = "USD"
+    locale: str = "en_US"
 
     def document(self) -> dict[str, object]:
         return {
@@ -105,6 +111,8 @@ class Columns:
             "meanings": list(self.meanings),
             "unit": self.unit,
             "upload_first": self.upload_first,
+            "currency": self.currency,
+            "locale": self.locale,
         }
 
     @classmethod
@@ -116,6 +124,8 @@ class Columns:
             tuple(map(str, meanings)),
             str(document["unit"]),
             bool(document["upload_first"]),
+            str(document.get("currency", "USD")),  # an import begun before prices were read has none
+            str(document.get("locale", "en_US")),
         )
 
 
@@ -245,7 +255,7 @@ def from_cells(line: int, cells: Mapping[str, str], columns: Columns, findings: 
     rate, found = _rate(cells, columns)
     findings += found
     paid_until, found = day_in(cells.get("paid_until", ""))
-    findings += found
+    findings += found + _price(cells.get("price", ""), columns)
     login, password = cells.get("login", ""), cells.get("password") or None
     named = bool(cells.get("name") or cells.get("first_name") or cells.get("last_name"))
     if method != WITHOUT_SERVICE and named and not (login or password or framed_ip or mac or cells.get("framed_ip")):
@@ -346,6 +356,18 @@ def day_in(text: str) -> tuple[date | None, Findings]:
         except ValueError:
             continue
     return None, ((Finding.BAD_DATE, {"value": one_line(text)[:40]}),)
+
+
+def _price(text: str, columns: Columns) -> Findings:
+    """Return what a row says that it costs. It is only told: what somebody pays is a matter of their plan."""
+    if not text:
+        return ()
+    value = one_line(text)[:40]
+    try:
+        amount = parse_amount(text, columns.currency, columns.locale, zero=True)
+    except BadAmount:
+        return ((Finding.BAD_PRICE, {"value": value}),)
+    return ((Finding.PRICE, {"value": value, "amount": f"{amount:f}"}),)
 
 
 def _position(cells: Mapping[str, str]) -> tuple[Decimal | None, Decimal | None]:

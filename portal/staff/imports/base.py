@@ -5,12 +5,13 @@ from typing import Any
 
 from flask import Blueprint, abort, redirect, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy.orm import Session, aliased
 
 from db.models import ImportBatch, ImportRow, RatePlan
 from network.importing.files import LARGEST
 from network.importing.matching import Action
+from network.importing.staging import PRICE
 from portal import context, import_words
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
@@ -24,6 +25,12 @@ def _take_large_files(_endpoint: str | None, _values: dict[str, Any] | None) -> 
 
 BAD = func.jsonb_array_length(ImportRow.problems) > 0
 DOUBLE = func.jsonb_array_length(ImportRow.duplicates) > 0
+_ITS_PLAN = aliased(RatePlan)  # the list of rows has joined the table itself
+OTHER_PRICE = and_(
+    ImportRow.action != Action.IGNORE.value,
+    exists().where(_ITS_PLAN.id == ImportRow.plan_id, _ITS_PLAN.price_currency.is_(None), _ITS_PLAN.price != PRICE),
+)
+"""A row whose line costs something else where it comes from than its plan costs here."""
 
 
 def find_batch(batch_id: int, *states: str) -> ImportBatch:

@@ -33,7 +33,16 @@ from portal.labels import choices, label
 from portal.messages import done, refuse
 from portal.own_fields import own_fields
 from portal.permissions import Permission, requires
-from portal.staff.imports.base import BAD, DOUBLE, blueprint, count_rows, find_batch, plans_on_sale, tally_of
+from portal.staff.imports.base import (
+    BAD,
+    DOUBLE,
+    OTHER_PRICE,
+    blueprint,
+    count_rows,
+    find_batch,
+    plans_on_sale,
+    tally_of,
+)
 from portal.tables import Column, Filter, Table, show
 
 
@@ -47,6 +56,7 @@ def _looks() -> Sequence[tuple[str, Any]]:
         ("double", _("Resembles something")),
         ("planless", _("Without a plan")),
         ("disabled", _("Disabled there")),
+        ("price", _("Costs another price there")),
         ("changed", _("Decided by hand")),
     ]
 
@@ -57,6 +67,7 @@ def _looking(value: str) -> ColumnElement[bool]:
         "double": DOUBLE,
         "planless": ImportRow.plan_id.is_(None) & (ImportRow.access_method != WITHOUT_SERVICE),
         "disabled": ImportRow.disabled.is_(True),
+        "price": OTHER_PRICE,
         "changed": ImportRow.decided.is_(True),
     }
     return conditions.get(value, false())
@@ -124,6 +135,7 @@ def found(batch_id: int) -> ResponseReturnValue:
     return show(
         session, ROWS, rows_of(batch), "staff/imports/found.html", batch=batch, tally=tally_of(batch),
         planless=planless, unlimited=unlimited, proposals=proposed_plans(session, batch) if planless else [],
+        other_price=count_rows(batch, OTHER_PRICE),
         plans=plans_on_sale(session), may_plan=context.may(Permission.PLANS_EDIT),
     )  # fmt: skip
 

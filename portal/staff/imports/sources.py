@@ -20,6 +20,7 @@ from network.importing.undo import hindrances
 from portal import context
 from portal.fields import Option
 from portal.forms import Form, choice
+from portal.i18n import number_locale
 from portal.import_words import source_text
 from portal.labels import label
 from portal.messages import done, refuse
@@ -252,8 +253,9 @@ def columns(batch_id: int) -> ResponseReturnValue:
     file = _file(batch)
     meanings = tuple(request.form.get(f"column-{at}", "") for at in range(len(file.titles)))
     chosen = csv_file.Columns(
-        request.form.get("access_method", ""), meanings, request.form.get("unit", "m"), "upload_first" in request.form
-    )
+        request.form.get("access_method", ""), meanings, request.form.get("unit", "m"), "upload_first" in request.form,
+        context.operator().currency, number_locale(),
+    )  # fmt: skip
     named = [meaning for meaning in meanings if meaning]
     valid = (
         chosen.access_method in ("pppoe", "mac", "hotspot", "queue", WITHOUT_SERVICE)

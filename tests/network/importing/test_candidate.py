@@ -179,10 +179,16 @@ def test_a_plan_with_a_data_cap_is_told_by_its_name_alone():
 
 def test_new_plans_are_called_by_their_profile_and_never_like_another():
     rows = [(10 * M, 2 * M, "Hogar")] * 3 + [(20 * M, 5 * M, "default"), (20 * M, 5 * M, "x"), (5 * M, M, "Basico")]
-    proposed = new_plans(rows, ["Básico", "20 Mbit/s / 5 Mbit/s"])
+    proposed = new_plans([(*row, None) for row in rows], ["Básico", "20 Mbit/s / 5 Mbit/s"])
     assert [(plan.name, plan.rows) for plan in proposed] == [
         ("Hogar", 3), ("20 Mbit/s / 5 Mbit/s (2)", 2), ("5 Mbit/s / 1 Mbit/s", 1),
     ]  # fmt: skip
+
+
+def test_new_plans_cost_what_most_of_their_rows_cost():
+    prices = [Decimal(350), None, Decimal("299.50"), Decimal(350)]
+    (proposed,) = new_plans([(10 * M, 2 * M, "Hogar", price) for price in prices], [])
+    assert proposed.prices == ((Decimal(350), 2), (Decimal("299.50"), 1))
 
 
 def test_a_candidate_does_not_print_its_password():
