@@ -27,7 +27,7 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_latest
 from prometheus_client.registry import Collector
 
-PIECES = ("publisher", "radiusd", "loader", "worker", "monitor", "backups")
+PIECES = ("publisher", "radiusd", "loader", "worker", "monitor", "vpn", "backups")
 """The pieces that can be asked. radiusd has no socket: whether it listens is seen from outside."""
 OURS = "portico_"
 TIMEOUT = 5.0

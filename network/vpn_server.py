@@ -16,6 +16,8 @@ from psycopg.rows import dict_row
 from core.clock import utc_now
 from core.crypto import Keyring, SecretUnreadable
 from core.settings import Settings
+from core.status import Check, beat
+from db.status import serve_status
 from network.openvpn import Certificate, new_certificate
 from network.vpn_halves import Observed, Obstacle, OpenVpnHalf, Peer, RunningHalf, WireGuardHalf
 from network.vpn_links import LinkProblem
@@ -40,6 +42,7 @@ def main(settings: Settings) -> None:
     assert settings.database_url is not None, "the settings are complete"
     dsn = settings.database_url.get_secret_value()
     server = Server(settings)
+    serve_status(settings, "vpn", server.checks())
     try:
         while True:
             try:
@@ -93,7 +96,16 @@ class Server:
             if changed or now - beat_at >= HEARTBEAT:
                 self._beat(connection)
                 beat_at = now
+            beat("tunnels")
             changed = any(True for _ in connection.notifies(timeout=LOOK, stop_after=1))
+
+    def checks(self) -> dict[str, Check]:
+        """Return what may be wrong with either half; nothing is where another process runs them."""
+
+        def of(kind: Kind) -> Check:
+            return lambda: "" if self._status.get(kind, Status.ON) is Status.ON else str(self._status[kind])
+
+        return {kind.value: of(kind) for kind in Kind}
 
     def stop(self) -> None:
         for running in self._halves.values():

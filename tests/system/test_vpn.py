@@ -1,5 +1,6 @@
 """The VPN server with real peers: WireGuard and OpenVPN routers in network namespaces, the rows in PostgreSQL."""
 
+import json
 import random
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from core.clock import utc_now
 from core.settings import Settings
+from core.status import ask
 from db.audit import Actor
 from db.migrate import migrate
 from db.models import Nas, VpnPeer, VpnServer
@@ -160,6 +162,13 @@ def other_site(vpn: Vpn) -> Iterator[Site]:
     made = vpn.net.add()
     yield made
     made.stop()
+
+
+def test_the_piece_says_that_it_lives_and_that_both_halves_are_up(vpn):
+    status, said = ask(vpn.settings.run_dir, "vpn", "/readyz")
+    assert status == 200, said
+    assert json.loads(said)["checks"] == {"database": "ok", "wireguard": "ok", "openvpn": "ok", "tunnels": "ok"}
+    assert ask(vpn.settings.run_dir, "vpn", "/healthz")[0] == 200
 
 
 def test_a_wireguard_router_comes_in_and_is_seen(vpn, isps, site):
