@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from core.crypto import Keyring
 from core.settings import BadSettings, Settings
 from stack.accounts import piece_account
 from stack.backup import BackupFailed, backups
@@ -315,7 +314,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.WARN, "Pieces", "no `portico run` here; under systemd ask systemctl", "`portico run`")
     for state in states:
         yield check_piece(state)
-    yield check_image(*_look_at_image(settings.image_dir, settings.keyring))
+    yield check_image(*_look_at_image(settings))
     yield check_journal(*_look_at_journal(settings.journal_dir))
 
 
@@ -408,13 +407,13 @@ def _mode_and_owner(path: Path) -> tuple[int | None, int]:
     return stat.S_IMODE(found.st_mode), found.st_uid
 
 
-def _look_at_image(directory: Path, keyring: Keyring) -> tuple[str | None, float | None]:
+def _look_at_image(settings: Settings) -> tuple[str | None, float | None]:
     from radius.image import CURRENT, Image, ImageDamaged, ImageMissing
 
     try:
-        Image(directory, keyring).close()
-        return None, time.time() - (directory / CURRENT).stat().st_mtime
-    except (ImageMissing, ImageDamaged, OSError) as problem:
+        Image(settings.image_dir, complete(settings).keyring).close()
+        return None, time.time() - (settings.image_dir / CURRENT).stat().st_mtime
+    except (BadSettings, ImageMissing, ImageDamaged, OSError) as problem:
         return str(problem), None
 
 
