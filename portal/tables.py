@@ -55,12 +55,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A choice that narrows the list: a chip in the page, `key=value` in the URL."""
+    """A choice that narrows the list: a chip in the page, `key=value` in the URL.
+
+    `unchosen` is what is shown while nothing is chosen, where that is not everything.
+    """
 
     key: str
     title: Text
     choices: Callable[[], Sequence[tuple[str, Text]]]
     where: Callable[[str], ColumnElement[bool]]
+    unchosen: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

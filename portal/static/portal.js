@@ -98,9 +98,12 @@
     return [1, 2, 5].map(function (mark) { return mark * Math.pow(10, power); });
   }));
 
+  // Of these lengths uPlot makes one, two, three, six months, and a year.
+  var MONTHS = [1, 2, 3, 6].map(function (count) { return count * 30 * 86400; }).concat(365 * 86400);
+
   // Graphs: the numbers stand in a table of the page, for everybody; this draws them.
   // data-graph="id of the table"; its first column holds the time in seconds, each further column one line.
-  // data-days: it is about days, so their hour is not shown.
+  // data-days: it is about days, so their hour is not shown; with the value "months" about whole months.
   function drawGraph(place) {
     if (!window.uPlot || place.drawn) return;
     var table = document.getElementById(place.dataset.graph);
@@ -116,6 +119,7 @@
     var dark = root.dataset.bsTheme === "dark";
     var text = dark ? "#9aa8b3" : "#5f6f7c";
     var grid = { stroke: dark ? "rgba(255,255,255,.08)" : "rgba(20,40,60,.08)", width: 1 };
+    var day = root.lang === "en" ? "{MMM} {D}" : "{D}/{M}";
     var unit = place.dataset.unit ? " " + place.dataset.unit : "";
     function written(value) { return value.toLocaleString(root.dataset.numbers, { maximumFractionDigits: 2 }) + unit; }
     // Levels marked across the graph: data-lines="value,colour,text;…". data-top fixes the upper end of the scale.
@@ -154,14 +158,15 @@
       axes: [
         { stroke: text, grid: grid, ticks: grid, values: [
           [2419200, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
-          [86400, root.lang === "en" ? "{MMM} {D}" : "{D}/{M}", null, null, null, null, null, null, 1],
-          [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
-          [60, "{HH}:{mm}", null, null, null, null, null, null, 1] ] },
+          [86400, day, null, null, null, null, null, null, 1],
+          [3600, "{HH}:{mm}", null, null, "\n" + day, null, null, null, 1],
+          [60, "{HH}:{mm}", null, null, "\n" + day, null, null, null, 1] ],
+          incrs: place.dataset.days === "months" ? MONTHS : undefined },
         { stroke: text, grid: grid, ticks: grid, size: 70, values: function (_plot, ticks) {
           return ticks.map(written);
         }, incrs: place.dataset.whole === undefined ? undefined : WHOLE },
       ],
-      series: [{ label: heads[0], value: place.dataset.days === undefined ? "{YYYY}-{MM}-{DD} {HH}:{mm}" : "{YYYY}-{MM}-{DD}" }].concat(heads.slice(1).map(function (head, at) {
+      series: [{ label: heads[0], value: place.dataset.days === undefined ? "{YYYY}-{MM}-{DD} {HH}:{mm}" : place.dataset.days === "months" ? "{YYYY}-{MM}" : "{YYYY}-{MM}-{DD}" }].concat(heads.slice(1).map(function (head, at) {
         var colour = colours[at % colours.length];
         // A colour that is see-through itself is that of a line without an area: a maximum above its average.
         var line = { label: head, value: function (_plot, value) { return value === null || value === undefined ? "–" : written(value); }, stroke: colour, fill: colour.length > 7 ? null : colour + "22", width: 2, spanGaps: false, points: { show: false } };

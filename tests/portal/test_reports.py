@@ -158,7 +158,7 @@ def test_the_desk_and_the_sales_can_be_sent_as_all_reports(sign_in, busy, system
         return [line.split(",") for line in csv.splitlines()[1:]]
 
     assert lines("ticket_categories") == [["Cámaras", "3", "1", "4.0", "4.0", "1", "0", "4.0"]]
-    tickets = {line[0]: line[5:] for line in lines("tickets")}
+    tickets = {line[1]: line[5:] for line in lines("tickets")}
     assert tickets["902"] == ["Solved", "Technical", "", "6.0", "6.0", ""]
     assert tickets["903"][3:] == ["", "", ""]
     sums = [sum(int(line[at]) for line in lines("sales")) for at in (2, 3, 4, 5)]

@@ -85,9 +85,9 @@ DESK = (
         N_("Each ticket with its state, whose it is, and after how many hours it was answered and solved."),
         "tickets.view",
         (
-            Column("ticket", N_("Number"), "count"),
-            Column("opened", N_("Came in on"), "instant"),
             Column("subject", N_("Subject")),
+            Column("ticket", N_("Number"), "count", wide=True),
+            Column("opened", N_("Came in on"), "instant"),
             Column("subscriber", N_("Subscriber")),
             Column("category", N_("Category"), wide=True),
             Column("state", N_("State"), words="ticket_state"),

@@ -43,13 +43,14 @@ SPANS = {
     "365": _l("Last 365 days"),
 }
 """Each by its number of days, of which today is the last."""
+DEFAULT_SPAN = "30"
 MOST_POINTS = 400
 _EPOCH = date(1970, 1, 1)
 _LINKS = {
     "subscriber": ("subscribers.page", "subscriber_id", "subscriber_id"),
     "invoice": ("invoices.page", "invoice_id", "id"),
     "number": ("work_orders.page", "order_id", "id"),
-    "ticket": ("tickets.page", "ticket_id", "id"),
+    "subject": ("tickets.page", "ticket_id", "id"),
     "router": ("routers.page", "nas_id", "id"),
 }
 
@@ -203,14 +204,15 @@ def _changed(role: str) -> dict[str, dict[str, bool]]:
 
 def _scope(days: str) -> Scope:
     last = context.now().astimezone(context.zone()).date()
-    length = int(days) if days in SPANS else 30
+    length = int(days if days in SPANS else DEFAULT_SPAN)
     return Scope(context.staff().operator_id, context.zone(), last - timedelta(days=length - 1), last, context.now())
 
 
 def _table(report: Report, rows: Subquery) -> Table:
     filters = []
     if report.spans:
-        filters.append(Filter("days", _l("Last 30 days"), lambda: list(SPANS.items()), lambda _value: true()))
+        others = [(days, text) for days, text in SPANS.items() if days != DEFAULT_SPAN]
+        filters.append(Filter("days", _l("Days"), lambda: others, lambda _value: true(), SPANS[DEFAULT_SPAN]))
     if report.choice:
         column = next(column for column in report.columns if column.key == report.choice)
         words = [(value, _(word)) for value, word in WORDS[column.words].items()]
