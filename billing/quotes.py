@@ -152,8 +152,7 @@ def mail_quote(session: Session, keyring: Keyring, actor: Actor, quote: Quote, b
     }  # fmt: skip
     filled = voice.filled(lead.name, document.language, said)
     subject, body = voice.written("document", voice.words("document", EMAIL, document.language), filled)
-    deliver(session, keyring, operator.id,
-            [Message("document.quote", EMAIL, to, document.language, subject, body, by_hand=True)])  # fmt: skip
+    deliver(session, keyring, operator.id, [Message("document.quote", EMAIL, to, document.language, subject, body)])
     session.flush()
     record(session, actor, "lead.quote_mail", "lead", lead.id, None, {"number": quote.number, "address": to})
     return to

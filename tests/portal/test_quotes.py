@@ -73,6 +73,7 @@ def test_a_quote_keeps_what_was_offered_and_reaches_the_lead(sign_in, system, is
     with Session(system) as session:
         mail = session.scalars(select(Notification).where(Notification.kind == "document.quote")).one()
         assert "$394.40" in mail.body
+        assert mail.state == "waiting"  # for the mail server, and for no person
         link = next(word for word in mail.body.split() if "/quotes/" in word)
     path = "/quotes/" + link.rsplit("/quotes/", 1)[1]
     assert "Rosa Díaz" in said(browser.application.test_client().get(path))
