@@ -220,6 +220,6 @@ def alert(session: Session, keyring: Keyring, operator_id: int, now: datetime) -
         "operator",
         operator_id,
         None,
-        {"off": len(off), "on": len(on)},
+        {"paid_but_off": len(off), "unpaid_but_on": len(on)},
     )
     return True
