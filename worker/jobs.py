@@ -6,21 +6,18 @@ free in the same moment, and nobody has to guess from the age of a heartbeat whe
 
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 
-import psycopg
 import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from core.i18n import N_
 from core.settings import Settings
-from core.status import beat
 from crm.jobs import Cancelled, JobFunction, RunningJob, take_job, waiting_jobs
 from crm.problems import Invalid
-from db.session import make_engine
+from worker.listener import Listener
 
 NEW = "portico_job"
 LOOK = 5.0
@@ -40,55 +37,18 @@ def job_functions() -> Mapping[str, JobFunction]:
     return functions
 
 
-class JobRunner:
+class JobRunner(Listener):
     """Does jobs between `start()` and `stop()`."""
 
     def __init__(self, settings: Settings, functions: Mapping[str, JobFunction] | None = None) -> None:
-        assert settings.database_url is not None, "the settings are complete"
-        self._settings = settings
-        self._dsn = settings.database_url.get_secret_value()
+        super().__init__(
+            settings, "jobs", NEW, look=LOOK, at_once=AT_ONCE, pool_size=AT_ONCE * 2, max_overflow=AT_ONCE
+        )  # fmt: skip
         self._functions = functions
-        self._threads = ThreadPoolExecutor(AT_ONCE, "job")
-        self._stopping = threading.Event()
         self._busy: set[int] = set()
         self._guard = threading.Lock()
-        self._listener = threading.Thread(target=self._listen, name="jobs", daemon=True)
 
-    def start(self) -> None:
-        self._listener.start()
-
-    def stop(self, seconds: float = 10.0) -> None:
-        """Take no more jobs and wait a little. Whoever runs next begins again what did not end."""
-        self._stopping.set()
-        self._listener.join(seconds)
-
-    def _listen(self) -> None:
-        engine = make_engine(
-            self._dsn, pool_size=AT_ONCE * 2, max_overflow=AT_ONCE, connect_args={"application_name": "jobs"}
-        )
-        while not self._stopping.is_set():
-            try:
-                with psycopg.connect(
-                    self._dsn, autocommit=True, connect_timeout=5, application_name="jobs listener"
-                ) as connection:
-                    connection.execute(f"LISTEN {NEW}")
-                    while not self._stopping.is_set():
-                        self._take_up(engine)
-                        beat("jobs", 60)
-                        # In short waits, so that a worker that is told to stop does not sit out the long one.
-                        for _ in range(int(LOOK)):
-                            if self._stopping.is_set() or any(connection.notifies(timeout=1, stop_after=1)):
-                                break
-            except psycopg.Error as problem:
-                log.warning("database_unreachable", error=str(problem).splitlines()[:1])
-                self._stopping.wait(1)
-            except Exception:  # a worker that no longer does jobs must not look as if it did
-                log.exception("jobs_failed")
-                self._stopping.wait(1)
-        self._threads.shutdown(cancel_futures=True)  # what is under way gives its connection back first
-        engine.dispose()
-
-    def _take_up(self, engine: Engine) -> None:
+    def take_up(self, engine: Engine) -> None:
         with Session(engine) as session:
             waiting = waiting_jobs(session)
         for job_id in waiting:
@@ -96,7 +56,7 @@ class JobRunner:
                 if job_id in self._busy or len(self._busy) >= AT_ONCE:
                     continue
                 self._busy.add(job_id)
-            self._threads.submit(self._do, engine, job_id)
+            self.threads.submit(self._do, engine, job_id)
 
     def _do(self, engine: Engine, job_id: int) -> None:
         try:
@@ -105,7 +65,7 @@ class JobRunner:
                 if not holding.scalar(text("SELECT pg_try_advisory_lock(:lock, :job)"), lock):
                     return
                 try:
-                    run_job(engine, self._settings, job_id, self._functions or job_functions())
+                    run_job(engine, self.settings, job_id, self._functions or job_functions())
                 finally:
                     holding.execute(text("SELECT pg_advisory_unlock(:lock, :job)"), lock)
         except Exception:

@@ -17,28 +17,28 @@ import ssl
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import prometheus_client
-import psycopg
 import structlog
 from celery import shared_task
-from sqlalchemy import select, text, update
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.crypto import SecretUnreadable
 from core.settings import Settings
-from core.status import beat
 from crm.messages import tell_staff
 from crm.outbound import NoAnswer, NotAllowed, post
 from crm.webhooks import SECRET_PURPOSE, body_of, forget_old, host_of, may_be_local, signed_headers, switch_off
 from db.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
-from db.session import make_engine, make_sessions, system_sessions
+from db.session import make_sessions, system_sessions
+from worker.listener import Listener
 
 NEW = "portico_webhook"
+LOOK = 1.0
+"""Seconds between looks for deliveries whose time to be tried again has come."""
 AT_ONCE = 32
 OF_OPERATOR = 8
 OF_ENDPOINT = 4
@@ -90,58 +90,20 @@ class Came:
         return self.status is not None and 200 <= self.status < 300
 
 
-class WebhookSender:
+class WebhookSender(Listener):
     """Sends webhooks between `start()` and `stop()`. `trusted` is for tests, whose certificates nobody signed."""
 
     def __init__(self, settings: Settings, trusted: ssl.SSLContext | None = None) -> None:
-        assert settings.database_url is not None, "the settings are complete"
-        self._settings = settings
+        # Connections are held for moments, before and after a post, so a few serve many threads.
+        super().__init__(
+            settings, "webhooks", NEW, look=LOOK, at_once=AT_ONCE, pool_size=4, max_overflow=4, pool_timeout=60
+        )  # fmt: skip
         self._trusted = trusted
-        self._dsn = settings.database_url.get_secret_value()
-        self._threads = ThreadPoolExecutor(AT_ONCE, "webhook")
-        self._stopping = threading.Event()
         self._busy: Counter[tuple[str, int]] = Counter()
         self._guard = threading.Lock()
-        self._listener = threading.Thread(target=self._listen, name="webhooks", daemon=True)
 
-    def start(self) -> None:
-        self._listener.start()
-
-    def stop(self, seconds: float = 10.0) -> None:
-        """Take up no more, and wait a little for what is under way."""
-        self._stopping.set()
-        self._listener.join(seconds)
-
-    @property
-    def running(self) -> bool:
-        return self._listener.is_alive()
-
-    def _listen(self) -> None:
-        # Connections are held for moments, before and after a post, so a few serve many threads.
-        engine = make_engine(
-            self._dsn, pool_size=4, max_overflow=4, pool_timeout=60, connect_args={"application_name": "webhooks"}
-        )
+    def take_up(self, engine: Engine) -> None:
         sessions = make_sessions(engine)
-        while not self._stopping.is_set():
-            try:
-                with psycopg.connect(
-                    self._dsn, autocommit=True, connect_timeout=5, application_name="webhooks listener"
-                ) as connection:
-                    connection.execute(f"LISTEN {NEW}")
-                    while not self._stopping.is_set():
-                        self._take_up(sessions)
-                        beat("webhooks", 60)
-                        any(connection.notifies(timeout=1, stop_after=1))
-            except psycopg.Error as problem:
-                log.warning("database_unreachable", error=str(problem).splitlines()[:1])
-                self._stopping.wait(1)
-            except Exception:  # a worker that no longer sends must not look as if it did
-                log.exception("webhooks_failed")
-                self._stopping.wait(1)
-        self._threads.shutdown(cancel_futures=True)  # what is under way gives its connection back first
-        engine.dispose()
-
-    def _take_up(self, sessions: sessionmaker[Session]) -> None:
         with sessions() as session:
             due = due_endpoints(session, utc_now())
         for endpoint_id, operator_id, well in due:
@@ -154,13 +116,13 @@ class WebhookSender:
                 ):
                     continue
                 self._busy.update((endpoint, operator, ("all", 0)))
-            self._threads.submit(self._serve, sessions, endpoint_id, operator_id)
+            self.threads.submit(self._serve, sessions, endpoint_id, operator_id)
 
     def _serve(self, sessions: sessionmaker[Session], endpoint_id: int, operator_id: int) -> None:
         ends = time.monotonic() + TURN
         try:
-            while not self._stopping.is_set() and time.monotonic() < ends:
-                if not deliver_next(sessions, self._settings, endpoint_id, self._trusted):
+            while not self.stopping.is_set() and time.monotonic() < ends:
+                if not deliver_next(sessions, self.settings, endpoint_id, self._trusted):
                     break
         except Exception:  # on a thread whose result nobody asks for; what was not told stays due
             log.exception("webhook_lost", endpoint_id=endpoint_id)
