@@ -4,8 +4,9 @@ A form turns text into values and says what cannot be read; what the values must
 business (`crm`), whose findings `portal.errors.put_on_form` puts beside the same fields.
 """
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
@@ -35,6 +36,43 @@ class Form(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
 
     class Meta:
         csrf = False  # CSRFProtect has checked before the view runs
+
+
+class Watched(Form):
+    """A form of a row that counts no versions: it carries a mark of what it was filled from.
+
+    `form_start` writes the mark, and what differs from what is stored by now.
+    """
+
+    mark = HiddenField()
+    theirs: list[tuple[str, str, str]] | None = None
+
+    def changed_meanwhile(self, stored: "Watched") -> bool:
+        """Return whether the row was saved since this form was filled; `stored` is filled from what it is now.
+
+        If so, the form says what differs, and sending it again overwrites that, knowingly. A form that says nothing
+        of what it was filled from, as programs send it, was not typed over anything.
+        """
+        now = mark_of({name: field.data for name, field in stored._fields.items() if name != "mark"})
+        if not self.mark.data or self.mark.data == now:
+            return False
+        self.theirs = unlike(stored, self)
+        self.mark.data, self.mark.raw_data = now, None
+        return True
+
+
+WatchedForm = TypeVar("WatchedForm", bound=Watched)
+
+
+def watched(stored: WatchedForm) -> WatchedForm:
+    """Return a form that was filled from a row, with the mark of it."""
+    stored.mark.data = mark_of({name: field.data for name, field in stored._fields.items() if name != "mark"})
+    return stored
+
+
+def mark_of(values: Mapping[Any, object]) -> str:
+    """Return what tells these values from others, for who saves second."""
+    return hashlib.sha256(repr(sorted(values.items(), key=repr)).encode()).hexdigest()[:24]
 
 
 REQUIRED = InputRequired(_l("This is needed."))

@@ -160,7 +160,7 @@ class OpenForm(forms.Form):
         )  # fmt: skip
 
 
-class WordsForm(forms.Form):
+class WordsForm(forms.Watched):
     title = forms.text(_l("What it is, for subscribers"))
     cause = forms.text(_l("Cause, told when it is over"))
     expected_until = local_time_field(_l("Should be over by"))
@@ -229,9 +229,7 @@ def _page(found: Incident, form: WordsForm | None) -> ResponseReturnValue:
             .group_by(Notification.state)
         ).all()
     )
-    if form is None:
-        values = {name: getattr(found, name) for name in ("title", "cause", "notes")}
-        form = WordsForm(data={**values, "expected_until": _local(found.expected_until)})
+    form = form or forms.watched(_words_of(found))
     may_tell = found.closed_at is None and found.told_at is None and context.may(Permission.INCIDENTS_EDIT)
     answer: Any = render_template(
         "staff/incidents/page.html", incident=found, title=title_of(found), state=state_of(found), members=members,
@@ -242,7 +240,13 @@ def _page(found: Incident, form: WordsForm | None) -> ResponseReturnValue:
         closed_by=session.get(Staff, found.closed_by) if found.closed_by else None,
         may_credit=found.closed_at is not None and context.may(Permission.BILLING_EDIT),
     )  # fmt: skip
-    return answer, 422 if form.errors else 200
+    return answer, 409 if form.theirs is not None else 422 if form.errors else 200
+
+
+def _words_of(found: Incident) -> WordsForm:
+    """Return what is said of an incident, as the form has it."""
+    values = {name: getattr(found, name) for name in ("title", "cause", "notes")}
+    return WordsForm(None, data={**values, "expected_until": _local(found.expected_until)})
 
 
 @blueprint.post("/monitoring/incidents/<int:incident_id>")
@@ -250,7 +254,8 @@ def _page(found: Incident, form: WordsForm | None) -> ResponseReturnValue:
 def change(incident_id: int) -> ResponseReturnValue:
     """Change what is said of it."""
     found, session, form = _incident(incident_id), context.db(), WordsForm()
-    if form.validate():
+    session.refresh(found, with_for_update=True)
+    if form.validate() and not form.changed_meanwhile(_words_of(found)):
         try:
             change_incident(
                 session, context.actor(), found, title=form.title.data or "", cause=form.cause.data or "",

@@ -70,7 +70,7 @@ TABLE = Table(
 )
 
 
-class NasForm(forms.Form):
+class NasForm(forms.Watched):
     name = forms.text(_l("Name"), required=True)
     address = forms.text(_l("Address"), required=True)
     secret = forms.text(_l("Shared secret"))
@@ -161,20 +161,26 @@ def replace_secret(nas_id: int) -> ResponseReturnValue:
     return _show_page(nas, secret, replaced=True)
 
 
+def _stored(nas: Nas) -> NasForm:
+    """Return the form as a NAS is entered now; its secret is in no form."""
+    return NasForm(None, obj=terms_of_nas(nas))
+
+
 @blueprint.get("/<int:nas_id>/edit")
 @requires(Permission.NAS_EDIT)
 def edit_page(nas_id: int) -> ResponseReturnValue:
     nas = _nas(nas_id)
-    return render_template("staff/nas/form.html", form=NasForm(obj=terms_of_nas(nas)), nas=nas)
+    return render_template("staff/nas/form.html", form=forms.watched(_stored(nas)), nas=nas)
 
 
 @blueprint.post("/<int:nas_id>/edit")
 @requires(Permission.NAS_EDIT)
 def edit(nas_id: int) -> ResponseReturnValue:
     nas = _nas(nas_id)
+    context.db().refresh(nas, with_for_update=True)
     name = nas.name
     form = NasForm()
-    if form.validate_on_submit():
+    if form.validate_on_submit() and not form.changed_meanwhile(_stored(nas)):
         try:
             change_nas_alone(context.db(), context.actor(), nas, form.terms())
         except Invalid as invalid:
@@ -183,7 +189,8 @@ def edit(nas_id: int) -> ResponseReturnValue:
             context.db().commit()
             done(_("%(nas)s is saved; its next packet is judged by it.", nas=nas.name))
             return redirect(url_for("nas.page", nas_id=nas.id))
-    return render_template("staff/nas/form.html", form=form, nas=nas, name=name), 422
+    page = render_template("staff/nas/form.html", form=form, nas=nas, name=name)
+    return page, 409 if form.theirs is not None else 422
 
 
 @blueprint.get("/<int:nas_id>/delete")

@@ -48,7 +48,7 @@ LINK_KIND = "staff.link"
 """The kind of messages that hold a link; the portal's database role cannot read them again."""
 
 
-class PersonForm(forms.Form):
+class PersonForm(forms.Watched):
     name = forms.text(_l("Name"), required=True)
     email = forms.text(_l("E-mail address"), required=True)
     roles = SelectMultipleField(
@@ -153,8 +153,9 @@ def page(staff_id: int) -> ResponseReturnValue:
 @requires(Permission.STAFF_EDIT)
 def edit(staff_id: int) -> ResponseReturnValue:
     person, session = _person(staff_id), context.db()
+    session.refresh(person, with_for_update=True)
     form = _with_choices(PersonForm())
-    if form.validate_on_submit():
+    if form.validate_on_submit() and not form.changed_meanwhile(_stored(person)):
         try:
             change_staff(session, context.actor(), person, form.details(), roles_to_give())
         except Invalid as invalid:
@@ -164,7 +165,7 @@ def edit(staff_id: int) -> ResponseReturnValue:
             session.commit()
             done(_("%(name)s is saved. Whose roles changed signs in again.", name=person.name))
             return redirect(url_for(".page", staff_id=staff_id))
-    return _page(_person(staff_id), form=form), 422
+    return _page(_person(staff_id), form=form), 409 if form.theirs is not None else 422
 
 
 @blueprint.post("/<int:staff_id>/active")
@@ -277,13 +278,14 @@ def _with_choices(form: PersonForm) -> PersonForm:
     return form
 
 
+def _stored(person: Staff) -> PersonForm:
+    """Return the form as somebody is entered now."""
+    values = {"name": person.name, "email": person.email, "roles": sorted(person.roles), "language": person.language}
+    return _with_choices(PersonForm(None, data=values))
+
+
 def _page(person: Staff, *, form: PersonForm | None = None, link: str = "") -> str:
-    if form is None:
-        form = _with_choices(
-            PersonForm(
-                formdata=None, name=person.name, email=person.email, roles=person.roles, language=person.language
-            )
-        )
+    form = form or forms.watched(_stored(person))
     about = and_(AuditEntry.entity == "staff", AuditEntry.entity_id == person.id)
     entries = context.db().scalars(
         select(AuditEntry)

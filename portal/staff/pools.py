@@ -67,7 +67,7 @@ TABLE = Table(
 )  # fmt: skip
 
 
-class PoolForm(forms.Form):
+class PoolForm(forms.Watched):
     name = forms.text(_l("Name"), required=True)
     kind = forms.choice(_l("What it holds"))
     network = forms.text(_l("Network"), required=True)
@@ -135,11 +135,12 @@ def new_page() -> ResponseReturnValue:
 @blueprint.route("/pools/<int:pool_id>/edit", methods=["GET", "POST"])
 @requires(Permission.POOLS_EDIT)
 def edit(pool_id: int) -> ResponseReturnValue:
-    pool = _pool(pool_id)
-    terms = terms_of_pool(pool)
-    form = PoolForm(data={name: getattr(terms, name) for name in PoolTerms.__slots__})
-    if request.method == "POST" and form.validate():
-        session = context.db()
+    pool, session = _pool(pool_id), context.db()
+    if request.method == "GET":
+        return render_template("staff/pools/form.html", form=forms.watched(_stored(pool)), pool=pool)
+    session.refresh(pool, with_for_update={"of": AddressPool})
+    form = PoolForm()
+    if form.validate() and not form.changed_meanwhile(_stored(pool)):
         try:
             change_pool(session, context.actor(), pool, form.terms())
         except Invalid as invalid:
@@ -149,7 +150,14 @@ def edit(pool_id: int) -> ResponseReturnValue:
             session.commit()
             done(_("Saved."))
             return redirect(url_for("pools.page", pool_id=pool.id))
-    return render_template("staff/pools/form.html", form=form, pool=_pool(pool_id)), 422 if form.errors else 200
+    page = render_template("staff/pools/form.html", form=form, pool=_pool(pool_id))
+    return page, 409 if form.theirs is not None else 422
+
+
+def _stored(pool: AddressPool) -> PoolForm:
+    """Return the form as a pool is entered now."""
+    terms = terms_of_pool(pool)
+    return PoolForm(None, data={name: getattr(terms, name) for name in PoolTerms.__slots__})
 
 
 @blueprint.post("/pools/<int:pool_id>/delete")

@@ -29,6 +29,7 @@ from db.models import CustomField, Service, StoredFile, Subscriber, SubscriberDo
 from portal import context, own_fields
 from portal.errors import problem_text
 from portal.files import send_stored, take_files, uploads
+from portal.forms import mark_of
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires
 from portal.staff.subscribers import find, live_sessions, services_of
@@ -78,6 +79,12 @@ def save(subscriber_id: int) -> ResponseReturnValue:
     kind = "service" if service else "subscriber"
     fields = fields_of(session, subscriber.operator_id, kind)
     typed = {field.id: request.form.get(f"custom-{field.id}", "") for field in fields}
+    session.refresh(subject, with_for_update=True)
+    stored = values_of(session, subject)
+    if request.form.get("mark", mark_of(stored)) != mark_of(stored):
+        titles = [(field.title, stored.get(field.id, ""), typed[field.id]) for field in fields]
+        theirs = [each for each in titles if each[1] != each[2]]
+        return _show(subscriber_id, typed=(service_id or 0, typed), theirs=theirs), 409
     try:
         set_values(session, context.actor(), subject, typed)
     except Invalid as invalid:
@@ -228,7 +235,12 @@ def _show_fields(problems: dict[str, str], typed: dict[str, str]) -> str:
     )
 
 
-def _show(subscriber_id: int, problems: dict[str, str] | None = None, typed: tuple[int, Any] = (-1, {})) -> str:
+def _show(
+    subscriber_id: int,
+    problems: dict[str, str] | None = None,
+    typed: tuple[int, Any] = (-1, {}),
+    theirs: list[tuple[str, str, str]] | None = None,
+) -> str:
     session, subscriber = context.db(), find(subscriber_id)
     services = services_of(subscriber)
     service_fields = fields_of(session, subscriber.operator_id, "service")
@@ -255,6 +267,8 @@ def _show(subscriber_id: int, problems: dict[str, str] | None = None, typed: tup
         forms=forms,
         problems=problems or {},
         typed=typed,
+        theirs=theirs,
+        mark_of=mark_of,
         documents=documents,
         standing_hold=standing_hold(session, subscriber.id),
         kinds={kind: DOCUMENT_WORDS[kind] for kind in DOCUMENT_KINDS},

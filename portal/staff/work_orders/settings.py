@@ -25,7 +25,7 @@ from crm.workflow import (
 from db.models import ROLES, WORK_KINDS, Material
 from portal import context
 from portal.errors import put_on_form
-from portal.forms import Form, long_text, number, text, whole_number
+from portal.forms import Form, Watched, long_text, number, text, watched, whole_number
 from portal.labels import label
 from portal.messages import done
 from portal.permissions import Permission, requires
@@ -60,7 +60,7 @@ class ChecklistForm(Form):
     items = long_text(_l("Points"))
 
 
-class MaterialForm(Form):
+class MaterialForm(Watched):
     name = text(_l("Name"), required=True)
     unit = text(_l("Unit"), required=True)
     stock = number(_l("In stock"))
@@ -136,9 +136,15 @@ def material(material_id: int) -> ResponseReturnValue:
 
 
 def _save_material(found: Material | None) -> ResponseReturnValue:
-    form = MaterialForm(obj=found)
-    if request.method == "POST" and form.validate():
-        session = context.db()
+    session = context.db()
+    if request.method == "GET":
+        form = watched(MaterialForm(obj=found)) if found else MaterialForm()
+        return render_template("staff/work_orders/material.html", form=form, material=found)
+    form = MaterialForm()
+    if found:
+        session.refresh(found, with_for_update=True)
+    # What technicians used since the stock was counted would be put back by saving it.
+    if form.validate() and not (found and form.changed_meanwhile(MaterialForm(None, obj=found))):
         try:
             save_material(
                 session, context.actor(), found, form.name.data or "", form.unit.data or "",
@@ -152,4 +158,4 @@ def _save_material(found: Material | None) -> ResponseReturnValue:
             done(_("Saved."))
             return redirect(url_for(".materials"))
     page = render_template("staff/work_orders/material.html", form=form, material=found)
-    return page, 422 if form.errors else 200
+    return page, 409 if form.theirs is not None else 422
