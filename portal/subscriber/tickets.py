@@ -102,7 +102,9 @@ def _form() -> TicketForm:
     form = TicketForm()
     query = select(TicketCategory).where(TicketCategory.operator_id == operator().id, TicketCategory.active)
     found = db().scalars(query.order_by(TicketCategory.name)).all()
-    form.category.choices = [(str(one.id), one.name) for one in found] or [("", _("Something else"))]
+    # None is chosen beforehand: who does not look would send it to the role of the first in the alphabet.
+    unsure = _("Choose, if one of these fits") if found else _("Something else")
+    form.category.choices = [("", unsure), *((str(one.id), one.name) for one in found)]
     return form
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -25,6 +26,7 @@ from db.models import (
     ServiceMac,
     Subscriber,
     Ticket,
+    TicketCategory,
     TicketEntry,
     UsageHour,
     UsagePeriod,
@@ -62,6 +64,11 @@ def test_a_subscriber_sees_what_they_owe_and_gets_the_documents(ana):
     pdf = ana.get(f"documents/invoice/{invoice.id}.pdf")
     assert pdf.data.startswith(b"%PDF-")
     assert "inline" in pdf.headers["Content-Disposition"]
+    assert ana.url("statement.pdf") in ana.get("bills").text
+    (page,) = PdfReader(io.BytesIO(ana.get("statement.pdf").data)).pages
+    statement = " ".join(page.extract_text().split())
+    assert "Left to pay" in statement
+    assert "$300.00" in statement
     with Session(ana.system) as session:
         method = session.scalars(select(PaymentMethod.id).where(
             PaymentMethod.operator_id == ana.isp.operator_id, PaymentMethod.name == "Cash")).one()  # fmt: skip
@@ -295,6 +302,26 @@ def test_a_learned_device_is_forgotten_and_an_entered_one_stays(ana):
     with Session(ana.system) as session:
         left = session.scalars(select(ServiceMac.mac).where(ServiceMac.service_id == ana.service_id)).all()
     assert left == [entered]
+
+
+def test_who_does_not_choose_what_it_is_about_reaches_support_and_not_the_first_in_the_alphabet(ana):
+    with Session(ana.system) as session:
+        session.add(TicketCategory(operator_id=ana.isp.operator_id, name="Address", queue="sales", priority="low"))
+        session.commit()
+    page = ana.get("help/new").text
+    options = re.findall(r"<option([^>]*)>", page.partition('name="category"')[2].partition("</select>")[0])
+    assert len(options) == 2
+    assert 'value=""' in options[0], "nothing is chosen beforehand"
+    assert "selected" not in options[1]
+    sent = ana.browser.post(
+        ana.url("help/new"),
+        data={"subject": "No internet", "text": "?", "category": "", "csrf_token": ana.token()},
+    )
+    assert sent.status_code == 302
+    with Session(ana.system) as session:
+        ticket = session.scalar(select(Ticket).where(Ticket.operator_id == ana.isp.operator_id))
+        assert ticket is not None
+        assert (ticket.queue, ticket.category_id) == ("support", None)
 
 
 def test_a_ticket_is_opened_with_a_photo_answered_and_judged(ana):
