@@ -112,7 +112,7 @@ def may_be_asked(address: str, networks: Sequence[Network] = ()) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
     if any(found.version == network.version and found in network for network in networks):
         return True
-    return all(_public(each) for each in (found, *_carried(found))) and not _of_this_machine(found)
+    return all(_public(each) for each in (found, *_carried(found))) and not of_this_machine(found)
 
 
 def post(
@@ -295,7 +295,7 @@ def _carried(found: _Ip) -> list[_Ip]:
     return [each for each in carried if each is not None]
 
 
-def _of_this_machine(found: _Ip) -> bool:
+def of_this_machine(found: _Ip) -> bool:
     """Tell whether this machine has an address: it can be bound then, and no other can."""
     family = socket.AF_INET if found.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from core.crypto import Keyring
 from crm.nas import NasTerms, change_nas, create_nas, delete_nas
+from crm.outbound import of_this_machine
 from crm.problems import FieldProblem, Invalid, Problem
 from db.audit import Actor, record
 from db.models import Nas, Router, RouterState
@@ -237,7 +238,7 @@ def refuse_own_address(nas_address: str, terms: RouterTerms) -> None:
     with suppress(ValueError):
         host = ipaddress.ip_address(address)
         mapped = getattr(host, "ipv4_mapped", None) or host
-        if mapped.is_loopback or mapped.is_link_local:
+        if mapped.is_loopback or mapped.is_link_local or of_this_machine(mapped):
             raise Invalid(FieldProblem("api_address" if terms.api_address else "address", Problem.OWN_ADDRESS))
 
 

@@ -1,6 +1,7 @@
 """Routers as staff see them: entering one with a test before saving, the list, the page, edit, delete."""
 
 import re
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
@@ -228,7 +229,28 @@ def guarded(app):
     app.extensions["portico"] = shared
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1"])
+def own_address():
+    """The address by which this machine would go to another network; loopback where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # nothing is sent
+        except OSError:
+            return "127.0.0.1"
+        return probe.getsockname()[0]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "::ffff:127.0.0.1",
+        "169.254.169.254",
+        "fe80::1",
+        pytest.param(own_address(), id="own"),
+    ],
+)
 def test_nobody_looks_through_the_form_at_the_server_itself(technician, emulated, isp, system, guarded, address):
     typed = at(emulated, isp) | {"api_address": address}
     for url in ("/routers/test", "/routers/new"):
