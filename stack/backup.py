@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -161,6 +162,8 @@ def verify(directory: Path, identity: str) -> list[str]:
         raise BackupFailed(f"{directory / FILES_FILE} has no keys: what is sealed in the database could not be opened")
     command = [str(program("pg_restore")), "--list"]
     listed, _ = pour(directory, identity, command, {})
+    with Path(os.devnull).open("wb") as nowhere:  # the list stands at the beginning, and no more of it was read
+        _open(directory / DATABASE_FILE, identity, nowhere)
     return sorted(line.split()[6] for line in listed.splitlines() if " TABLE DATA " in line)
 
 
@@ -178,25 +181,28 @@ def kept_files(directory: Path, identity: str) -> Iterator[tuple[str, bytes]]:
 
 def pour(directory: Path, identity: str, command: list[str], environment: dict[str, str]) -> tuple[str, str]:
     """Decrypt the dump of a backup into a command's standard input and return what it printed. Raises BackupFailed."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"PATH": os.environ.get("PATH", "/usr/bin"), "LANG": "C.UTF-8", **environment},
-    ) as process:
-        assert process.stdin is not None
-        try:
-            _open(directory / DATABASE_FILE, identity, process.stdin)
-        except BackupFailed:
-            process.kill()
-            raise
-        except BrokenPipeError:
-            pass  # it has read enough, or failed, which its status says
-        output, errors = process.communicate()
+    # What it prints goes to files: it would fill a pipe and wait for a reader, who waits for it to take the dump.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=errors,
+            env={"PATH": os.environ.get("PATH", "/usr/bin"), "LANG": "C.UTF-8", **environment},
+        ) as process:
+            assert process.stdin is not None
+            try:
+                _open(directory / DATABASE_FILE, identity, process.stdin)
+            except BackupFailed:
+                process.kill()
+                raise
+            except BrokenPipeError:
+                pass  # it has read enough, or failed, which its status says
+            process.communicate()
+        printed, said = (_whole(file) for file in (output, errors))
     if process.returncode != 0:
-        raise BackupFailed(f"{Path(command[0]).name} says: {errors.decode('utf-8', 'replace').strip()[-2000:]}")
-    return output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
+        raise BackupFailed(f"{Path(command[0]).name} says: {said.strip()[-2000:]}")
+    return printed, said
 
 
 def connection_of(url: str) -> tuple[str, dict[str, str]]:
@@ -268,19 +274,25 @@ def _seal_dump(settings: Settings, path: Path, recipient: Any) -> tuple[int, str
     database, environment = connection_of(url.get_secret_value())
     command = [str(program("pg_dump")), "--format=custom", "--no-password", f"--dbname={database}"]
     command += [f"--exclude-table-data={table}" for table in LEFT_EMPTY]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"PATH": os.environ.get("PATH", "/usr/bin"), "LANG": "C.UTF-8", **environment},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        sealed = _seal(process.stdout, path, recipient)
-        errors = process.stderr.read().decode("utf-8", "replace").strip()
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={"PATH": os.environ.get("PATH", "/usr/bin"), "LANG": "C.UTF-8", **environment},
+        ) as process:
+            assert process.stdout is not None
+            sealed = _seal(process.stdout, path, recipient)
+        said = _whole(errors).strip()
     if process.returncode != 0:
-        raise BackupFailed(f"pg_dump says: {errors[-2000:]}")
+        raise BackupFailed(f"pg_dump says: {said[-2000:]}")
     return sealed
+
+
+def _whole(file: IO[bytes]) -> str:
+    """Return the text that a program has written into a file."""
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
 
 
 def _files(settings: Settings) -> bytes:
@@ -312,7 +324,9 @@ def _open(path: Path, identity: str, into: Any) -> None:
     try:
         with path.open("rb") as file:
             pyrage.decrypt_io(file, into, [_identity(identity)])
-    except pyrage.DecryptError as problem:
+    except BrokenPipeError:  # of who was to have it
+        raise
+    except (pyrage.DecryptError, OSError) as problem:  # the second when it goes wrong behind the beginning
         raise BackupFailed(f"{path.name} cannot be opened with this identity: {problem}") from None
 
 

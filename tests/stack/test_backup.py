@@ -1,6 +1,8 @@
 """A backup, and the empty machine that it is restored on: real pg_dump, real PostgreSQL, real encryption."""
 
+import hashlib
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -42,6 +44,9 @@ def site(installation):
     first, second = Isp.create(installation, "10.1.0.1"), Isp.create(installation, "10.2.0.1")
     first.service("juana", "s3cret")
     second.service("pedro", "other")
+    photo = os.urandom(400_000)  # more than a pipe holds, as in any installation that is used
+    kept = {"name": "photo.jpg", "media_type": "image/jpeg", "size": len(photo), "sha256": "-", "content": photo}
+    first.insert("stored_file", operator_id=first.operator_id, **kept)
     directory = new_directory()
     installation.radsec_dir.mkdir(exist_ok=True)
     (installation.radsec_dir / "ca.pem").write_text("an authority")
@@ -135,6 +140,19 @@ def test_damage_is_found_before_anything_is_restored(backup, empty_machine, tmp_
     with pytest.raises(BackupFailed):
         restore(empty_machine, copy, IDENTITY)
     assert not (empty_machine.data_dir / "postgres").exists()
+
+
+def test_what_cannot_be_decrypted_to_its_end_is_not_whole(backup, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(backup.directory, copy)
+    dump, manifest = copy / DATABASE_FILE, json.loads((copy / MANIFEST_FILE).read_text())
+    content = bytearray(dump.read_bytes())
+    content[-1] ^= 1
+    dump.write_bytes(content)
+    manifest["files"][DATABASE_FILE]["sha256"] = hashlib.sha256(content).hexdigest()  # it was sealed so
+    (copy / MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(BackupFailed, match="cannot be opened"):
+        verify(copy, IDENTITY)
 
 
 def test_a_dump_that_fails_leaves_nothing(site, tmp_path):
