@@ -28,6 +28,7 @@ from billing.document_words import Row, Words, issuer_of, logo_of, party, percen
 from billing.foreign_payments import refunded_of
 from billing.invoices import document_number
 from billing.links import LinkFor, link_key, signed
+from billing.page_breaks import head_height, on_pages, row_height
 from billing.pdf import A4, PAPERS, TICKET, Paper, render_pdf
 from billing.pdf_pages import cut_below
 from core.crypto import Keyring
@@ -53,8 +54,10 @@ from db.models import (
 )
 
 KINDS = ("invoice", "credit_note", "receipt")
-LAYOUT = 2
+LAYOUT = 3
 """Raised when the templates change what a document looks like: kept PDFs are then made again."""
+_TEXT_WIDTH = 138
+"""mm of the column of descriptions on A4."""
 CHECKED_BY = {
     "invoice": LinkFor.CHECK_INVOICE,
     "credit_note": LinkFor.CHECK_CREDIT_NOTE,
@@ -187,10 +190,15 @@ def pdf_of(
 
 def render_document(document: Document, paper: Paper) -> bytes:
     """Return the PDF of a document. Raises NotRendered."""
-    template = _templates().get_template(f"{paper.name}.html")
+    template = templates().get_template(f"{paper.name}.html")
     code = segno.make(document.check_url, error="m")
     translate = translator(document.language)
-    html = template.render(document=replace(document, qr=code.png_data_uri(scale=6, border=0)), _=translate)
+    above = head_height(
+        document.issuer, document.subscriber, document.facts, logo=bool(document.logo), stamp=bool(document.stamp)
+    )
+    pages = on_pages([(item, row_height(item.text, item.note, _TEXT_WIDTH)) for item in document.items], above)
+    shown = replace(document, qr=code.png_data_uri(scale=6, border=0))
+    html = template.render(document=shown, pages=pages, _=translate)
     content = render_pdf(html, paper, length=_ticket_length(document))
     return cut_below(content, paper.margin) if paper is TICKET else content
 
@@ -410,7 +418,8 @@ def _fingerprint(document: Document) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Return the templates of documents."""
     here = Path(__file__).resolve().parent / "templates"
     return Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -15,6 +15,7 @@ from billing.links import pay_url
 from billing.pdf import A4, NotRendered
 from billing.promises import promise, promises_left
 from billing.rules import rules_of
+from billing.statement_document import statement_file_name, statement_pdf
 from crm.problems import Invalid, WrongState
 from db.models import CreditNote, Invoice, Payment
 from portal import context
@@ -77,6 +78,18 @@ def document(kind: str, row_id: int) -> ResponseReturnValue:
         abort(503)
     db().commit()
     return pdf_response(content, file_name(made), download="download" in request.args)
+
+
+@blueprint.get("/<slug>/statement.pdf")
+@for_subscribers
+def statement_paper() -> ResponseReturnValue:
+    """The PDF of all that was billed and paid, with what is owed after each."""
+    try:
+        content = statement_pdf(db(), me(), context.now(), g.language)
+    except NotRendered:
+        log.exception("statement_not_rendered", operator_id=operator().id)
+        abort(503)
+    return pdf_response(content, statement_file_name(me()), download="download" in request.args)
 
 
 @blueprint.get("/<slug>/pay")

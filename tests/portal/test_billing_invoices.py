@@ -1,10 +1,13 @@
 """Invoices and the statement: what is shown, taken back and issued."""
 
+import io
+import re
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from babel.dates import format_date
+from pypdf import PdfReader
 from sqlalchemy.orm import Session
 
 from billing.jobs import JOBS
@@ -46,6 +49,37 @@ def test_the_statement_runs_from_the_first_invoice_to_what_is_owed(system, isp, 
     rows = page.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     assert "$120.00" in text_of(rows[0])  # the newest first, with what is owed by now
     assert "$348.00 $348.00" in text_of(rows[-1])
+
+
+def test_the_statement_on_paper_goes_on_over_pages_with_its_head_and_whole_lines(system, isp, sign_in, ana, methods):
+    paid, bounced = (pay(system, isp, ana[0], methods["Cash"], amount) for amount in ("500", "40"))
+    browser = sign_in("finance")
+    invoice = invoices_of(system, ana[0])[1]
+    post(browser, f"/invoices/{invoice.id}/credit", **{"credit-amount": "96", "credit-reason": "two days off"})
+    post(browser, f"/payments/{bounced}/void", **{"void-reason": "it bounced"})
+    post(browser, f"/payments/{paid}/refund", **{"refund-amount": "20", "refund-reason": "coins"})
+    for number in range(40):
+        pay(system, isp, ana[0], methods["Transfer"], "1", reference=f"T-{number:03}")
+    for language, words in {
+        "en": ("Statement of account", "Payment voided", "two days off", "it bounced", "coins", "Left to pay $80.00"),
+        "es": ("Estado de cuenta", "Pago anulado", "two days off", "it bounced", "coins", "Por pagar $80.00"),
+    }.items():
+        answer = browser.get(f"/subscribers/{ana[0]}/billing/statement.pdf?language={language}")
+        assert answer.mimetype == "application/pdf"
+        pages = [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(answer.data)).pages]
+        assert len(pages) == 3
+        head = {"en": "Date Document Charged Paid", "es": "Fecha Documento Cargo Pagado"}[language]
+        assert all(head in page for page in pages), pages
+        whole = " ".join(pages)
+        for word in words:
+            assert word in whole, word
+        references = re.findall(r"T-\d{3}", whole)
+        assert references == sorted(references), "the oldest first"
+        assert len(references) == 40
+        lines = [page.count(" $1.00 ") for page in pages]
+        assert lines == [page.count("T-") for page in pages], "no line begins on one page and ends on the next"
+    assert sign_in("technical").get(f"/subscribers/{ana[0]}/billing/statement.pdf").status_code == 403
+    assert browser.get("/subscribers/999999/billing/statement.pdf").status_code == 404
 
 
 def test_support_sees_what_is_owed_and_technical_does_not(sign_in, ana):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import structlog
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
@@ -25,9 +26,11 @@ from billing.charges import (
     redeem_coupon,
 )
 from billing.ledger import balance_of
+from billing.pdf import NotRendered
 from billing.preview import NOTHING, next_invoices
 from billing.promises import cancel_promise, promise, promises_left
 from billing.statement import statement
+from billing.statement_document import statement_file_name, statement_pdf
 from billing.wallets import price_of_next, set_prepaid, wallet_of
 from crm.problems import Invalid, WrongState
 from db.models import Charge, Discount, Service, ServiceBilling, Subscriber
@@ -36,12 +39,14 @@ from portal.errors import problem_text, put_on_form, wrong_state_text
 from portal.fields import Option
 from portal.forms import Form
 from portal.messages import done, refuse
+from portal.pay import pdf_response
 from portal.permissions import Permission, requires
 from portal.staff.billing import base
 from portal.staff.billing.base import amount_of
 from portal.staff.billing.proposals import ProposalForm
 from portal.staff.subscribers import find, live_sessions, services_of
 
+log = structlog.get_logger()
 _DAY = timedelta(days=1)
 
 blueprint = Blueprint("statement", __name__, url_prefix="/subscribers/<int:subscriber_id>/billing")
@@ -96,6 +101,19 @@ def page(subscriber_id: int) -> ResponseReturnValue:
         wallet=wallet_of(session, rules, subscriber.id),
         prices={one.id: price_of_next(session, rules, one.id, base.today()) for one in services if one.prepaid},
     )
+
+
+@blueprint.get("/statement.pdf")
+@requires(Permission.BILLING_VIEW)
+def paper(subscriber_id: int) -> ResponseReturnValue:
+    """The statement as a PDF: `?language=en`, `?download=1`."""
+    subscriber = find(subscriber_id)
+    try:
+        content = statement_pdf(context.db(), subscriber, context.now(), request.args.get("language"))
+    except NotRendered:
+        log.exception("statement_not_rendered", subscriber_id=subscriber_id)
+        abort(503)
+    return pdf_response(content, statement_file_name(subscriber), download="download" in request.args)
 
 
 @blueprint.post("/services/<int:service_id>/prepaid")
