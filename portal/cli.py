@@ -1,6 +1,6 @@
 """What `portico operator create` and `portico user create` do: the people who may use the portal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import select
@@ -64,8 +64,8 @@ def _session(settings: Settings) -> Iterator[Session]:
         engine.dispose()
 
 
-def problem_lines(invalid: Invalid) -> list[str]:
-    """Return a line for each problem, in English, as a command line shows them."""
+def problem_lines(invalid: Invalid, say: Callable[..., str]) -> list[str]:
+    """Return a line for each problem as a command line shows them; `say` puts a text into the terminal's language."""
     from portal.errors import TEXTS
 
-    return [f"{problem.field}: {TEXTS[problem.problem] % problem.detail}" for problem in invalid.problems]
+    return [f"{problem.field}: {say(str(TEXTS[problem.problem]), **problem.detail)}" for problem in invalid.problems]

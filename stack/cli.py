@@ -11,7 +11,6 @@ asks gettext's usual domain, which is ours.
 import gettext
 import importlib
 import inspect
-import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -19,18 +18,10 @@ from collections.abc import Callable, Iterator
 import click
 
 import stack.commands
-from core.i18n import LANGUAGES, TRANSLATIONS, translator
+from core.i18n import TRANSLATIONS, translator
 from core.settings import BadSettings
 from stack.pieces import PieceFailed
-
-CLICKS = ("Usage:", "Options", "Commands", "Show this message and exit.", "default: {default}", "Aborted!")
-"""What click says itself on each page of help."""
-
-
-def terminal_language() -> str:
-    """Return the language that the environment asks for, where it is one of ours; else English."""
-    asked = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
-    return asked[:2] if asked[:2] in LANGUAGES else "en"
+from stack.terminal import CLICKS, terminal_language
 
 
 def translate_help(command: click.Command, say: Callable[[str], str]) -> None:

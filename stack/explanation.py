@@ -17,6 +17,7 @@ from portal.reasons import (
     volume,
 )
 from radius.explain import NameExplanation, explain_name, resolve_name
+from stack.terminal import told as _
 
 _MARKS = {Mark.PASSED: "✓", Mark.CHANGED: "•", Mark.STOPPED: "✗"}
 
@@ -28,7 +29,7 @@ def explanation_text(settings: Settings, slug: str, name: str, language: str) ->
     with psycopg.connect(settings.database_url.get_secret_value(), connect_timeout=5) as connection:
         row = connection.execute("SELECT id FROM operator WHERE slug = %s", (slug,)).fetchone()
         if row is None:
-            raise click.ClickException(f"there is no operator {slug!r}")
+            raise click.ClickException(_("There is no operator %(slug)s.", slug=slug))
         found = explain_name(connection, row[0], resolve_name(connection, row[0], name), utc_now())
     return "\n".join(_lines(found, language))
 

@@ -34,6 +34,7 @@ from stack.postgres import Cluster
 from stack.programs import PROGRAMS
 from stack.redis import redis_piece
 from stack.supervisor import Supervisor
+from stack.terminal import told as _
 
 STATE_FILE = "pieces.json"
 
@@ -248,7 +249,7 @@ def greet(settings: Settings, demo: dict[str, str], seconds: float) -> None:
     host = f"[{settings.portal_address}]" if ":" in settings.portal_address else settings.portal_address
     lines = [
         "",
-        f"Portico is up after {seconds:.0f} s. Ctrl-C stops it.",
+        _("Portico is up after %(seconds)s s. Ctrl-C stops it.", seconds=f"{seconds:.0f}"),
         "",
         f"  Portal    http://{host}:{settings.portal_port}/",
         f"  RADIUS    {settings.radius_address}, UDP {settings.auth_port} (auth) and {settings.acct_port} (acct)",

@@ -22,8 +22,9 @@ from babel.messages.pofile import read_po, write_po
 from core.i18n import DECLARED, TRANSLATIONS, Language
 from stack.cli import help_texts
 from stack.installation import PROJECT
+from stack.terminal import CLICKS_PLURALS
 
-PACKAGES = ("core", "aaa", "db", "billing", "crm", "radius", "network", "portal", "worker")
+PACKAGES = ("core", "aaa", "db", "billing", "crm", "radius", "network", "portal", "worker", "stack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def source_catalogue() -> Catalog:
             catalogue.add(message, None, [(f"{package}/{filename}", 0)], auto_comments=comments, context=context)
     for text in help_texts():
         catalogue.add(text, None, [("stack/cli.py", 0)])
+    for plural in CLICKS_PLURALS:
+        catalogue.add(plural, None, [("stack/cli.py", 0)])
     return catalogue
 
 

@@ -6,6 +6,7 @@ from typing import TextIO
 import click
 
 from core.settings import read_settings
+from stack.terminal import told as _
 
 _DIRECTORY = click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
 _IDENTITY = click.option(
@@ -28,9 +29,13 @@ def command(context: click.Context) -> None:
     try:
         settings = read_settings()
         made = back_up(settings)
-        click.echo(f"{made.directory}: {made.octets:,} octets, encrypted and read again.")
+        click.echo(
+            _("%(directory)s: %(octets)s octets, encrypted and read again.",
+              directory=made.directory, octets=f"{made.octets:,}")
+        )  # fmt: skip
         if is_set(settings):
-            click.echo(f"{copy_out(settings, made).name} is copied to {settings.backup_s3_bucket}.")
+            copy = copy_out(settings, made)
+            click.echo(_("%(name)s is copied to %(bucket)s.", name=copy.name, bucket=settings.backup_s3_bucket))
     except BackupFailed as problem:
         raise click.ClickException(str(problem)) from None
 
@@ -41,12 +46,9 @@ def key() -> None:
     from stack.backup import make_key
 
     identity, recipient = make_key()
-    click.echo(
-        "# Keep this line apart from the machine, in two places. Without it no backup can be read.\n"
-        f"{identity}\n"
-        "# Put this line into the settings.\n"
-        f"# PORTICO_BACKUP_RECIPIENT={recipient}"
-    )
+    apart = _("Keep this line apart from the machine, in two places. Without it no backup can be read.")
+    here = _("Put this line into the settings.")
+    click.echo(f"# {apart}\n{identity}\n# {here}\n# PORTICO_BACKUP_RECIPIENT={recipient}")
 
 
 @command.command("list")
@@ -78,7 +80,7 @@ def verify(directory: Path, identity: TextIO) -> None:
         tables = verified(directory, identity.read())
     except BackupFailed as problem:
         raise click.ClickException(str(problem)) from None
-    click.echo(f"{directory} is whole: {len(tables)} tables.")
+    click.echo(_("%(directory)s is whole: %(count)s tables.", directory=directory, count=len(tables)))
 
 
 @command.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
@@ -28,9 +29,12 @@ def run(slug: str) -> None:
 
     with _rules(slug) as (_session, rules, sessions):
         done = run_billing(sessions, rules.operator_id, utc_now())
-    click.echo(f"{done.invoices} invoices issued, {done.followed} services followed.")
+    click.echo(
+        _("%(invoices)s invoices issued, %(followed)s services followed.",
+          invoices=done.invoices, followed=done.followed)
+    )  # fmt: skip
     if done.waiting:
-        click.echo(f"{done.waiting} invoices wait for a recent exchange rate.")
+        click.echo(_("Invoices that wait for a recent exchange rate: %(count)s.", count=done.waiting))
 
 
 @command.command()
@@ -51,12 +55,14 @@ def preview(slug: str, day: object) -> None:
         for each in drafts:
             period = f"{each.period.first} – {each.period.last}" if each.period else ""
             total = format_money(each.total, rules.currency, rules.locale)
-            click.echo(f"service {each.service_id:>8}  {period}  due {each.due_on}  {total:>16}")
+            service = _("service %(id)s", id=f"{each.service_id:>8}")
+            due = _("due %(day)s", day=each.due_on)
+            click.echo(f"{service}  {period}  {due}  {total:>16}")
         if not drafts:
-            click.echo("Nothing is due.")
+            click.echo(_("Nothing is due."))
             return
         total = format_money(sum((each.total for each in drafts), Decimal(0)), rules.currency, rules.locale)
-        click.echo(f"{len(drafts)} invoices, {total}")
+        click.echo(_("Invoices: %(count)s, %(total)s", count=len(drafts), total=total))
 
 
 @command.command()
@@ -83,7 +89,9 @@ def simulate(slug: str, months: int, price: float | None, cut_off_day: int | Non
         today = rules.today(utc_now())
         now = simulated(session, rules, months, today)
         then = simulated(session, rules, months, today, proposal) if proposal != NOTHING else None
-    click.echo("month    invoices              total" + ("        proposed         difference" if then else ""))
+    titles = [_("month").ljust(7), _("invoices").rjust(8), _("total").rjust(17)]
+    titles += [_("proposed").rjust(17), _("difference").rjust(17)] if then else []
+    click.echo("  ".join(titles))
     for number, sums in enumerate(now):
         line = f"{sums.month:%Y-%m}  {sums.invoices:>8}  {format_money(sums.total, rules.currency, rules.locale):>17}"
         if then:
@@ -109,11 +117,11 @@ def _rules(slug: str) -> "Iterator[tuple[Session, BillingRules, sessionmaker[Ses
         with sessions() as session:
             operator = session.scalar(select(Operator).where(Operator.slug == slug))
             if operator is None:
-                raise click.ClickException(f"There is no operator {slug}.")
+                raise click.ClickException(_("There is no operator %(slug)s.", slug=slug))
             try:
                 rules = rules_of(session, operator.id)
             except BillingOff:
-                message = f"{slug} does not bill: switch it on in the portal, under Billing."
+                message = _("%(slug)s does not bill: switch it on in the portal, under Billing.", slug=slug)
                 raise click.ClickException(message) from None
             yield session, rules, sessions
     finally:

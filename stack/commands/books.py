@@ -3,6 +3,7 @@
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 
 @click.group()
@@ -32,17 +33,20 @@ def verify(slug: str | None) -> None:
             query = select(Operator).order_by(Operator.slug)
             operators = session.scalars(query if slug is None else query.where(Operator.slug == slug)).all()
             if not operators:
-                raise click.ClickException("There is no such operator.")
+                raise click.ClickException(_("There is no operator %(slug)s.", slug=slug))
             for operator in operators:
                 broken, differing = broken_entries(session, operator.id), discrepancies(session, operator.id)
                 for number in broken:
-                    click.echo(f"{operator.slug}: entry {number} was altered, removed, or does not balance")
+                    broke = _("entry %(number)s was altered, removed, or does not balance", number=number)
+                    click.echo(f"{operator.slug}: {broke}")
                 for each in differing:
-                    click.echo(f"{operator.slug}: {each.what}: documents {each.documents}, books {each.ledger}")
+                    told = _("documents %(documents)s, books %(books)s", documents=each.documents, books=each.ledger)
+                    click.echo(f"{operator.slug}: {each.what}: {told}")
                 if broken or differing:
                     sound = False
                 else:
-                    click.echo(f"{operator.slug}: {entry_count(session, operator.id)} entries, sound")
+                    whole = _("%(count)s entries, sound", count=entry_count(session, operator.id))
+                    click.echo(f"{operator.slug}: {whole}")
     finally:
         engine.dispose()
     if not sound:

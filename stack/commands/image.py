@@ -3,6 +3,7 @@
 import click
 
 from core.settings import read_settings
+from stack.terminal import told as _
 
 
 @click.group()
@@ -15,13 +16,16 @@ def verify() -> None:
     """Read the whole image and check every value's signature and checksum."""
     from radius.image import ImageDamaged, ImageMissing
     from radius.image import verify as verify_image
+    from stack.installation import installed_settings
 
-    settings = read_settings()
+    settings = installed_settings()
     try:
         count = verify_image(settings.image_dir, settings.keyring)
     except (ImageDamaged, ImageMissing) as problem:
-        raise click.ClickException(f"{problem}; `portico image rebuild` asks for a new one") from None
-    click.echo(f"{count} values, all whole")
+        raise click.ClickException(
+            _("%(problem)s; `portico image rebuild` asks for a new one", problem=problem)
+        ) from None
+    click.echo(_("%(count)s values, all whole", count=count))
 
 
 @command.command()
@@ -32,4 +36,4 @@ def rebuild() -> None:
 
     settings = read_settings()
     write_private_file(settings.image_dir / DAMAGED, "", piece_account(settings))
-    click.echo("Asked; the publisher says when it is done.")
+    click.echo(_("Asked; the publisher says when it is done."))

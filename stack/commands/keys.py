@@ -8,6 +8,7 @@ import click
 from core.crypto import Keyring
 from core.settings import Settings, read_settings
 from stack.installation import complete
+from stack.terminal import told as _
 
 Answer = TypeVar("Answer")
 
@@ -33,7 +34,9 @@ def list_sealed() -> None:
     from stack.rotation import sealed_values
 
     for column, counts in _with_database(read_settings(), lambda connection, _keyring: sealed_values(connection)):
-        by_key = ", ".join(f"{count} with key {key_id}" for key_id, count in sorted(counts.items())) or "none"
+        by_key = ", ".join(
+            _("%(count)s with key %(id)s", count=count, id=key_id) for key_id, count in sorted(counts.items())
+        ) or _("none")
         click.echo(f"{f'{column.table}.{column.column}':<34} {column.purpose:<26} {by_key}")
 
 
@@ -44,7 +47,7 @@ def add() -> None:
 
     settings = read_settings()
     keep_keys(settings, with_new_key(kept_keys(settings)))
-    click.echo("A key was added. Restart Portico, then run `portico keys rotate`.")
+    click.echo(_("A key was added. Restart Portico, then run `portico keys rotate`."))
 
 
 @command.command()
@@ -57,10 +60,10 @@ def rotate(reseal_only: bool) -> None:
     if not reseal_only:
         keys = kept_keys(settings)
         if "," not in keys:
-            raise click.ClickException("There is one key only; `portico keys add` makes another.")
+            raise click.ClickException(_("There is one key only; `portico keys add` makes another."))
         keep_keys(settings, with_newest_key_first(keys))
     count = _with_database(settings, reseal)
-    click.echo(f"{count} secrets were sealed again. Restart Portico, then run `portico keys retire`.")
+    click.echo(_("Secrets sealed again: %(count)s. Restart Portico, then run `portico keys retire`.", count=count))
 
 
 @command.command()
@@ -72,9 +75,11 @@ def retire() -> None:
     keys = kept_keys(settings)
     count = _with_database(settings, sealed_with_others)
     if count:
-        raise click.ClickException(f"{count} secrets are still sealed with an older key; run `portico keys rotate`.")
+        raise click.ClickException(
+            _("Secrets still sealed with an older key: %(count)s. Run `portico keys rotate`.", count=count)
+        )
     keep_keys(settings, only_first_key(keys))
-    click.echo("Only the newest key is kept. Backups of the database from before need the older ones.")
+    click.echo(_("Only the newest key is kept. Backups of the database from before need the older ones."))
 
 
 def _with_database(settings: Settings, work: Callable[[Any, Keyring], Answer]) -> Answer:

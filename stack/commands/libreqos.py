@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 
 @click.command()
@@ -28,7 +29,7 @@ def command(operator: str, directory: Path) -> None:
         with Session(engine) as session:
             operator_id = session.scalar(select(Operator.id).where(Operator.slug == operator))
             if operator_id is None:
-                raise click.ClickException(f"there is no operator {operator!r}")
+                raise click.ClickException(_("There is no operator %(slug)s.", slug=operator))
             contents = files(session, operator_id)
     finally:
         engine.dispose()
@@ -36,5 +37,6 @@ def command(operator: str, directory: Path) -> None:
         written = write_files(directory, contents)
     except OSError as problem:
         raise click.ClickException(f"{directory}: {problem.strerror or problem}") from None
+    same = _("unchanged")
     for name in contents:
-        click.echo(f"{directory / name}{'' if name in written else ' (unchanged)'}")
+        click.echo(f"{directory / name}{'' if name in written else f' ({same})'}")

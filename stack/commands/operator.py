@@ -3,6 +3,7 @@
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 
 @click.group()
@@ -25,6 +26,10 @@ def create(slug: str, name: str, timezone: str, currency: str, locale: str) -> N
     try:
         operator_id = add_operator(installed_settings(), OperatorDetails(slug, name, locale, currency, timezone))
     except Invalid as invalid:
-        raise click.ClickException("; ".join(problem_lines(invalid))) from None
-    click.echo(f"Operator {slug} is entered, number {operator_id}. `portico user create {slug} …` gives it its first")
-    click.echo("manager.")
+        raise click.ClickException("; ".join(problem_lines(invalid, _))) from None
+    click.echo(
+        _(
+            "Operator %(slug)s is entered, number %(id)s. `portico user create %(slug)s …` gives it its first manager.",
+            slug=slug, id=operator_id,
+        )
+    )  # fmt: skip

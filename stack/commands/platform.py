@@ -5,6 +5,7 @@ import sys
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 
 @click.group()
@@ -29,12 +30,12 @@ def create(email: str, name: str, company: str, role: str) -> None:
     from portal.cli import add_platform_staff, problem_lines
 
     if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = click.prompt(_("Password"), hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
     try:
         kept = {"owner": "manager"}.get(role, role)
         add_platform_staff(installed_settings(), company, email, name, password, kept)
     except Invalid as invalid:
-        raise click.ClickException("; ".join(problem_lines(invalid))) from None
-    click.echo(f"{email} may sign in and sees every operator under /platform/.")
+        raise click.ClickException("; ".join(problem_lines(invalid, _))) from None
+    click.echo(_("%(email)s may sign in and sees every operator under /platform/.", email=email))

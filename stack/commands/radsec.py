@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 
 @click.group()
@@ -25,11 +26,11 @@ def certificate(address: str, directory: Path) -> None:
     try:
         made = authority.issue_to_nas(address)
     except ValueError:
-        raise click.ClickException(f"{address!r} is not an IP address") from None
+        raise click.ClickException(_("%(address)s is not an IP address", address=address)) from None
     name = f"nas-{address.replace(':', '-')}"
     for path in write_for_nas(made, authority.certificate_file, directory, name):
         click.echo(path)
-    click.echo("Upload the three files to the router, then paste there:")
+    click.echo(_("Upload the three files to the router, then paste there:"))
     click.echo(f'/certificate import file-name=portico-ca.pem passphrase="" name=portico-ca\n'
                f'/certificate import file-name={name}.pem passphrase="" name={name}\n'
                f'/certificate import file-name={name}.key passphrase="" name={name}\n'

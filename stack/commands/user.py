@@ -5,6 +5,7 @@ import sys
 import click
 
 from stack.installation import installed_settings
+from stack.terminal import told as _
 
 ROLES = ("manager", "sales", "support", "finance", "technical")
 
@@ -25,11 +26,13 @@ def create(operator: str, email: str, name: str, roles: tuple[str, ...]) -> None
     from portal.cli import add_staff, problem_lines
 
     if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = click.prompt(_("Password"), hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
     try:
         add_staff(installed_settings(), operator, email, name, list(roles), password)
     except Invalid as invalid:
-        raise click.ClickException("; ".join(problem_lines(invalid))) from None
-    click.echo(f"{email} may sign in as {', '.join(roles)} of {operator}.")
+        raise click.ClickException("; ".join(problem_lines(invalid, _))) from None
+    click.echo(
+        _("%(email)s may sign in as %(roles)s of %(operator)s.", email=email, roles=", ".join(roles), operator=operator)
+    )

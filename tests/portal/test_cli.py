@@ -6,6 +6,7 @@ from crm.problems import Invalid
 from crm.staff import OperatorDetails
 from db.models import AuditEntry, Operator, Staff
 from portal.cli import add_operator, add_staff, problem_lines
+from stack.terminal import told
 from tests.portal.conftest import post
 
 
@@ -35,7 +36,7 @@ def test_an_operator_and_its_first_manager_can_sign_in(installation, app, system
 def test_what_cannot_be_right_gets_a_line(installation, app, details, line):
     with pytest.raises(Invalid) as refused:
         add_operator(installation, details)
-    assert problem_lines(refused.value)[0].startswith(line)
+    assert problem_lines(refused.value, told)[0].startswith(line)
 
 
 def test_an_e_mail_address_belongs_to_one_person_of_the_whole_installation(installation, app, isp, system):

@@ -46,6 +46,20 @@ def test_a_data_directory_too_deep_for_sockets_is_refused(tmp_path):
     assert "is too long; sockets in it may have 107 octets" in ended.stderr
 
 
+def test_who_mistypes_is_told_so_in_the_language_of_the_terminal():
+    ended = run("restore", LC_ALL="es_MX.UTF-8")
+    assert ended.stderr.splitlines()[-1] == "Error: Falta el argumento 'BACKUP'."
+    assert "Pruebe 'portico restore --help' para ver la ayuda." in ended.stderr
+
+
+def test_answers_are_in_the_language_of_the_terminal_and_say_the_same():
+    spanish, english = (run("backup", "key", LC_ALL=language).stdout for language in ("es_MX.UTF-8", "C"))
+    assert "Guarde esta línea fuera de la máquina" in spanish
+    assert "Keep this line apart from the machine" in english
+    lines = [line.partition("=")[0] for line in (spanish + english).splitlines() if "PORTICO_BACKUP_RECIPIENT" in line]
+    assert lines == ["# PORTICO_BACKUP_RECIPIENT"] * 2  # what is pasted is never translated
+
+
 def test_help_is_in_the_language_of_the_terminal():
     spanish = run("platform", "create", "--help", LC_ALL="es_MX.UTF-8").stdout
     assert "Uso: portico platform create" in spanish
