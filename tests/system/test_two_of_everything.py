@@ -20,6 +20,7 @@ import requests
 from pydantic import SecretStr
 from sqlalchemy.orm import Session as DatabaseSession
 
+from billing.ledger import broken_entries, discrepancies
 from core.clock import utc_now
 from core.settings import Settings
 from db.migrate import migrate
@@ -60,6 +61,10 @@ NAS = "127.0.23.1"
 ACCEPT, REJECT = 2, 3
 REPLICATION = "local all all scram-sha-256\nlocal replication postgres scram-sha-256\n"
 SESSIONS = "SELECT acct_session_id, ended_at IS NOT NULL, session_time FROM session WHERE user_name = %s"
+
+INVOICES = (
+    "SELECT count(*), count(DISTINCT (service_id, period_first)), max(number) FROM invoice WHERE operator_id = %s"
+)
 
 
 @dataclass
@@ -266,31 +271,70 @@ def test_a_nas_goes_to_the_other_node_and_no_octet_is_lost_or_counted_twice(
 
 
 def test_two_workers_and_their_beats_bill_once(two: Two, isp: Isp) -> None:
+    operator_id = operator_with_months_to_bill(two, 40)
+    send(two, "billing.tasks.issue_invoices", 12)
+    wait_until(lambda: two.fetch(INVOICES, operator_id)[0][0] >= 80, 40, "the invoices of two months")
+    wait_until(idle(two), 20, "the workers to finish")
+    ((count, periods, number),) = two.fetch(INVOICES, operator_id)
+    assert count == periods == number
+    assert count % 40 == 0
+
+
+def test_workers_killed_between_an_invoice_and_its_lines_leave_neither_and_the_next_bills_all(two: Two) -> None:
+    operator_id = operator_with_months_to_bill(two, 40)
+    with psycopg.connect(two.url) as holder:
+        holder.execute("LOCK TABLE invoice_line IN SHARE MODE")  # invoices can be written, their lines cannot
+        send(two, "billing.tasks.issue_invoices", 2)
+        waiting = (
+            "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'invoice_line'::regclass"
+            " AND pid IN (SELECT pid FROM pg_locks WHERE granted AND relation = 'invoice'::regclass)"
+        )
+        wait_until(lambda: two.fetch(waiting) == [(True,)], 30, "a worker to be in the middle of an invoice")
+        for node in (two.one, two.other):
+            node.worker.kill()
+    for node in (two.one, two.other):
+        node.worker.start()
+    send(two, "billing.tasks.issue_invoices", 2)
+    wait_until(lambda: two.fetch(INVOICES, operator_id)[0][0] >= 80, 40, "the invoices of two months")
+    wait_until(idle(two), 20, "the workers to finish")
+    ((count, periods, number),) = two.fetch(INVOICES, operator_id)
+    assert count == periods == number
+    assert count % 40 == 0
+    bare = (
+        "SELECT count(*) FROM invoice i WHERE operator_id = %s"
+        " AND NOT EXISTS (SELECT FROM invoice_line WHERE invoice_id = i.id)"
+    )
+    assert two.fetch(bare, operator_id) == [(0,)]
+    engine = make_engine(two.url)
+    with DatabaseSession(engine) as session:
+        assert broken_entries(session, operator_id) == []
+        assert discrepancies(session, operator_id) == []
+    engine.dispose()
+
+
+def operator_with_months_to_bill(two: Two, services: int) -> int:
+    """Enter an operator with services of 70 days, none of them billed yet; return its id."""
     engine = make_engine(two.url)
     with DatabaseSession(engine) as session:
         started = (utc_now() - timedelta(days=70)).date()
         billing = BillingIsp.create(session, starts_on=started.replace(day=1))
-        for _ in range(40):
+        for _ in range(services):
             billing.service(started)
         session.commit()
         operator_id = billing.operator_id
     engine.dispose()
+    return operator_id
 
+
+def send(two: Two, task: str, count: int) -> None:
+    """Let the workers be told a task so many times at once."""
     from celery import Celery
 
     broker = Celery("portico", broker=private_redis_url(two.primary_settings))
     broker.conf.task_default_queue = "portico"
-    for _ in range(12):
-        broker.send_task("billing.tasks.issue_invoices")
+    for _ in range(count):
+        broker.send_task(task)
     broker.close()
-    query = (
-        "SELECT count(*), count(DISTINCT (service_id, period_first)), max(number) FROM invoice WHERE operator_id = %s"
-    )
-    wait_until(lambda: two.fetch(query, operator_id)[0][0] >= 80, 40, "the invoices of two months")
-    wait_until(idle(two), 20, "the workers to finish")
-    ((count, periods, number),) = two.fetch(query, operator_id)
-    assert count == periods == number
-    assert count % 40 == 0
 
 
 def idle(two: Two) -> Any:
