@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -27,6 +28,7 @@ PASSWORD = "correct horse battery"
 hasher._parameters = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)._parameters
 _HASH = hasher.hash(PASSWORD)
 _numbers = count(1)
+_tokens: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,23 @@ def sign_in(app: Flask, isp: Isp) -> Callable[..., FlaskClient]:
 
 
 def csrf_token(browser: FlaskClient) -> str:
-    """Return a token of this browser's session, as its forms carry it."""
-    page = browser.get("/account/")
-    if page.status_code != 200:
-        page = browser.get("/sign-in")
-    return page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    """Return a token of this browser's session, as its forms carry it. A page is read once for each session."""
+    kept = _cookie(browser).get("csrf_token")
+    if kept not in _tokens:
+        page = browser.get("/account/")
+        if page.status_code != 200:
+            page = browser.get("/sign-in")
+        kept = _cookie(browser)["csrf_token"]
+        _tokens[kept] = page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    return _tokens[kept]
+
+
+def _cookie(browser: FlaskClient) -> dict[str, Any]:
+    """Return what the portal keeps in a browser's cookie."""
+    app = browser.application
+    cookie = browser.get_cookie(app.config["SESSION_COOKIE_NAME"])
+    reader = SecureCookieSessionInterface().get_signing_serializer(app)
+    return reader.loads(cookie.value) if cookie is not None and reader is not None else {}
 
 
 def post(browser: FlaskClient, url: str, **fields: object):
