@@ -27,7 +27,7 @@ from crm.notices import deliver
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.texts import Words
 from db.audit import Actor, record
-from db.models import Broadcast, Invoice, Job, MessagePreference, Notification, Operator, Service, Subscriber
+from db.models import Broadcast, Invoice, Job, MessagePreference, Notification, Operator, Sector, Service, Subscriber
 
 KIND = "broadcast"
 SEND = "messages.broadcast"
@@ -45,6 +45,8 @@ class Selection:
     state: str = ""
     overdue: bool = False  # an invoice is open after its due day
     area: str = ""  # stands in the address
+    site_id: int | None = None  # of a tower, all whose services hang on one of its sectors
+    sector_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,10 @@ def selected(session: Session, operator_id: int, selection: Selection, today: da
         of_service.append(Service.plan_id == selection.plan_id)
     if selection.nas_id is not None:
         of_service.append(Service.id.in_(services_at(session, operator_id, [selection.nas_id], selection.sector)))
+    if selection.sector_id is not None:
+        of_service.append(Service.sector_id == selection.sector_id)
+    elif selection.site_id is not None:
+        of_service.append(Service.sector_id.in_(select(Sector.id).where(Sector.site_id == selection.site_id)))
     query = select(Subscriber.id).where(
         Subscriber.operator_id == operator_id, Subscriber.removed_at.is_(None), exists().where(and_(*of_service))
     )

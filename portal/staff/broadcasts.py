@@ -29,7 +29,7 @@ from crm.messages import Voice
 from crm.notices import EMAIL, Message, deliver
 from crm.problems import Invalid
 from crm.texts import Words
-from db.models import Broadcast, Job, Nas, Notification, RatePlan, Staff, Subscriber
+from db.models import Broadcast, Job, Nas, Notification, RatePlan, Sector, Site, Staff, Subscriber
 from portal import context, forms
 from portal.errors import put_on_form
 from portal.labels import label
@@ -63,7 +63,8 @@ class BroadcastForm(forms.Form):
     title = forms.text(_l("Title, for you"), required=True)
     plan_id = forms.choice(_l("Rate plan"), numeric=True)
     nas_id = forms.choice(_l("Router"), numeric=True)
-    sector = forms.text(_l("Sector (port of the router)"))
+    sector = forms.text(_l("Port of the router"))
+    place = forms.choice(_l("Site or sector"))
     state = forms.choice(_l("State of the service"))
     area = forms.text(_l("Address contains"))
     overdue = BooleanField(_l("Only with an invoice that is overdue"))
@@ -82,6 +83,7 @@ class BroadcastForm(forms.Form):
         routers = session.execute(select(Nas.id, Nas.name).order_by(Nas.name))
         self.plan_id.choices = [("", _("Any rate plan")), *((row.id, row.name) for row in plans)]
         self.nas_id.choices = [("", _("Any router")), *((row.id, row.name) for row in routers)]
+        self.place.choices = [("", _("Any site")), *_places()]
         self.state.choices = [("", _("Any state")), *((each, label("service_state", each)) for each in STATES)]
 
     def terms(self) -> BroadcastTerms:
@@ -92,7 +94,7 @@ class BroadcastForm(forms.Form):
                 texts[language] = Words(subject, body.replace("\r\n", "\n"))
         selection = Selection(
             self.plan_id.data, self.nas_id.data, self.sector.data or "", self.state.data, self.overdue.data,
-            self.area.data or "",
+            self.area.data or "", **_place_of(self.place.data),
         )  # fmt: skip
         return BroadcastTerms(self.title.data or "", selection, texts, self.about_account.data, self.urgent.data)
 
@@ -113,7 +115,7 @@ def new() -> ResponseReturnValue:
     session, operator_id = context.db(), context.operator().id
     asked = {
         "nas_id": request.args.get("nas_id", type=int), "plan_id": request.args.get("plan_id", type=int),
-        "sector": request.args.get("sector", ""),
+        "sector": request.args.get("sector", ""), "place": request.args.get("place", ""),
     }  # fmt: skip
     form = BroadcastForm(data={**asked, "token": secrets.token_hex(16)})
     reach, examples = None, []
@@ -186,7 +188,7 @@ def page(number: int) -> ResponseReturnValue:
     nas = session.get(Nas, selection.nas_id) if selection.nas_id else None
     return render_template(
         "staff/broadcasts/page.html", broadcast=broadcast, terms=terms, plan=plan, nas=nas,
-        results=results_of(session, broadcast), all_languages=LANGUAGES,
+        place=_place_name(selection), results=results_of(session, broadcast), all_languages=LANGUAGES,
         job=session.get(Job, broadcast.job_id) if broadcast.job_id else None,
         sender=session.get(Staff, broadcast.staff_id) if broadcast.staff_id else None,
     )  # fmt: skip
@@ -200,6 +202,32 @@ def stop(number: int) -> ResponseReturnValue:
     context.db().commit()
     done(_("Stopped: %(count)s messages were taken back.", count=dropped))
     return redirect(url_for(".page", number=number))
+
+
+def _places() -> list[tuple[str, str]]:
+    """Return each site with its sectors behind it, as choices."""
+    query = (
+        select(Site.id, Site.name, Sector.id.label("sector_id"), Sector.name.label("sector"))
+        .outerjoin(Sector, (Sector.site_id == Site.id) & Sector.in_use)
+        .order_by(func.lower(Site.name), Site.id, Sector.name)
+    )
+    found: dict[str, str] = {}
+    for row in context.db().execute(query):
+        found.setdefault(f"site-{row.id}", row.name)
+        if row.sector_id is not None:
+            found[f"sector-{row.sector_id}"] = f"{row.name} · {row.sector}"
+    return list(found.items())
+
+
+def _place_of(chosen: str) -> dict[str, int]:
+    """Return what a choice of `_places()` means in a selection."""
+    kind, _dash, number = chosen.partition("-")
+    return {f"{kind}_id": int(number)} if number else {}
+
+
+def _place_name(selection: Selection) -> str:
+    chosen = f"sector-{selection.sector_id}" if selection.sector_id else f"site-{selection.site_id}"
+    return dict(_places()).get(chosen, "")
 
 
 def _broadcast(number: int) -> Broadcast:

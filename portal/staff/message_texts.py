@@ -6,7 +6,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import select
+from sqlalchemy import func, select
 from wtforms import BooleanField, HiddenField, SelectMultipleField, TimeField
 from wtforms.validators import Optional
 from wtforms.widgets import CheckboxInput, ListWidget
@@ -38,6 +38,7 @@ from portal.fields import Option
 from portal.labels import label
 from portal.messages import done
 from portal.permissions import Permission, requires
+from portal.tables import matching
 
 blueprint = Blueprint("message_texts", __name__, url_prefix="/message-texts")
 
@@ -203,11 +204,16 @@ def _channels_data() -> dict[str, Any]:
 
 
 def _subscriber() -> Subscriber | None:
-    """Return whom the preview is for: the one that the URL or form names, or the one entered last."""
-    number = request.values.get("subscriber", "")
+    """Return whom the preview is for: the one that the URL or form names or looks for, or the one entered last."""
+    number = request.values.get("subscriber", "").strip()[:200]
     query = select(Subscriber).where(Subscriber.operator_id == context.operator().id)
     if number.isascii() and number.isdigit() and len(number) < 18:
         found = context.db().scalar(query.where(Subscriber.id == int(number)))
+        if found is not None:
+            return found
+    if number:
+        wanted = Subscriber.id.in_(matching(func.search_subscribers, number))
+        found = context.db().scalar(query.where(wanted).order_by(Subscriber.name, Subscriber.id).limit(1))
         if found is not None:
             return found
     return context.db().scalar(query.order_by(Subscriber.created_at.desc(), Subscriber.id.desc()).limit(1))

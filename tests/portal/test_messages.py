@@ -13,7 +13,18 @@ from crm.message_events import EVENTS
 from crm.messages import tell_subscriber
 from crm.unsubscribing import link_key, unsubscribe_text
 from db.audit import Actor
-from db.models import Broadcast, Job, MessagePreference, MessageSettings, MessageText, Notification, Subscriber
+from db.models import (
+    Broadcast,
+    Job,
+    MessagePreference,
+    MessageSettings,
+    MessageText,
+    Notification,
+    Sector,
+    Service,
+    Site,
+    Subscriber,
+)
 from tests.portal.conftest import add_service, add_subscriber, make_isp, post
 
 
@@ -107,7 +118,7 @@ def test_a_subscribers_page_shows_messages_and_keeps_wishes(system, sign_in, tol
 # Texts.
 
 
-def test_every_text_has_a_page_with_its_variables_and_a_preview(sign_in, told):
+def test_every_text_has_a_page_with_its_variables_and_a_preview(system, sign_in, isp, told):
     browser = sign_in("manager")
     index = browser.get("/message-texts/").text
     for key, event in EVENTS.items():
@@ -119,6 +130,9 @@ def test_every_text_has_a_page_with_its_variables_and_a_preview(sign_in, told):
     shown = browser.get("/message-texts/incident/email/es").text
     assert "Hola, Ana &lt;script&gt;:" in shown
     assert browser.get("/message-texts/incident/pigeon/es").status_code == 404
+    add_subscriber(system, isp, "Zoe Paz")
+    add_subscriber(system, isp, "Leo")
+    assert "Hola, Zoe Paz:" in browser.get("/message-texts/incident/email/es?subscriber=paz").text
 
 
 def test_a_text_is_checked_line_by_line_before_it_is_kept(system, sign_in, isp, told):
@@ -289,6 +303,28 @@ def test_a_selection_finds_whom_it_says(system, installation, sign_in, isp, chos
     people(system, installation, isp)
     page = post(sign_in("support"), "/broadcasts/new", **{**TEXT, **chosen, "token": "x", "do": "preview"})
     assert f"{reached} subscriber" in page.text
+
+
+def test_a_broadcast_goes_to_those_who_hang_on_a_site_or_sector(system, installation, sign_in, isp):
+    made = people(system, installation, isp)
+    with Session(system) as session:
+        site = Site(operator_id=isp.operator_id, name="Cerro", latitude=20, longitude=-98)
+        session.add(site)
+        session.flush()
+        sectors = [Sector(operator_id=isp.operator_id, site_id=site.id, name=name) for name in ("Norte", "Sur")]
+        session.add_all(sectors)
+        session.flush()
+        for service in session.query(Service).filter(Service.subscriber_id.in_((made["ana"], made["bob"]))):
+            service.sector_id = sectors[service.subscriber_id == made["bob"]].id
+        session.commit()
+        site_id, south = site.id, sectors[1].id
+    browser = sign_in("support")
+    for place, reached in ((f"site-{site_id}", "2 of 2"), (f"sector-{south}", "1 of 1")):
+        page = post(browser, "/broadcasts/new", **TEXT, place=place, token=place * 4, do="preview")
+        assert f"{reached} subscriber" in page.text
+    sent = {**TEXT, "place": place, "token": "s" * 32, "do": "send", "seen": value(page.text, "seen")}
+    assert "Cerro · Sur" in browser.get(post(browser, "/broadcasts/new", **sent).location).text
+    assert post(browser, "/broadcasts/new", **TEXT, place="sector-0", token="x" * 32).status_code == 422
 
 
 @pytest.mark.fault
