@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
 from billing.credit_notes import CreditLine, write_credit_note
@@ -35,7 +35,7 @@ from billing.wallets import buy_periods, new_are_prepaid
 from core.clock import local_date
 from core.money import rounded
 from db.audit import Actor
-from db.models import Charge, Invoice, RatePlan, Service, ServiceBilling, ServicePeriod
+from db.models import Charge, Invoice, InvoiceLine, RatePlan, Service, ServiceBilling, ServicePeriod
 
 _DAY = timedelta(days=1)
 
@@ -401,20 +401,33 @@ def _credit(
     lines: Sequence[CreditLine],
     today: date,
 ) -> None:
-    """Credit lines against the invoice that billed them, and the service's other invoices for what it has not left."""
-    worth = sum((line.total for line in lines), Decimal(0))
+    """Credit lines against the invoice that billed them, and for what it has not left against others of these days.
+
+    Days that were given, by a void or a credit note over the whole, are worth nothing any more: other months that were
+    used and paid do not come back for them.
+    """
+    whole, days = sum((line.total for line in lines), Decimal(0)), lines[0].period
+    assert days is not None
+    of_these_days = select(InvoiceLine.invoice_id).where(
+        InvoiceLine.invoice_id == Invoice.id, InvoiceLine.first <= days.last, InvoiceLine.last >= days.first
+    )
     invoices = session.scalars(
         select(Invoice)
-        .where(Invoice.service_id == service_id, Invoice.credited < Invoice.total)
+        .where(
+            Invoice.service_id == service_id,
+            Invoice.credited < Invoice.total,
+            or_(Invoice.id == invoice_id, of_these_days.exists()),
+        )
         .order_by((Invoice.id == invoice_id).desc(), Invoice.id.desc())
     ).all()
+    left = whole
     for invoice in invoices:
-        part = min(worth, invoice.total - invoice.credited)
+        part = min(left, invoice.total - invoice.credited)
         if part <= 0:
             return
-        shown = lines if part == worth else (CreditLine(lines[0].kind, lines[0].description, part, lines[0].period),)
+        shown = lines if part == whole else (CreditLine(lines[0].kind, lines[0].description, part, lines[0].period),)
         write_credit_note(session, actor, rules, invoice, shown, lines[0].description, today)
-        worth -= part
+        left -= part
 
 
 def cycle_of(rules: BillingRules, cycle: ServiceBilling, prepaid: bool) -> Cycle:

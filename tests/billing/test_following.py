@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, text
 
+from billing.credit_notes import credit_invoice, void_invoice
 from billing.ledger import balance_of, broken_entries, discrepancies
 from crm.services import activate, change_plan_of, pause, reinstate, restore, resume, suspend, terminate
 from db.models import CreditNote, InvoiceLine, ServiceBilling, ServicePeriod
@@ -171,6 +172,45 @@ def test_termination_settles(isp):
     assert isp.run(date(2027, 1, 20)) == 0
     assert balance_of(isp.session, service.subscriber_id) == Decimal("100.00")
     assert isp.run_until(date(2027, 2, 1), date(2027, 2, 10)) == 0
+    sound(isp)
+
+
+@pytest.mark.parametrize("given", ["void", "credit note"])
+@pytest.mark.parametrize("ends", [terminate, pause, change_plan_of])
+def test_a_month_that_was_given_brings_no_month_back_that_was_used_and_paid(isp, given, ends):
+    service = isp.service(BEGIN, "310")
+    isp.run(BEGIN)
+    isp.pay(service.subscriber_id, "310", BEGIN)
+    isp.run(date(2027, 2, 5))
+    paid, second = isp.invoices(service)
+    how, now = (isp.session, isp.actor, isp.rules, second), noon(date(2027, 2, 5))
+    if given == "void":
+        void_invoice(*how, "leaves", now)
+    else:
+        credit_invoice(*how, second.total, "good will", now)
+    if ends is terminate:
+        terminate(isp.session, isp.actor, service, noon(date(2027, 2, 14)))
+    elif ends is pause:
+        pause(isp.session, isp.actor, service)
+    else:
+        change_plan_of(isp.session, isp.actor, service, isp.plan("100"))
+    isp.run(date(2027, 2, 14))
+    isp.session.refresh(paid)
+    assert (paid.credited, balance_of(isp.session, service.subscriber_id)) == (0, 0)
+    sound(isp)
+
+
+def test_who_leaves_after_an_upgrade_gets_the_days_left_back_once(isp):
+    service = isp.service(BEGIN, "310")
+    isp.run(BEGIN)
+    change_plan_of(isp.session, isp.actor, service, isp.plan("620"))
+    isp.run(date(2027, 1, 15))
+    isp.pay(service.subscriber_id, "520", date(2027, 1, 15))
+    terminate(isp.session, isp.actor, service, noon(date(2027, 1, 24)))
+    isp.run(date(2027, 1, 24))
+    # Eleven days of 620 a month are left; the invoice of the upgrade was of 210, and the first one gives the rest.
+    assert balance_of(isp.session, service.subscriber_id) == Decimal("-220.00")
+    assert [invoice.credited for invoice in isp.invoices(service)] == [Decimal("10.00"), Decimal("210.00")]
     sound(isp)
 
 
