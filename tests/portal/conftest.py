@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 from core import status
 from core.settings import Settings
-from db.migrate import migrate
 from db.models import ROLES, Nas, Operator, RatePlan, Service, Staff, Subscriber
 from db.session import Tenancy, make_engine, tenancy_key
 from portal import context
@@ -68,7 +67,6 @@ def steps_of_its_own() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def app(installation: Settings) -> Iterator[Flask]:
-    migrate(installation)  # signs operators with this installation's key
     made = create_app(installation, testing=True)
     yield made
     made.extensions["portico"].close()
