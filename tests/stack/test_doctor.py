@@ -4,12 +4,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from core.crypto import Keyring
+from core.settings import Settings
+from radius.image import HEADER, header, pack, rebuild
+from stack.commands.image import command as image_command
 from stack.doctor import (
     GIB,
     Finding,
     Level,
     PieceState,
+    _look_at_image,
     check_backups,
     check_clock,
     check_disk,
@@ -27,6 +33,7 @@ from stack.doctor import (
     examine,
     read_states,
 )
+from stack.installation import OWNER_ROLE, PORTAL_ROLE, SYSTEM_ROLE, password_name, write_secrets
 from stack.run import Listening, port_problem
 
 OURS = "\tlibpython3.11.so.1.0 => /lib/x86_64-linux-gnu/libpython3.11.so.1.0 (0x00007f)\n"
@@ -131,6 +138,22 @@ def test_a_piece_whose_process_is_gone_counts_as_dead(tmp_path):
 
 def test_no_supervisor_means_no_pieces(tmp_path):
     assert read_states(tmp_path / "pieces.json", lambda _: True, now=0) == []
+
+
+def test_the_image_is_read_with_the_keys_that_are_kept_beside_it(tmp_path):
+    settings, keys = Settings(data_dir=tmp_path), Keyring.generate()
+    kept = dict.fromkeys(map(password_name, (SYSTEM_ROLE, PORTAL_ROLE, OWNER_ROLE)), "x")
+    write_secrets(settings, {**kept, "PORTICO_SECRET_KEYS": keys})
+    entries = [(HEADER, pack(HEADER, header("here", "1:1:")))]
+    rebuild(settings.image_dir, Keyring.parse(keys), entries).close()
+    where = {"PORTICO_DATA_DIR": str(tmp_path), "PORTICO_SECRET_KEYS": None}
+    verified = CliRunner().invoke(image_command, ["verify"], env=where)
+    assert verified.exception is None
+    assert (verified.output, verified.exit_code) == ("1 values, all whole\n", 0)
+    assert _look_at_image(settings)[0] is None
+    write_secrets(settings, {**kept, "PORTICO_SECRET_KEYS": Keyring.generate()})
+    assert "not signed by this installation" in CliRunner().invoke(image_command, ["verify"], env=where).output
+    assert _look_at_image(settings) == ("not signed by this installation", None)
 
 
 @pytest.mark.system

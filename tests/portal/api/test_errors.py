@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from portal.api.document import document
 from portal.api.operations import OPERATIONS
+from portal.api.resources import subscribers as api_subscribers
 from portal.application import create_app
 from tests.portal.api.conftest import Program, make_token
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
@@ -65,6 +66,21 @@ def test_requests_that_cannot_be_taken_say_why(program, app):
     is_problem(
         erp.post("/subscribers", {"name": "Ana"}, Idempotency_Key="ñ".encode().decode("latin1")), 400, "malformed"
     )
+
+
+def test_what_goes_wrong_here_is_a_problem_and_tells_nothing_of_how(program, app, monkeypatch):
+    def trip(*_arguments, **_named):
+        raise RuntimeError("a secret")
+
+    erp = program()
+    monkeypatch.setattr(app, "testing", False)
+    monkeypatch.setattr(api_subscribers, "create_subscriber", trip)
+    answer = erp.post("/subscribers", {"name": "Ana"}, Idempotency_Key="k")
+    is_problem(answer, 500, "error")
+    assert "secret" not in answer.text
+    monkeypatch.undo()
+    again = erp.post("/subscribers", {"name": "Ana"}, Idempotency_Key="k")  # what failed did nothing
+    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (201, None)
 
 
 def test_pages_that_do_not_exist_stay_pages(app):
