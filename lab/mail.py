@@ -92,7 +92,7 @@ class Mailbox:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.content
         raw = content if isinstance(content, bytes) else str(content).encode()
-        found = cast("EmailMessage", message_from_bytes(raw, policy=policy.default))
+        found = message_from_bytes(raw, policy=policy.default)
         part = found.get_body(("plain", "html"))
         text = str(part.get_content()) if part is not None else ""
         with self._guard:
