@@ -43,6 +43,7 @@ MOST = 8
 
 _NUMBER = re.compile(r"#?\s*([A-Za-z][A-Za-z0-9/-]{0,15}?)?[- ]?([0-9]{1,15})\Z")
 _DIALLED = re.compile(r"[0-9+()./ -]{5,30}\Z")
+_PART_OF_ADDRESS = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,3})?)?\.?\Z")
 _PART_OF_MAC = re.compile(r"([0-9a-f]{2}[:-]){2,4}[0-9a-f]{0,2}\Z", re.IGNORECASE)
 
 
@@ -134,6 +135,8 @@ def _people(words: str, thorough: bool) -> list[Hit]:
         _by_device(people, mac, address)
     if mac is None and _PART_OF_MAC.match(words):
         _by_part_of_mac(people, words)
+    if address is None:
+        _by_part_of_address(people, words)
     if address is None and not people.subscribers:
         _by_words(people, words)
         digits = re.sub(r"[^0-9]", "", words)
@@ -176,6 +179,27 @@ def _by_device(people: _People, mac: str | None, address: Any) -> None:
             continue
         rows = session.execute(select(Service.subscriber_id, Service.id).where(condition).limit(MOST))
         for row in rows:
+            people.add(row.subscriber_id, row.id, note)
+
+
+def _by_part_of_address(people: _People, words: str) -> None:
+    """Add who has an address that begins so: three octets, or two and a dot. A whole one is looked for exactly."""
+    typed = _PART_OF_ADDRESS.match(words)
+    if typed is None or (typed[3] is None and not words.endswith(".")):
+        return
+    octets = [octet for octet in typed.groups() if octet is not None]
+    first, last = (_address(".".join([*octets, fill, fill][:4])) for fill in ("0", "255"))
+    if first is None:
+        return
+    session = context.db()
+    online = select(AccountingSession.service_id).where(
+        AccountingSession.framed_ip.between(first, last), AccountingSession.ended_at.is_(None)
+    )
+    ids = [row for row in session.scalars(online.limit(MOST)) if row is not None]
+    for condition, note in ((Service.id.in_(ids), _("online now")), (Service.framed_ip.between(first, last), "")):
+        if len(people.subscribers) >= MOST:
+            break
+        for row in session.execute(select(Service.subscriber_id, Service.id).where(condition).limit(MOST)):
             people.add(row.subscriber_id, row.id, note)
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
@@ -38,7 +38,7 @@ def shop(app, system, installation) -> Shop:
     bill(system, isp)
     pay(system, isp, luis, methods["Cash"], "300")
     nora = add_subscriber(system, isp, "Nora Núñez", phone="+52 55 1234 5678", address="Calle Morelos 17, Centro")
-    pending = add_service(system, installation, isp, nora, "nora", state="pending")
+    pending = add_service(system, installation, isp, nora, "nora", state="pending", framed_ip="10.9.8.70")
     with Session(system) as session:
         session.add(ServiceMac(service_id=pending, operator_id=isp.operator_id, mac="4c:5e:0c:12:34:56"))
         device = {"operator_id": isp.operator_id, "nas_id": isp.nas_id, "kind": "dhcp"}
@@ -167,12 +167,34 @@ def test_a_router_that_is_away_is_named(sign_in, isp, system):
         pytest.param("4c:5e:0c", id="beginning of a MAC"),
         pytest.param("4C-5E-0C-12-3", id="more of a MAC"),
         pytest.param("4c5e.0c12.3456", id="MAC as Cisco writes it"),
+        pytest.param("10.9.8.70", id="fixed address"),
+        pytest.param("10.9.8.", id="three octets of an address"),
+        pytest.param("10.9.8", id="three octets, before the dot"),
+        pytest.param("10.9.", id="two octets of an address"),
     ],
 )
 def test_while_typing_the_field_finds_people_by_what_they_say(at, shop, words):
     found = at("support").get("/search/suggest", query_string={"q": words}).text
     assert f'href="/subscribers/{shop.nora}"' in found
     assert "Ana" not in found
+
+
+def test_the_beginning_of_an_address_finds_who_is_online_with_one_of_these(at, shop, system):
+    row = {"operator": shop.isp.operator_id, "nas": shop.isp.nas_id, "subscriber": shop.ana}
+    with system.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO session (started_at, operator_id, nas_id, service_id, acct_session_id, user_name, kind,"
+                " mac, framed_ip, calling_station_id, updated_at) SELECT now(), :operator, :nas, id, 'a1', name, 'ppp',"
+                " '02:00:00:00:00:01', '10.31.7.200', '', now() FROM service WHERE subscriber_id = :subscriber"
+            ),
+            row,
+        )
+    for words in ("10.31.7.200", "10.31.7", "10.31."):
+        found = at("support").get("/search/suggest", query_string={"q": words}).text
+        assert f'href="/subscribers/{shop.ana}"' in found
+        assert "online now" in found
+    assert "Ana" not in at("support").get("/search/suggest?q=10.31.8").text
 
 
 def test_the_number_of_an_invoice_finds_it_and_a_payment_is_one_key_away(at, shop, system):
@@ -191,7 +213,22 @@ def test_the_number_of_an_invoice_finds_it_and_a_payment_is_one_key_away(at, sho
 
 
 @pytest.mark.parametrize(
-    "words", ["%", "_", "\\", "'", '"; DROP TABLE staff; --', "a" * 500, "::", "1:", "é" * 50, "#"]
+    "words",
+    [
+        "%",
+        "_",
+        "\\",
+        "'",
+        '"; DROP TABLE staff; --',
+        "a" * 500,
+        "::",
+        "1:",
+        "é" * 50,
+        "#",
+        "999.1.2.",
+        "10.9",
+        "1.2.9.4.5",
+    ],
 )
 def test_odd_words_find_nobody_and_break_nothing(at, words):
     for path in ("/search/suggest", "/search/"):
