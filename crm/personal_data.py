@@ -67,8 +67,15 @@ _BLANK: Mapping[str, Mapping[str, Any]] = {
     "equipment": {"notes": ""},
     "equipment_move": {"note": ""},
     "promise": {"note": ""},
-    "subscriber_removal": {"reason": ""},
+    "subscriber_removal": {"reason": "", "services": []},
 }  # fmt: skip
+_BLANK_BELOW: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "ticket_entry": ("ticket", "ticket_id", {"body": "", "quoted": "", "detail": {}}),
+    "received_mail": ("ticket", "ticket_id", {"sender": "", "subject": ""}),
+    "work_order_event": ("work_order", "work_order_id", {"body": ""}),
+    "quote": ("lead", "lead_id", {"note": ""}),
+}
+"""Words about a person in tables that name neither: by the table above, and the column that points there."""
 ERASED = frozenset((*_BLANK, "service"))
 REMOVED = frozenset(
     (
@@ -108,7 +115,10 @@ def export_person(session: Session, actor: Actor, subscriber: Subscriber) -> byt
     for table in tables_about():
         if _readable(session, table.name):
             found[table.name] = _rows(session, table, [subscriber.id], "subscriber_id", services)
-    for parent, child, key in (("ticket", "ticket_entry", "ticket_id"), ("invoice", "invoice_line", "invoice_id")):
+    below = [(parent, child, key) for child, (parent, key, _blank) in _BLANK_BELOW.items()]
+    for parent, child, key in (*below, ("invoice", "invoice_line", "invoice_id")):
+        if not _readable(session, child):
+            continue
         ids = [row["id"] for row in found.get(parent, ())]
         found[child] = _rows(session, Base.metadata.tables[child], ids, key)
     buffer = io.BytesIO()
@@ -156,7 +166,10 @@ def erase_person(session: Session, keyring: Keyring, actor: Actor, subscriber: S
     photo, notification = Base.metadata.tables["work_order_photo"], Base.metadata.tables["notification"]
     entries = select(entry.c.id).where(entry.c.ticket_id.in_(tickets))
     session.execute(delete(ticket_file).where(ticket_file.c.entry_id.in_(entries)))
-    session.execute(update(entry).where(entry.c.ticket_id.in_(tickets)).values(body="", quoted="", detail={}))
+    for child, (parent, key, blank) in _BLANK_BELOW.items():
+        below, above = Base.metadata.tables[child], Base.metadata.tables[parent]
+        mine = select(above.c.id).where(above.c.subscriber_id == subscriber.id)
+        session.execute(update(below).where(below.c[key].in_(mine)).values(**blank))
     session.execute(delete(photo).where(photo.c.work_order_id.in_(orders)))
     session.execute(
         update(WorkOrder).where(WorkOrder.subscriber_id == subscriber.id, WorkOrder.signed_at.is_not(None))
@@ -238,7 +251,7 @@ def _readable(session: Session, table: str) -> bool:
 
 
 def _files_of(session: Session, subscriber_id: int) -> list[int]:
-    """Return the files that hang on a person alone: documents, attachments, photos and signatures."""
+    """Return the files that hang on a person alone: documents, attachments of tickets and mails, photos, signatures."""
     queries = (
         "SELECT file_id FROM subscriber_document WHERE subscriber_id = :id",
         "SELECT file_id FROM ticket_file JOIN ticket_entry ON ticket_entry.id = entry_id"
@@ -246,6 +259,7 @@ def _files_of(session: Session, subscriber_id: int) -> list[int]:
         "SELECT file_id FROM work_order_photo JOIN work_order ON work_order.id = work_order_id"
         " WHERE subscriber_id = :id",
         "SELECT signature_id FROM work_order WHERE subscriber_id = :id AND signature_id IS NOT NULL",
+        "SELECT file_id FROM notification WHERE subscriber_id = :id AND file_id IS NOT NULL",
     )
     return [row[0] for query in queries for row in session.execute(text(query), {"id": subscriber_id})]
 

@@ -17,13 +17,19 @@ from db.models import (
     CustomField,
     CustomValue,
     Invoice,
+    Lead,
     Notification,
+    Quote,
+    ReceivedMail,
     Service,
     ServiceMac,
     StoredFile,
     Subscriber,
     SubscriberDocument,
     Ticket,
+    TicketEntry,
+    WorkOrder,
+    WorkOrderEvent,
 )
 from tests.portal.billing_isp import bill, billed_line, pay, start_billing
 from tests.portal.conftest import add_service, add_subscriber, csrf_token, post
@@ -145,6 +151,22 @@ def test_every_table_about_a_person_says_what_erasing_does_to_it():
     assert not (ERASED | REMOVED) & KEPT
 
 
+def add_below(session, isp, ticket, lead, order):
+    """Have words about Ana in tables that name her ticket, lead or order alone."""
+    own = {"operator_id": isp.operator_id}
+    mail = {"message_id": "m", "sender": "ana.rara@x.example", "subject": "Ana Rara", "outcome": "ticket"}
+    offer = {"number": 1, "language": "es", "currency": "MXN", "lines": [], "taxes": [], "monthly": 0, "once": 0}
+    day = utc_now().date()
+    session.add_all(
+        (
+            TicketEntry(**own, ticket_id=ticket.id, kind="answer", author="Eva", body="Ana Rara", created_at=utc_now()),
+            ReceivedMail(**own, ticket_id=ticket.id, **mail),
+            WorkOrderEvent(**own, work_order_id=order.id, step="note", author="Eva", body="Ana Rara", at=utc_now()),
+            Quote(**own, lead_id=lead.id, plan_id=isp.plan_id, made_on=day, valid_until=day, note="Ana Rara", **offer),
+        )
+    )
+
+
 def test_a_person_is_taken_out_of_the_records_and_the_books_stay(sign_in, isp, system, installation):
     methods = start_billing(system, isp)
     ana, line = billed_line(system, installation, isp, "Ana Rara", 5)
@@ -155,9 +177,15 @@ def test_a_person_is_taken_out_of_the_records_and_the_books_stay(sign_in, isp, s
         session.add(ServiceMac(service_id=line, operator_id=isp.operator_id, mac="aa:bb:cc:00:00:09"))
         now = utc_now()
         asked = {"number": 1, "source": "email", "subject": "Ana Rara", "priority": "normal", "queue": "support"}
-        session.add(
-            Ticket(operator_id=isp.operator_id, subscriber_id=ana, key="k", created_at=now, updated_at=now, **asked)
-        )
+        hers = {"operator_id": isp.operator_id, "subscriber_id": ana}
+        ticket = Ticket(key="k", created_at=now, updated_at=now, **hers, **asked)
+        lead = Lead(**hers, name="Ana Rara", state="won", closed_at=now)
+        order = WorkOrder(**hers, number=1, kind="repair", title="Ana Rara", created_by="Eva", created_at=now)
+        pdf = {"media_type": "application/pdf", "size": 1, "sha256": "-", "content": b"%"}
+        attached = StoredFile(operator_id=isp.operator_id, name="Ana Rara.pdf", **pdf)
+        session.add_all((ticket, lead, order, attached))
+        session.flush()
+        add_below(session, isp, ticket, lead, order)
         told = {"kind": "t", "channel": "email", "shown_address": "ana@x.example", "language": "es"}
         session.add(
             Notification(
@@ -166,6 +194,7 @@ def test_a_person_is_taken_out_of_the_records_and_the_books_stay(sign_in, isp, s
                 address=b"x",
                 subject="Ana Rara",
                 body="Ana Rara",
+                file_id=attached.id,
                 **told,
             )
         )
@@ -198,6 +227,10 @@ def test_a_person_is_taken_out_of_the_records_and_the_books_stay(sign_in, isp, s
         )
         assert "Rara" not in texts
         assert "ana.rara" not in texts
+        for table in (TicketEntry, ReceivedMail, WorkOrderEvent, Quote):
+            [row] = session.execute(select(table.__table__).where(table.operator_id == isp.operator_id))
+            assert "rara" not in str(row).lower()
+        assert session.scalars(select(StoredFile.id).where(StoredFile.operator_id == isp.operator_id)).all() == []
         assert session.get_one(Subscriber, ana).name == f"– {ana}"
         count = select(func.count())
         assert session.scalar(count.select_from(ServiceMac).where(ServiceMac.service_id == line)) == 0
