@@ -9,9 +9,7 @@ with the outcome journalled in post-auth. The record waits in between under a to
 """
 
 import time
-from collections.abc import Callable, Mapping
-from hashlib import md5
-from hmac import compare_digest
+from collections.abc import Mapping
 from typing import Any
 
 from lmdb import Error as LmdbError
@@ -22,8 +20,9 @@ from aaa.facts import Access, AccessKind, Nas, OpenSession, OutageAction, Plan, 
 from aaa.outage import in_outage
 from core.clock import from_epoch
 from core.codes import CodeKey, blurred, like_a_code
-from core.crypto import Keyring, SecretUnreadable
+from core.crypto import Keyring
 from core.mac import find_mac
+from radius.complaints import Complaints, Log
 from radius.facts_codec import plan_id_of, read_plan, read_policy, read_sessions, unpack_service
 from radius.guessing import Guessing
 from radius.image import (
@@ -46,14 +45,14 @@ from radius.image import (
 from radius.in_use import InUse
 from radius.journal import ACCOUNTING, AUTHENTICATION, JournalWriter
 from radius.messages import reply_message
+from radius.proof import proof_of, with_password
 from radius.reply import Pairs, momentary_pairs, own_pairs, prepared_pairs, shared_pairs
-from radius.request import LINE, VOUCHER, Method, access_kind, is_router_login, line_name, method, names
+from radius.request import LINE, VOUCHER, Method, access_kind, is_router_login, line_name, method, names, readable
 from radius.terms import parse_class, terms_id
 
 REJECT, FAIL, OK, HANDLED, INVALID, USERLOCK, NOTFOUND, NOOP, UPDATED = range(9)
 
 Answer = int | tuple[int, dict[str, tuple[tuple[str, str, str], ...]]]
-Log = Callable[[str], None]
 
 _ACCEPTED = (("Auth-Type", ":=", "Accept"),)
 _SILENT: Answer = (HANDLED, {"config": (("Response-Packet-Type", ":=", "Do-Not-Respond"),)})
@@ -61,7 +60,6 @@ _SERVICE_PASSWORD = b"service.password"
 _NAS_SECRET = b"nas.secret"
 _LOGIN_PASSWORD = b"router_login.password"
 _CODE_KEY = b"voucher.key"
-_COMPLAINT_INTERVAL = 5.0
 _MOST_WAITING = 50_000
 _FOR_EVER = 1e11
 _FRESH = 5.0
@@ -75,7 +73,7 @@ class Hooks:
         self._image = image
         self._journal = journal
         self._open_sealed = keyring.open_bytes
-        self._log = log
+        self._complaints = Complaints(log)
         self._guessing = Guessing()
         self._in_use = InUse()
         self._code_keys: dict[int, CodeKey | None] = {}
@@ -88,19 +86,18 @@ class Hooks:
         self._shared: dict[bytes, Pairs] = {}
         self._waiting: dict[str, tuple[tuple[Any, ...], bytes]] = {}  # MS-CHAP logins until they are verified
         self._tokens = 0
-        self._complained: dict[str, tuple[float, int]] = {}
 
     # The entries. Each turns any failure into a return code that FreeRADIUS survives.
 
     def authorize(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
         try:
-            return self._authorize(dict(_readable(pairs)))
+            return self._authorize(dict(readable(pairs)))
         except (ImageDamaged, LmdbError) as problem:
             self._image.report_damage()
-            self._complain("authorize", problem)
+            self._complaints.say("authorize", problem)
             return _SILENT
         except Exception as problem:  # noqa: BLE001 - whatever it is, the NAS must hear silence and not a reject
-            self._complain("authorize", problem)
+            self._complaints.say("authorize", problem)
             return _SILENT
 
     def post_auth(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
@@ -109,7 +106,7 @@ class Hooks:
             attributes = dict(pairs)
             return self._finish(attributes, rejected=attributes.get("Tmp-String-7") == "reject")
         except Exception as problem:  # noqa: BLE001
-            self._complain("post_auth", problem)
+            self._complaints.say("post_auth", problem)
         return OK
 
     def accounting(self, pairs: tuple[tuple[str, str], ...]) -> Answer:
@@ -121,13 +118,13 @@ class Hooks:
                 return HANDLED
             if "Framed-Protocol" not in attributes and is_router_login(attributes):
                 return OK  # of a person on a router, who uses nothing; that they came in is in the journal
-            kept = _readable(pairs)
+            kept = readable(pairs)
             now = time.time()
             if "Framed-Protocol" not in attributes:
                 kept = self._account_voucher(kept, nas, now)
             self._journal.append((ACCOUNTING, now, nas.nas_id, nas.operator_id, kept))
         except Exception as problem:  # noqa: BLE001
-            self._complain("accounting", problem)
+            self._complaints.say("accounting", problem)
             return HANDLED
         return OK
 
@@ -140,7 +137,7 @@ class Hooks:
                 return NOTFOUND
             secret = self._open_sealed(_NAS_SECRET, nas.sealed_secret).decode()
         except Exception as problem:  # noqa: BLE001
-            self._complain("client", problem)
+            self._complaints.say("client", problem)
             return NOTFOUND
         address = "FreeRADIUS-Client-IPv6-Address" if ":" in source else "FreeRADIUS-Client-IP-Address"
         required = "yes" if nas.require_message_authenticator else "no"
@@ -244,7 +241,7 @@ class Hooks:
         if row is None:
             decision = authorize(None, policy, from_epoch(now), access)
             if kind is AccessKind.HOTSPOT and find_mac(user_name) is None:
-                to_code = not self._with_password(attributes, user_name)
+                to_code = not with_password(attributes, user_name)
                 if to_code or like_a_code(user_name):
                     shown_name = blurred(user_name)
         else:
@@ -349,7 +346,7 @@ class Hooks:
         try:
             self._journal.append(record)
         except OSError as problem:
-            self._complain("outcome not kept", problem)
+            self._complaints.say("outcome not kept", problem)
 
     def _keep_waiting(self, record: tuple[Any, ...], sealed: bytes) -> str:
         """Keep a record until post-auth and return its token: a value of a packet would be cut at 1023 characters."""
@@ -381,34 +378,7 @@ class Hooks:
         """Return what became of the password, and the right one in clear (for MS-CHAP)."""
         if sealed is None:
             return Proof.NOT_NEEDED, b""
-        right = self._open_sealed(purpose, sealed)
-        if how is Method.PAP:
-            correct = compare_digest(attributes["User-Password"].encode(), right)
-        elif how is Method.CHAP:
-            # RFC 2865 §2.2: MD5 over identifier, password and challenge; preprocess supplies a missing challenge.
-            given = bytes.fromhex(attributes["CHAP-Password"][2:])
-            challenge = bytes.fromhex(attributes["CHAP-Challenge"][2:])
-            expected = md5(given[:1] + right + challenge, usedforsecurity=False).digest()
-            correct = compare_digest(expected, given[1:])
-        elif how is Method.NONE:
-            return Proof.MISSING, b""
-        else:
-            return Proof.LEFT_TO_MSCHAP, right
-        return (Proof.CORRECT, right) if correct else (Proof.WRONG, b"")
-
-    @staticmethod
-    def _with_password(attributes: Mapping[str, str], user_name: str) -> bool:
-        """Tell whether a password came that is one: codes come with none, or with themselves as their password."""
-        if "User-Password" in attributes:
-            return attributes["User-Password"] not in ("", user_name)
-        if "CHAP-Password" in attributes:
-            given = bytes.fromhex(attributes["CHAP-Password"][2:])
-            challenge = bytes.fromhex(attributes["CHAP-Challenge"][2:])
-            empty = (b"", user_name.encode())
-            return not any(
-                md5(given[:1] + each + challenge, usedforsecurity=False).digest() == given[1:] for each in empty
-            )
-        return method(attributes) is not Method.NONE
+        return proof_of(attributes, self._open_sealed(purpose, sealed), how)
 
     # What the image says.
 
@@ -514,47 +484,9 @@ class Hooks:
         content = self._image.get(live_key(service_id))
         return () if content is None else read_sessions(content)
 
-    def _complain(self, where: str, problem: Exception) -> None:
-        """Log a failure at most every few seconds: radlog is synchronous and every packet may fail alike."""
-        now = time.monotonic()
-        since, count = self._complained.get(where, (0.0, 0))
-        if now - since < _COMPLAINT_INTERVAL:
-            self._complained[where] = (since, count + 1)
-            return
-        self._complained[where] = (now, 0)
-        more = f" ({count} more like it)" if count else ""
-        what = "a sealed secret does not open" if isinstance(problem, SecretUnreadable) else repr(problem)
-        self._log(f"portico {where}: {what}{more}")
-
 
 _MAC_KINDS = (AccessKind.DHCP, AccessKind.WIRELESS)
 _PROVEN = (Proof.CORRECT, Proof.LEFT_TO_MSCHAP, Proof.NOT_NEEDED)
-
-
-def _readable(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Decode the strings that are not UTF-8, which FreeRADIUS hands over in hex and marks by a last pair.
-
-    Old clients send the name in the code page of their system; Latin-1 is the one seen in the field, and it turns
-    any octets into text.
-    """
-    if pairs[-1] != ("Tmp-String-2", "hex"):
-        return pairs
-    decoded = []
-    for name, value in pairs:
-        decoded.append((name, _decoded(value[3:], value) if value.startswith("=0x") else value))
-    return tuple(decoded)
-
-
-def _decoded(digits: str, instead: str) -> str:
-    """Return the text of octets in hex; `instead` when they are none: somebody typed a name that begins like one."""
-    try:
-        octets = bytes.fromhex(digits)
-    except ValueError:
-        return instead
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
 
 
 def _outcome(decision: Decision) -> str:

@@ -127,3 +127,29 @@ VOUCHER = b"v"
 def namespace_of(access_method: str) -> bytes:
     """Return the namespace in which a service of this access method is found."""
     return {"mac": b"m", "voucher": VOUCHER, "line": LINE}.get(access_method, b"n")
+
+
+def readable(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Decode the strings that are not UTF-8, which FreeRADIUS hands over in hex and marks by a last pair.
+
+    Old clients send the name in the code page of their system; Latin-1 is the one seen in the field, and it turns
+    any octets into text.
+    """
+    if pairs[-1] != ("Tmp-String-2", "hex"):
+        return pairs
+    decoded = []
+    for name, value in pairs:
+        decoded.append((name, _decoded(value[3:], value) if value.startswith("=0x") else value))
+    return tuple(decoded)
+
+
+def _decoded(digits: str, instead: str) -> str:
+    """Return the text of octets in hex; `instead` when they are none: somebody typed a name that begins like one."""
+    try:
+        octets = bytes.fromhex(digits)
+    except ValueError:
+        return instead
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
