@@ -63,7 +63,7 @@ def _table(event: Any) -> Table:
         columns=(
             Column("at", _l("When"), lambda row: row[0].at, event.at),
             Column("name", _l("User name"), lambda row: row[0].user_name),
-            Column("outcome", _l("Outcome"), lambda row: row[0].outcome, wide=True),
+            Column("outcome", _l("Outcome"), lambda row: row[0].outcome, wide=True, words="outcome"),
             Column("reason", _l("What became of it"), lambda row: said(row[0])),
             Column("nas", _l("NAS"), lambda row: row.nas, wide=True),
             Column("mac", _l("MAC address"), lambda row: row[0].mac, wide=True),
@@ -105,6 +105,7 @@ def index() -> ResponseReturnValue:
 
 SEEN = Table(
     name="unknown-devices",
+    title=_l("Unknown devices"),
     columns=(
         Column("mac", _l("MAC address"), lambda row: row.SeenDevice.mac, SeenDevice.mac),
         Column("kind", _l("Kind"), lambda row: word("kind", row.SeenDevice.kind)),

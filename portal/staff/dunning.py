@@ -214,11 +214,12 @@ def _state(row: Any) -> str:
 
 LOG = Table(
     name="reminders",
+    title=_l("Reminders"),
     columns=(
         Column("at", _l("Time"), lambda row: row.DunningDone.created_at, DunningDone.created_at),
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber),
         Column("invoice", _l("Invoice"), lambda row: f"{row.prefix}{row.number}"),
-        Column("channel", _l("Channel"), lambda row: row.DunningDone.channel, wide=True),
+        Column("channel", _l("Channel"), lambda row: row.DunningDone.channel, wide=True, words="dunning_channel"),
         Column("address", _l("To"), lambda row: row.DunningDone.address, wide=True),
         Column("subject", _l("Message"), lambda row: row.DunningDone.subject, wide=True),
         Column("state", _l("State"), _state),

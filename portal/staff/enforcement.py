@@ -60,7 +60,7 @@ TABLE = Table(
         Column("nas", _l("NAS"), lambda row: row.nas, wide=True),
         Column("kind", _l("Order"), lambda row: word("order_kind", row.EnforcementOrder.kind)),
         Column("cause", _l("Why"), lambda row: order_cause(row.EnforcementOrder.cause, reader_language()), wide=True),
-        Column("state", _l("State"), lambda row: row.EnforcementOrder.state),
+        Column("state", _l("State"), lambda row: row.EnforcementOrder.state, words="order_state"),
         Column("answer", _l("Answer"), lambda row: answer(row.EnforcementOrder), wide=True),
         Column("attempts", _l("Requests"), lambda row: row.EnforcementOrder.attempts, numeric=True, wide=True),
         Column("requested_by", _l("Asked for by"), lambda row: row.EnforcementOrder.requested_by, exported_only=True),

@@ -34,7 +34,7 @@ TABLE = Table(
         Column("at", _l("When"), lambda row: row.Job.created_at, Job.created_at),
         Column("kind", _l("Job"), lambda row: label("job_kind", row.Job.kind)),
         Column("subject", _l("About"), lambda row: row.Job.subject, wide=True),
-        Column("state", _l("State"), lambda row: row.Job.state),
+        Column("state", _l("State"), lambda row: row.Job.state, words="job_state"),
         Column("done", _l("Done"), lambda row: row.Job.done, numeric=True),
         Column("failed", _l("Failed"), lambda row: row.Job.failed, numeric=True, wide=True),
         Column("by", _l("Started by"), lambda row: row.by, wide=True),

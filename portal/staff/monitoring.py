@@ -50,7 +50,7 @@ GATEWAYS = Table(
     name="gateways",
     columns=(
         Column("name", _l("Router"), lambda row: row.Nas.name, Nas.name),
-        Column("status", _l("State"), lambda row: row.status, RouterState.status),
+        Column("status", _l("State"), lambda row: row.status, RouterState.status, words="router_status"),
         Column("cause", _l("Likely cause"), lambda row: cause_title(row.RouterState.cause if row.RouterState else ""),
                exported_only=True),
         Column("since", _l("Since"), lambda row: row.RouterState.status_since if row.RouterState else None,
@@ -76,6 +76,7 @@ GATEWAYS = Table(
 
 ALERTS = Table(
     name="alerts",
+    title=_l("Alerts"),
     columns=(
         Column("at", _l("Began"), lambda row: row.Alert.opened_at, Alert.opened_at),
         Column("kind", _l("What"), lambda row: label("alert_kind", row.Alert.kind)),
@@ -98,7 +99,7 @@ NOTICES = Table(
         Column("at", _l("When"), lambda row: row.created_at, Notification.created_at),
         Column("subject", _l("Subject"), lambda row: row.subject),
         Column("to", _l("To"), lambda row: row.shown_address, wide=True),
-        Column("state", _l("State"), lambda row: row.state, Notification.state),
+        Column("state", _l("State"), lambda row: row.state, Notification.state, words="notification_state"),
         Column("error", _l("Answer"), lambda row: row.error, wide=True),
     ),
     order="-at",

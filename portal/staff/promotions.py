@@ -54,6 +54,7 @@ def _less(row: Coupon | Discount) -> str:
 
 COUPONS = Table(
     name="coupons",
+    title=_l("Coupons"),
     columns=(
         Column("code", _l("Coupon"), lambda row: row.Coupon.code, Coupon.code),
         Column("description", _l("What for"), lambda row: row.Coupon.description, wide=True),
@@ -136,6 +137,7 @@ def expire(coupon_id: int) -> ResponseReturnValue:
 
 DISCOUNTS = Table(
     name="discounts",
+    title=_l("Discounts"),
     columns=(
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber, BY_NAME),
         Column("service", _l("Service"), lambda row: row.service, wide=True),
@@ -173,6 +175,7 @@ def _kinds() -> Sequence[tuple[str, Any]]:
 
 EXTRAS = Table(
     name="extras",
+    title=_l("Extras"),
     columns=(
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber, BY_NAME),
         Column("service", _l("Service"), lambda row: row.service, wide=True),

@@ -29,6 +29,7 @@ TROUBLE = {
 
 TABLE = Table(
     name="removed",
+    title=_l("Removed subscribers"),
     columns=(
         Column("name", _l("Name"), lambda row: row.Subscriber.name, BY_NAME),
         Column("removed", _l("Removed"), lambda row: row.SubscriberRemoval.removed_at, SubscriberRemoval.removed_at),

@@ -52,6 +52,7 @@ def _most_first(column: Any) -> Any:
 
 TABLE = Table(
     name="shadow",
+    title=_l("Shadow mode"),
     columns=(
         Column("secret", _l("Secret"), lambda row: row.ShadowSecret.secret, ShadowSecret.secret),
         Column("subscriber", _l("Subscriber"), lambda row: row.subscriber, Subscriber.name, wide=True),

@@ -327,6 +327,7 @@ def _usage_rows(service_ids: list[int], since: datetime, *, hourly: bool) -> lis
 
 SESSIONS = Table(
     name="sessions",
+    title=_l("Sessions"),
     columns=(
         Column("started", _l("From"), lambda row: row.started_at, AccountingSession.started_at),
         Column("ended", _l("Until"), lambda row: row.ended_at),

@@ -45,6 +45,7 @@ SINCE = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta
 
 TABLE = Table(
     name="webhook-deliveries",
+    title=_l("Deliveries"),
     columns=(
         Column("at", _l("When"), lambda row: row.WebhookDelivery.created_at, WebhookDelivery.id),
         Column("event", _l("Event"), lambda row: row.event),

@@ -22,6 +22,7 @@ from db.models import (
 )
 from tests.portal.billing_isp import start_billing
 from tests.portal.conftest import Isp, make_isp, post
+from tests.portal.test_tables import pdf_text
 
 BATCH = {
     "name": "Plaza 2 horas", "count": "3", "devices": "1", "lasts": "2", "lasts_unit": "hours", "online_unit": "hours",
@@ -214,5 +215,8 @@ def test_pages_of_vouchers_are_in_spanish(isp, batch, sign_in, system):
         page = browser.get(url)
         assert page.status_code == 200
         assert "Fichas" in page.text or "fichas" in page.text, url
+    printed = pdf_text(browser.get(f"/vouchers/batches/{batch}?format=pdf").data)
+    assert printed.startswith("Fichas")
+    assert "En existencia" in printed
     with Session(system) as session:
         assert session.scalars(select(VoucherBatch.name).where(VoucherBatch.id == batch)).one() == "Plaza 2 horas"

@@ -90,9 +90,10 @@ def _states() -> Sequence[tuple[str, Any]]:
 
 VOUCHERS = Table(
     name="vouchers",
+    title=_l("Vouchers"),
     columns=(
         Column("number", _l("Number"), lambda row: row.Voucher.number, Voucher.number, numeric=True),
-        Column("state", _l("State"), lambda row: row.state),
+        Column("state", _l("State"), lambda row: row.state, words="voucher_state"),
         Column("sold", _l("Sold on"), lambda row: row.sold_at),
         Column("first", _l("First login"), lambda row: row.Voucher.first_login_at, wide=True),
         Column("online", _l("Time online"), lambda row: row.Voucher.online_seconds, numeric=True, wide=True),
