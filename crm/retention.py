@@ -51,6 +51,9 @@ class Kind:
     partitioned: bool = False
 
 
+_WITH_FILES = frozenset(("ticket_file", "notification"))
+"""Tables whose rows have a file of their own, which goes with them."""
+
 # What a voucher has used is summed up from its sessions for as long as somebody may use it.
 _NO_LIVE_VOUCHER = (
     "NOT EXISTS (SELECT FROM service WHERE service.id = t.service_id AND service.access_method = 'voucher'"
@@ -335,7 +338,7 @@ def _delete(kind: Kind, table: str) -> str:
         " LIMIT :most FOR UPDATE OF t SKIP LOCKED"
     )
     deleted = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen})) RETURNING"  # noqa: S608
-    if kind.table != "ticket_file":
+    if kind.table not in _WITH_FILES:
         return f"WITH gone AS ({deleted} 1) SELECT count(*) FROM gone"  # noqa: S608
     return (
         f"WITH gone AS ({deleted} file_id), files AS (DELETE FROM stored_file WHERE id IN (SELECT file_id FROM gone))"  # noqa: S608

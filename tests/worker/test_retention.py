@@ -250,7 +250,9 @@ def test_every_kind_can_be_counted_and_deleted(engine, owner, isp, installation)
             **mine, "kind": "invoice", "channel": "email", "shown_address": "a", "address": b"s", "language": "en",
             "subject": "s", "body": "b", "created_at": OLD,
         }  # fmt: skip
-        isp.insert("notification", **message, state="sent")
+        pdf = {"name": "a.pdf", "media_type": "application/pdf", "size": 1, "sha256": "0", "content": b"%"}
+        attached = isp.insert("stored_file", **mine, **pdf)
+        isp.insert("notification", **message, state="sent", file_id=attached)
         isp.insert("notification", **message, state="waiting")
         isp.insert("auth_event", **mine, nas_id=nas, user_name="u", kind="ppp", method="pap", outcome="accept", at=OLD)
         isp.insert("webhook_event", **mine, event="e", data=psycopg.types.json.Jsonb({}), created_at=OLD)
@@ -277,7 +279,7 @@ def test_every_kind_can_be_counted_and_deleted(engine, owner, isp, installation)
         }
     assert rows == dict.fromkeys(KINDS, 1)
     assert enforce(make_sessions(engine), owner, NIGHT) == {isp.operator_id: len(KINDS)}
-    assert isp.fetch("SELECT count(*) FROM stored_file WHERE id = %s", file) == [(0,)]
+    assert isp.fetch("SELECT count(*) FROM stored_file WHERE id IN (%s, %s)", file, attached) == [(0,)]
     assert isp.fetch("SELECT state FROM notification WHERE operator_id = %s", isp.operator_id) == [("waiting",)]
 
 
