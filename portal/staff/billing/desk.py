@@ -3,8 +3,9 @@
 The report of a desk is a page that prints as it stands: what was in it, what came and went, what was counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -121,37 +122,29 @@ def open_now() -> ResponseReturnValue:
 @requires(Permission.DESK)
 def move() -> ResponseReturnValue:
     """Take cash to the bank, spend it, or take it from a collector."""
-    session, form = context.db(), MoveForm(prefix=MOVE)
+    form = MoveForm(prefix=MOVE)
     desk = _own()
     readable = form.validate()
     amount = amount_of(form)
     if desk is None:
         refuse(_("Your cash desk is closed. Open it before you take cash."))
         return redirect(url_for(".index"))
-    if readable and amount is not None:
-        collector = session.get(Collector, form.collector_id.data) if form.collector_id.data else None
-        if form.kind.data != "handover":
-            collector = None
-        try:
-            move_cash(
-                session, context.actor(), base.rules(), desk, form.kind.data, amount, form.description.data or "",
-                context.now(), collector,
-            )  # fmt: skip
-        except Invalid as invalid:
-            session.rollback()
-            put_on_form(form, invalid)
-        else:
-            session.commit()
-            done(_("Booked."))
-            return redirect(url_for(".index"))
+    if readable and amount is not None and _booked(form, partial(_move, desk, form, amount)):
+        return redirect(url_for(".index"))
     return _page(move_form=form), 422
+
+
+def _move(desk: CashDesk, form: MoveForm, amount: Decimal) -> None:
+    session, rules, now = context.db(), base.rules(), context.now()
+    note, collector = form.description.data or "", _handed_over_by(form)
+    move_cash(session, context.actor(), rules, desk, form.kind.data, amount, note, now, collector)
 
 
 @blueprint.post("/foreign")
 @requires(Permission.DESK)
 def foreign() -> ResponseReturnValue:
     """Move cash of another currency, or exchange it."""
-    session, form = context.db(), ForeignForm(prefix=FOREIGN)
+    form = ForeignForm(prefix=FOREIGN)
     desk = _own()
     if desk is None:
         refuse(_("Your cash desk is closed. Open it before you take cash."))
@@ -160,16 +153,9 @@ def foreign() -> ResponseReturnValue:
     amount = amount_of(form, currency=form.currency.data if readable else None)
     exchanged = form.kind.data == "exchange"
     got = amount_of(form, "got") if exchanged else None
-    if readable and amount is not None and (got is not None or not exchanged):
-        try:
-            _move_foreign(desk, form, amount, got)
-        except Invalid as invalid:
-            session.rollback()
-            put_on_form(form, invalid)
-        else:
-            session.commit()
-            done(_("Booked."))
-            return redirect(url_for(".index"))
+    typed = readable and (got is not None or not exchanged)
+    if typed and amount is not None and _booked(form, partial(_move_foreign, desk, form, amount, got)):
+        return redirect(url_for(".index"))
     return _page(foreign_form=form), 422
 
 
@@ -180,9 +166,27 @@ def _move_foreign(desk: CashDesk, form: ForeignForm, amount: Decimal, got: Decim
         into_till = form.into.data == "till"
         exchange(session, context.actor(), rules, desk, currency, amount, got, note, now, into_till=into_till)
         return
-    wanted = form.kind.data == "handover" and form.collector_id.data
-    collector = session.get(Collector, form.collector_id.data) if wanted else None
+    collector = _handed_over_by(form)
     move_foreign(session, context.actor(), rules, desk, form.kind.data, currency, amount, note, now, collector)
+
+
+def _handed_over_by(form: MoveForm | ForeignForm) -> Collector | None:
+    """Return the collector from whom cash comes; None where it goes elsewhere."""
+    wanted = form.kind.data == "handover" and form.collector_id.data
+    return context.db().get(Collector, form.collector_id.data) if wanted else None
+
+
+def _booked(form: Form, book: Callable[[], None]) -> bool:
+    """Book and commit. False where it was refused, and why is on the form."""
+    try:
+        book()
+    except Invalid as invalid:
+        context.db().rollback()
+        put_on_form(form, invalid)
+        return False
+    context.db().commit()
+    done(_("Booked."))
+    return True
 
 
 @blueprint.post("/close")
