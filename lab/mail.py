@@ -126,7 +126,9 @@ class _Page(WebRequest):
             self._send_file(int(wanted[1]), int(wanted[2]))
             return
         secured = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        self.answer(200, _page(list(self.lab.mails)).encode(), "text/html; charset=utf-8", **secured)
+        spanish = (self.headers.get("Accept-Language") or "").lower().startswith("es")
+        page = _page(list(self.lab.mails), "es" if spanish else "en")
+        self.answer(200, page.encode(), "text/html; charset=utf-8", **secured)
 
     def _send_file(self, number: int, place: int) -> None:
         mail = next((mail for mail in list(self.lab.mails) if mail.number == number), None)
@@ -153,17 +155,25 @@ _STYLE = (
 )
 
 
-def _page(mails: list[Mail]) -> str:
+_WORDS = {
+    "en": ("Mail of the demo", "No mail yet. Reload the page when something was sent."),
+    "es": ("Correo de la demo", "Todavía no hay correos. Recargue la página cuando se haya enviado algo."),
+}
+"""What the page says itself, for browsers of either language; the lab is outside the product and its catalogue."""
+
+
+def _page(mails: list[Mail], language: str) -> str:
+    title, empty = _WORDS[language]
     shown = "".join(
         f"<article><h2>{html.escape(mail.subject)}</h2>"
         f"<small>{html.escape(', '.join(mail.recipients))} · {mail.at:%H:%M:%S} UTC</small>"
         f"<pre>{_with_links(mail.text)}</pre>{_links(mail)}</article>"
         for mail in mails
     )
-    nothing = "<p>No mail yet. Reload the page when something was sent.</p>"
+    nothing = f"<p>{empty}</p>"
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Mail of the demo</title><style>{_STYLE}</style><h1>Mail of the demo</h1>{shown or nothing}</html>"
+        f"<!doctype html><html lang={language}><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{shown or nothing}</html>"
     )
 
 

@@ -3,7 +3,7 @@
 import smtplib
 from email.message import EmailMessage
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -30,6 +30,13 @@ def test_a_mail_is_read_in_the_browser_and_its_link_can_be_clicked():
     assert '<a href="http://127.0.0.1:8080/sign-up/x_y-z">' in page
     assert "Confirme su correo &lt;b&gt;" in page
     assert "<script>" not in page
+
+
+def test_the_page_speaks_the_language_of_the_browser():
+    with Mailbox() as box:
+        for language, said in (("es-MX,es;q=0.9", "Correo de la demo"), ("en-US", "Mail of the demo")):
+            with urlopen(Request(box.url, headers={"Accept-Language": language}), timeout=5) as answer:
+                assert f"<h1>{said}</h1>" in answer.read().decode()
 
 
 def test_what_is_attached_can_be_taken_out():
