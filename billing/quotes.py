@@ -28,7 +28,7 @@ from core.money import LARGEST, rounded
 from core.rates import format_rate
 from crm.brands import brand_of
 from crm.countries import tax_id_label
-from crm.currencies import price_in_books
+from crm.currencies import price_in_books, rate_on
 from crm.leads import OPEN, WrongLeadState, move_lead
 from crm.messages import Value, Voice
 from crm.notices import EMAIL, Message, checked_address, deliver
@@ -179,7 +179,12 @@ def _line(text: str, note: str, price: Decimal | None, *, once: bool = False, ex
 
 
 def _plan_price(session: Session, operator: Operator, plan: RatePlan, today: date) -> tuple[Decimal, str]:
-    """Return a month's price in the books' currency, and how it came from another one. Raises Invalid without rate."""
+    """Return a month's price in the books' currency, and how it came from another one.
+
+    Raises Invalid where that currency has no rate of these days: nobody shall be promised a price of last year.
+    """
+    if plan.price_currency is not None:
+        rate_on(session, operator.id, plan.price_currency, today)
     try:
         price, priced = price_of(session, rules_of(session, operator.id), plan, None, today)
     except BillingOff:

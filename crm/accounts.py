@@ -99,7 +99,7 @@ def open_account(session: Session, details: OperatorDetails, country: str | None
 
 
 def suspend(session: Session, actor: Actor, act_for: ActFor, operator_id: int, reason: str, now: datetime) -> None:
-    """Keep an operator's staff out, who read the reason. Raises Invalid."""
+    """Keep an operator's staff out, and those of its resellers, who read the reason. Raises Invalid."""
     if not reason.strip():
         raise Invalid(FieldProblem("reason", Problem.REQUIRED))
     if len(reason) > 500:
@@ -107,17 +107,21 @@ def suspend(session: Session, actor: Actor, act_for: ActFor, operator_id: int, r
     account = _account_to_change(session, operator_id)
     if account.suspended_at is not None:
         raise Invalid(FieldProblem("reason", Problem.ALREADY_DONE))
-    account.suspended_at, account.suspended_reason = now, reason.strip()
-    _record_both(session, actor, act_for, operator_id, "operator.suspend", {"reason": reason.strip()})
+    resellers = select(Account).where(Account.parent_id == operator_id, Account.suspended_at.is_(None))
+    for each in (account, *session.scalars(resellers.with_for_update()).all()):
+        each.suspended_at, each.suspended_reason = now, reason.strip()
+        _record_both(session, actor, act_for, each.operator_id, "operator.suspend", {"reason": reason.strip()})
 
 
 def restore(session: Session, actor: Actor, act_for: ActFor, operator_id: int) -> None:
-    """Let an operator's staff in again."""
+    """Let an operator's staff in again, and those of its resellers who were kept out with it."""
     account = _account_to_change(session, operator_id)
     if account.suspended_at is None:
         return
-    account.suspended_at, account.suspended_reason = None, ""
-    _record_both(session, actor, act_for, operator_id, "operator.restore", {})
+    together = select(Account).where(Account.parent_id == operator_id, Account.suspended_at == account.suspended_at)
+    for each in (account, *session.scalars(together.with_for_update()).all()):
+        each.suspended_at, each.suspended_reason = None, ""
+        _record_both(session, actor, act_for, each.operator_id, "operator.restore", {})
 
 
 def change_contact(session: Session, actor: Actor, adviser: str, whatsapp: str, email: str) -> None:

@@ -20,6 +20,7 @@ from db.audit import Actor
 from db.models import Account, AccountRequest, AuditEntry, Consent, Licence, Notification, Staff, Subscriber
 from portal.auth import hasher
 from tests.portal.conftest import PASSWORD, add_subscriber, make_isp, post
+from tests.portal.test_resellers import make as make_reseller
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +211,25 @@ def test_a_suspended_operator_keeps_its_staff_out_and_its_subscribers_on(boss, s
     assert manager.get("/subscribers/").status_code == 200
     for operator_id in (isp.operator_id, platform):
         assert {"operator.suspend", "operator.restore"} <= set(said(system, operator_id))
+
+
+def test_resellers_are_kept_out_with_their_parent_and_those_who_were_out_before_stay_out(
+    app, boss, sign_in, system, isp, platform
+):
+    manager = sign_in("manager")
+    (south, at_south), (north, _) = (
+        make_reseller(app, manager, name, f"{name.lower()}@{isp.operator_id}.example") for name in ("South", "North")
+    )
+    assert post(boss, f"/platform/operators/{north}/suspend", reason="Its own debt").status_code == 302
+    page = f"/platform/operators/{isp.operator_id}"
+    assert post(boss, f"{page}/suspend", reason="Two invoices are open.").status_code == 302
+    assert "Two invoices are open." in at_south.get("/subscribers/").text
+    assert post(boss, f"{page}/restore").status_code == 302
+    assert at_south.get("/subscribers/").status_code == 200
+    with Session(system) as session:
+        assert session.get_one(Account, south).suspended_at is None
+        assert session.get_one(Account, north).suspended_reason == "Its own debt"
+    assert {"operator.suspend", "operator.restore"} <= set(said(system, south))
 
 
 def test_the_platform_acts_in_an_operators_place_only_with_its_consent_and_until_it_ends(

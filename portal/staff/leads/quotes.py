@@ -20,6 +20,7 @@ from crm.leads import OPEN, WrongLeadState
 from crm.problems import Invalid
 from db.models import Lead, Quote
 from portal import context
+from portal.auth import by_person, limiter
 from portal.errors import problem_text, put_on_form
 from portal.forms import Form, choice, long_text, text, whole_number
 from portal.i18n import reader_language
@@ -102,6 +103,7 @@ def quote_pdf(lead_id: int, quote_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/<int:lead_id>/quotes/<int:quote_id>/mail")
 @requires(Permission.LEADS_EDIT)
+@limiter.limit("30 per hour", key_func=by_person)
 def mail_now(lead_id: int, quote_id: int) -> ResponseReturnValue:
     """Send the quote's link by e-mail."""
     session, found = context.db(), _found(lead_id, quote_id)
