@@ -29,7 +29,7 @@ def open_platform(session: Session, operator_id: int, settings: Settings, passwo
         account.adviser, account.whatsapp = "Valeria Montes", "+52 33 5555 0199"
         account.contact_email = EMAIL
     if session.get(Account, operator_id) is None:
-        session.add(Account(operator_id=operator_id))
+        session.add(Account(operator_id=operator_id, country="MX"))
     session.flush()
     if licence_of(session, operator_id) is None:
         now = utc_now()
