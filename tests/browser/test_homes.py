@@ -62,8 +62,8 @@ def shop(installation: Settings, system: Engine, chromium: Browser) -> Iterator[
         session.commit()
         pages = (
             "/subscribers/", f"/subscribers/{person}", f"/subscribers/{person}/edit", f"/services/{line}/terminate",
-            f"/tickets/{ticket.id}", "/tickets/", "/work-orders/", f"/work-orders/{order.id}", "/work-orders/calendar", "/map/",
-            "/reports/all/", "/reports/all/churn", f"/invoices/{invoice}", "/settings/fields", "/imports/new",
+            f"/tickets/{ticket.id}", "/tickets/", "/work-orders/", f"/work-orders/{order.id}", "/work-orders/calendar",
+            "/map/", "/reports/all/", "/reports/all/churn", f"/invoices/{invoice}", "/settings/fields", "/imports/new",
         )  # fmt: skip
     with RunningPiece(portal_piece(installation), installation.log_dir / "portal.log"):
         url = f"http://127.0.0.1:{installation.portal_port}"
