@@ -20,6 +20,7 @@ from db.session import Tenancy, make_engine, tenancy_key
 from portal import context
 from portal.application import create_app
 from portal.auth import hasher
+from portal.home_tiles import remembered
 
 PASSWORD = "correct horse battery"
 
@@ -58,10 +59,15 @@ def closed_portals() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def steps_of_its_own() -> Iterator[None]:
-    """Forget the steps that tests of workers ran in this process: they end no more, which is called stuck."""
+def memory_of_its_own() -> Iterator[None]:
+    """Forget what this process knows from other modules.
+
+    The steps of workers that ran there end no more, which is called stuck; and what homes remember of an operator for
+    some minutes is kept by its id, which another one has in the database of this module.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "_steps", {})
+        patch.setattr(remembered, "_kept", {})
         yield
 
 
