@@ -223,6 +223,7 @@ def test_only_signing_in_and_the_language_are_public(app):
         "pay.begin",
         "pay.check",
         "pay.document",
+        "pay.quote",
         "pay.page",
         "pay.webhook",  # signed by the provider
         "sign_up.ask",  # says the same to everybody, and is closed unless the settings open it
