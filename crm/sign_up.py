@@ -33,6 +33,10 @@ MOST_MAILS = 3
 _EMAIL = re.compile(r"[^@\s<>\"]+@[^@\s<>\"]+\.[^@\s<>\"]+\Z")
 
 
+_ADDRESS = re.compile(r"[/:@<>]|\w\.[^\W\d_]{2,}")
+"""What programs for mail make a link of: a name like `www.example.com` needs no more than its dots."""
+
+
 class LinkSpent(Exception):
     """A link that was used, has run out, or never was."""
 
@@ -61,7 +65,7 @@ def check_asker(name: str, email: str) -> None:
         problems.append(FieldProblem("name", Problem.REQUIRED))
     elif len(name) > 200 or not name.isprintable():
         problems.append(FieldProblem("name", Problem.TOO_LONG, {"limit": "200"}))
-    elif any(mark in name for mark in "/:@<>"):  # the mail greets by it, and must carry no stranger's address
+    elif _ADDRESS.search(name):  # the mail greets by it, and must carry no stranger's address
         problems.append(FieldProblem("name", Problem.ADDRESS_IN_NAME))
     if not _EMAIL.match(email.strip()) or len(email) > 254:
         problems.append(FieldProblem("email", Problem.NOT_AN_EMAIL))

@@ -67,7 +67,9 @@ def mails_to(system, email: str) -> list[Notification]:
 
 
 def test_no_mail_carries_an_address_in_the_name_of_who_asks(stranger, system):
-    assert ask(stranger, "prize@valle.example", name="You won https://evil.example/").status_code == 422
+    for name in ("You won https://evil.example/", "Claim at www.evil.example", "a@evil.example"):
+        assert ask(stranger, "prize@valle.example", name=name).status_code == 422
+    assert ask(stranger, "ing@valle.example", name="Ing. J.P. O'Neill-Díaz").status_code == 200
     assert mails_to(system, "prize@valle.example") == []
 
 
