@@ -18,6 +18,7 @@ from lab.network import Network, UnknownName
 from lab.routeros.faults import Faults as ApiFaults
 from lab.routeros.live_traffic import StaticClient
 from lab.routeros.script_device import terminal
+from lab.scenario import BadScenario, read_subscribers
 from lab.session import Session
 from lab.subscriber import Demand
 
@@ -125,6 +126,21 @@ async def _connect(network: Network, subscriber: str, nas: str | None = None) ->
     if isinstance(outcome, Refused):
         return {"connected": False, "cause": outcome.cause, "message": outcome.message}
     return {"connected": True, "session": describe(outcome, cpe.nas.profile.name)}
+
+
+async def _install(network: Network, subscriber: str, **described: Any) -> dict[str, Any]:
+    """Put somebody new behind a NAS, as a technician puts up a CPE, and let it dial.
+
+    `described` is what [[subscriber]] has in the file. Who is there already gets a CPE in place of the one before.
+    """
+    texts = {name: str(described[name]) for name in ("password", "mac") if name in described}  # `tell` reads numbers
+    try:
+        ((nas, wanted),) = read_subscribers({**described, **texts, "name": str(subscriber), "count": 1}, "install")
+    except BadScenario as problem:
+        raise BadOrder(str(problem)) from None
+    network.remove_subscriber(wanted.name, nas)
+    network.add_subscriber(wanted, nas)
+    return await _connect(network, wanted.name, nas)
 
 
 async def _hang_up(network: Network, subscriber: str, nas: str | None = None) -> dict[str, Any]:
@@ -289,6 +305,7 @@ _ORDERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     "sessions": _sessions,
     "subscribers": _subscribers,
     "connect": _connect,
+    "install": _install,
     "hang-up": _hang_up,
     "redial": _redial,
     "demand": _demand,

@@ -190,6 +190,13 @@ class Network:
         self._behind[nas].append(cpe)
         return cpe
 
+    def remove_subscriber(self, subscriber: str, nas: str) -> None:
+        """Take the CPE of that subscriber away from a NAS, if it has one; its session ends."""
+        cpe = self.cpes.pop((nas, subscriber), None)
+        if cpe is not None:
+            cpe.hang_up()
+            self._behind[nas].remove(cpe)
+
     def find(self, subscriber: str, nas: str | None = None) -> Cpe:
         """Return the CPE of a subscriber, at that NAS or at any. Raises UnknownName."""
         for (at, name), cpe in self.cpes.items():

@@ -110,7 +110,7 @@ def parse_scenario(written: Mapping[str, Any]) -> Scenario:
     subscribers = []
     for position, table in enumerate(_list(tables, "subscriber"), 1):
         where = f"[[subscriber]] {position}"
-        for nas_name, subscriber in _read_subscribers(dict(table), where):
+        for nas_name, subscriber in read_subscribers(dict(table), where):
             if nas_name not in faults:
                 raise BadScenario(f"{where}: there is no NAS {nas_name!r}")
             subscribers.append((nas_name, subscriber))
@@ -195,10 +195,11 @@ def _read_client(table: dict[str, Any], where: str) -> tuple[str, StaticClient]:
     return nas, StaticClient(demand=demand, **table)
 
 
-def _read_subscribers(table: dict[str, Any], where: str) -> list[tuple[str, Subscriber]]:
+def read_subscribers(table: dict[str, Any], where: str) -> list[tuple[str, Subscriber]]:
     """Read one table, which stands for `count` subscribers when it has one: `{n}` is then their number, from 1.
 
-    Their MAC addresses count up from the one given.
+    Each comes with the name of its NAS. Their MAC addresses count up from the one given; `table` is used up. Raises
+    BadScenario.
     """
     count = table.pop("count", 1)
     nas = table.pop("nas", None)

@@ -155,6 +155,19 @@ async def give_orders(scenario: Scenario, path: Path) -> None:
             assert (session["subscriber"], session["rate"], session["downloaded"]) == ("ana", "2M/8M", 1_000_000)
             assert await tell(do="power-cut", nas="ordered") == {"ok": True}
             assert await tell(do="sessions") == {"ok": True, "sessions": []}
+            assert await tell(do="power-on", nas="ordered", spread=0) == {"ok": True}
+            wrong = await tell(do="install", subscriber="metered", nas="ordered", password=12345)
+            assert (wrong["connected"], wrong["cause"]) == (False, "rejected")
+            installed = await tell(do="install", subscriber="metered", nas="ordered", password="secret")
+            assert (installed["connected"], installed["session"]["user_name"]) == (True, "metered")
+            again = await tell(do="install", subscriber="metered", nas="ordered", password="secret")
+            listed = await tell(do="sessions")
+            of_theirs = [each["id"] for each in listed["sessions"] if each["subscriber"] == "metered"]
+            assert of_theirs == [again["session"]["id"]]
+            assert (await tell(do="install", subscriber="eve", nas="nowhere"))[
+                "error"
+            ] == "nowhere is not in this network"
+            assert "'colour'" in (await tell(do="install", subscriber="eve", nas="ordered", colour="red"))["error"]
             assert await tell(do="hang-up", subscriber="bob") == {
                 "ok": False,
                 "error": "bob is not in this network",
