@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from aaa.facts import AccessMethod
 from core.crypto import Keyring
+from core.i18n import N_, translator
 from crm.messages import Value, tell_staff
 from crm.problems import FieldProblem, Invalid, Problem
 from crm.service_terms import WITH_PASSWORD, ServiceTerms
@@ -142,7 +143,7 @@ def tell_of_change(session: Session, keyring: Keyring, actor: Actor, order: Work
     if before.technician_id in (None, actor.staff_id, now.technician_id):
         return
     gone = session.get_one(Staff, before.technician_id)
-    values = {**_told_of(order), "when": before.window[0] or "–"}
+    values = {**_told_of(order), "when": before.window[0] or _not_agreed}
     tell_staff(session, keyring, order.operator_id, gone.email, "work_order_off", values)
     if now.technician_id is None and order.state not in ENDED:
         tell_of_order(session, keyring, order)
@@ -153,8 +154,13 @@ def _told_of(order: WorkOrder) -> dict[str, Value]:
         "number": str(order.number),
         "title": order.title,
         "address": order.address,
-        "when": order.window_start if order.window_start is not None else "–",
+        "when": order.window_start if order.window_start is not None else _not_agreed,
     }
+
+
+def _not_agreed(language: str) -> str:
+    """Return what stands for the time of a visit that has none, in the reader's language."""
+    return translator(language)(N_("not agreed yet"))
 
 
 def set_enabled(session: Session, actor: Actor, service: Service, *, enabled: bool, now: datetime) -> None:

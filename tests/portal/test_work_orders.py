@@ -363,6 +363,10 @@ def test_who_goes_now_and_who_does_not_any_more_are_told_by_mail(sign_in, system
         return found
 
     manager, url = sign_in("manager"), f"/work-orders/{order}"
+    with Session(system) as session:
+        asked = session.scalars(select(Notification).where(Notification.operator_id == isp.operator_id)).all()
+        assert all("When: not agreed yet" in mail.body for mail in asked if mail.kind == "work_order")
+        assert "work_order" in {mail.kind for mail in asked}
 
     def plan(browser, technician_id, hour: str = "09:00"):
         version = stored(system, WorkOrder, order).version
