@@ -137,7 +137,7 @@ def account_notes() -> list[Note]:
 
 
 def _licence_note(standing: Standing) -> Note | None:
-    url, action = url_for("licence.index"), _("How to go on")
+    url, action = url_for("licence.index", _anchor="contact"), _("How to go on")
     days = standing.days_left(today_of(context.now()))
     if standing.lapsed:
         text = _("Your licence has ended. Everything goes on for who is here; new subscribers need a licence.")

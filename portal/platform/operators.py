@@ -11,7 +11,7 @@ from flask import abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import BigInteger, Date, DateTime, Integer, String, column, func, or_, select, true
+from sqlalchemy import BigInteger, Date, DateTime, Integer, String, case, column, func, or_, select, true
 
 from core.i18n import N_
 from core.money import rounded
@@ -65,17 +65,16 @@ def state_of(row: Any) -> str:
 
 
 def _in_state(state: str) -> Any:
+    """Return the condition of the rows that show this badge: the same order of reasons as in `state_of`."""
     at = OPERATORS.c
-    match state:
-        case "leaving":
-            return at.removes_at.is_not(None)
-        case "suspended":
-            return at.suspended_at.is_not(None)
-        case "lapsed":
-            return at.until < func.current_date()
-        case "demo":
-            return at.period == DEMO
-    return at.period != DEMO
+    shown = case(
+        (at.removes_at.is_not(None), "leaving"),
+        (at.suspended_at.is_not(None), "suspended"),
+        (at.until < today_of(context.now()), "lapsed"),
+        (at.period == DEMO, "demo"),
+        else_="active",
+    )
+    return shown == state
 
 
 _STATES = (

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
+from flask_babel import ngettext
 from sqlalchemy import insert, select
 
 from crm.accounts import (
@@ -94,7 +95,13 @@ def give() -> ResponseReturnValue:
         refuse(" ".join(problem_text(problem) for problem in invalid.problems))
     else:
         session.commit()
-        done(_("The platform may act here for %(hours)s hours. You can end it at any time.", hours=hours))
+        done(
+            ngettext(
+                "The platform may act here for %(num)s hour. You can end it at any time.",
+                "The platform may act here for %(num)s hours. You can end it at any time.",
+                hours,
+            )
+        )
     return redirect(url_for(".index") + "#consent")
 
 

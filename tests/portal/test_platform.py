@@ -19,6 +19,7 @@ from crm.subscribers import SubscriberDetails, create_subscriber
 from db.audit import Actor
 from db.models import Account, AccountRequest, AuditEntry, Consent, Licence, Notification, Staff, Subscriber
 from portal.auth import hasher
+from tests.portal.api.conftest import Program, make_token
 from tests.portal.conftest import PASSWORD, add_subscriber, make_isp, post
 from tests.portal.test_resellers import make as make_reseller
 
@@ -94,6 +95,7 @@ def test_a_full_demo_takes_nobody_more_and_says_how_to_go_on(sign_in, system, is
     assert post(seller, "/subscribers/new", name="First", language="").status_code == 302
     page = post(seller, "/subscribers/new", name="Second", language="")
     assert "places for 1 subscribers, and they are taken" in page.text
+    assert 'href="/licence#contact"' in page.text
     assert count(system, isp.operator_id) == 1
     licence = seller.get("/licence").text
     assert "https://wa.me/523355550199" in licence
@@ -108,6 +110,35 @@ def test_a_full_demo_takes_nobody_more_and_says_how_to_go_on(sign_in, system, is
     post(boss, f"/platform/requests/{asked.id}/done")
     with Session(system) as session:
         assert session.get_one(AccountRequest, asked.id).done_at is not None
+
+
+def test_no_way_in_passes_by_a_full_licence(sign_in, system, isp, app, installation):
+    """A program, a lead that is won and somebody who comes back need a place like one who is typed in."""
+    gone = add_subscriber(system, isp, "Gone")
+    manager, full = sign_in("manager"), "they are taken"
+    assert post(manager, f"/subscribers/{gone}/remove").status_code == 302
+    lead = post(manager, "/leads/new", name="Maybe", phone="+52 55 1234 5678", source="phone").headers["Location"]
+    add_subscriber(system, isp, "Here")
+    license_for(system, isp.operator_id, 1)
+    erp = Program(app, make_token(system, installation, isp)[1])
+
+    refused = erp.post("/subscribers", {"name": "Third"})
+    assert (refused.status_code, full in refused.text) == (422, True), refused.text
+    post(manager, f"{lead}/win")
+    assert full in manager.get(lead).text
+    post(manager, f"/subscribers/removed/{gone}/bring-back")
+    assert full in manager.get(f"/subscribers/removed/{gone}").text
+    with Session(system) as session:
+        used = session.scalar(text("SELECT used FROM licence_standing(:id, false)"), {"id": isp.operator_id})
+    assert used == 1
+
+    license_for(system, isp.operator_id, 4)
+    assert erp.post("/subscribers", {"name": "Third"}).status_code == 201
+    post(manager, f"{lead}/win")
+    post(manager, f"/subscribers/removed/{gone}/bring-back")
+    with Session(system) as session:
+        used = session.scalar(text("SELECT used FROM licence_standing(:id, false)"), {"id": isp.operator_id})
+    assert used == 4
 
 
 def test_a_licence_that_ran_out_keeps_all_and_allows_what_a_demo_does(sign_in, system, isp):
@@ -276,6 +307,7 @@ def test_acting_for_an_operator_is_ended_by_a_button_and_entered_again(boss, sig
     manager, page = sign_in("manager"), f"/platform/operators/{isp.operator_id}"
     assert post(manager, "/acting/end").status_code == 404  # its own people act for nobody
     assert post(manager, "/licence/consents", hours="24").status_code == 302
+    assert "for 24 hours" in manager.get("/licence").text
     with Session(system) as session:
         given = session.scalars(
             select(Consent.id).where(Consent.operator_id == isp.operator_id, Consent.ended_at.is_(None))
@@ -323,10 +355,24 @@ def test_the_platform_counts_subscribers_as_licences_do(boss, system, isp, app):
     assert re.search(rf"Subscribers</dt><dd class=\"col-6\">{used}\b", listed)
 
 
+def test_operators_are_found_by_the_state_that_they_show(boss, system, isp, installation):
+    states = {"active": isp, **{state: make_isp(system, installation) for state in ("demo", "lapsed", "suspended")}}
+    license_for(system, states["demo"].operator_id, 10)
+    license_for(system, states["lapsed"].operator_id, 10, MONTHLY, until=utc_now().date() - timedelta(days=2))
+    license_for(system, states["suspended"].operator_id, 10)
+    page = f"/platform/operators/{states['suspended'].operator_id}"
+    assert post(boss, f"{page}/suspend", reason="Open invoices").status_code == 302
+    ids = {state: made.operator_id for state, made in states.items()}
+    for state in states:
+        listed = boss.get(f"/platform/?state={state}&size=100").text
+        assert {each for each, number in ids.items() if f'/platform/operators/{number}"' in listed} == {state}
+
+
 def test_consent_given_unasked_ends_with_a_managers_click_and_is_nobody_elses(boss, sign_in, system, isp, installation):
     manager, page = sign_in("manager"), f"/platform/operators/{isp.operator_id}"
     assert post(manager, "/licence/consents", hours="999").status_code == 302
     assert post(manager, "/licence/consents", hours="24").status_code == 302
+    assert "for 24 hours" in manager.get("/licence").text
     with Session(system) as session:
         given = session.scalars(select(Consent).where(Consent.operator_id == isp.operator_id)).one().id
     other = make_isp(system, installation)
