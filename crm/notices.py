@@ -200,10 +200,10 @@ class Outbox:
             self._threads.submit(self._serve, operator_id)
         return len(taken)
 
-    def close(self) -> None:
-        """Take up no more; what is under way is ended, what is not stays due."""
+    def close(self, *, wait: bool = False) -> None:
+        """Take up no more. What is under way goes on to its end, for which this can `wait`; what is not stays due."""
         self._closed.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=wait, cancel_futures=True)
 
     def _serve(self, operator_id: int) -> None:
         ends = time.monotonic() + TURN
