@@ -8,7 +8,7 @@ from flask import Flask, g
 from flask_babel import gettext as _
 from sqlalchemy import select
 
-from db.models import AuditEntry
+from db.models import AuditEntry, Staff
 from portal import context
 from portal.audit_actions import ACTIONS
 from portal.audit_fields import FIELDS, KINDS, NAMED
@@ -18,6 +18,8 @@ _OURSELVES = frozenset(
     ("billing", "dunning", "incidents", "monitor", "receipts", "retention", "sign-up", "subscriber logins", "worker")
 )
 _SUBSCRIBER = " (subscriber)"
+NO_MAIL = ".invalid"
+"""How the addresses end that `crm.accounts` gives to whoever acts with consent."""
 
 
 def actor_text(actor: str) -> str:
@@ -26,7 +28,7 @@ def actor_text(actor: str) -> str:
         return str(_("Portico, by itself"))
     if actor.endswith(_SUBSCRIBER):
         return str(_("%(name)s (subscriber)", name=actor.removesuffix(_SUBSCRIBER)))
-    return actor
+    return _name_of_who_acts(actor) if actor.endswith(NO_MAIL) else actor
 
 
 def action_text(action: str) -> str:
@@ -61,6 +63,14 @@ def load_names(entries: Iterable[AuditEntry]) -> None:
                 wanted[NAMED[name]].add(value)
     for model, ids in wanted.items():
         _learn_names(model, ids)
+
+
+def _name_of_who_acts(actor: str) -> str:
+    """Return the name of somebody of the platform who acted here with consent: their address says nobody's name."""
+    if "acting_names" not in g:
+        found = context.db().execute(select(Staff.email, Staff.name).where(Staff.email.endswith(NO_MAIL)))
+        g.acting_names = {row.email: row.name for row in found}
+    return str(g.acting_names.get(actor, actor))
 
 
 def _known_names() -> dict[tuple[Any, int], str | None]:

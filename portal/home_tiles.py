@@ -142,5 +142,10 @@ class Remembered:
             self._kept[name, operator_id] = context.now(), counted
         return counted
 
+    def forget(self, name: str, operator_id: int) -> None:
+        """Count anew at the next time, since what was counted has just been changed."""
+        with self._lock:
+            self._kept.pop((name, operator_id), None)
+
 
 remembered = Remembered()

@@ -34,12 +34,56 @@ ENTITIES = {
     "staff": N_("Staff"),
     "role": N_("Roles"),
     "operator": N_("Operator"),
+    "account_request": N_("Requests"),
+    "alert_recipient": N_("Recipients of alerts"),
+    "api_token": N_("API tokens"),
+    "brand": N_("Brand"),
+    "broadcast": N_("Broadcasts"),
+    "canned_answer": N_("Canned answers"),
+    "captive_settings": N_("Captive portal"),
+    "cash_desk": N_("Cash desks"),
+    "checkout": N_("Online payments"),
+    "collector": N_("Collectors"),
+    "consent": N_("Consents to act"),
+    "coupon": N_("Coupons"),
+    "credit_note": N_("Credit notes"),
+    "custom_field": N_("Own fields"),
+    "equipment": N_("Equipment"),
+    "gateway": N_("Payment gateways"),
+    "gateway_event": N_("Notices of payment gateways"),
+    "import": N_("Import"),
+    "incident": N_("Incidents"),
+    "invoice": N_("Invoices"),
+    "job": N_("Jobs"),
+    "lead": N_("Leads"),
+    "map": N_("Map"),
+    "mass_change": N_("Mass changes"),
+    "material": N_("Materials"),
+    "notification": N_("Messages"),
+    "payment": N_("Payments"),
+    "payment_method": N_("Ways to pay"),
+    "pool": N_("Pools"),
+    "rate_plan": N_("Prices and extras of plans"),
+    "report_schedule": N_("Scheduled reports"),
+    "router": N_("Routers"),
+    "sector": N_("Sectors"),
+    "self_service": N_("Subscriber portal"),
+    "sign_in_rule": N_("Sign-in rules"),
+    "site": N_("Sites"),
+    "stored_file": N_("Files"),
+    "tax_rate": N_("Taxes"),
+    "ticket": N_("Tickets"),
+    "ticket_category": N_("Categories of tickets"),
+    "voucher": N_("Vouchers"),
+    "voucher_batch": N_("Batches of vouchers"),
+    "webhook": N_("Webhooks"),
+    "work_order": N_("Work orders"),
 }
 WINDOWS = {"24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
 
 def _entities() -> Sequence[tuple[str, Any]]:
-    return [(entity, _(text)) for entity, text in ENTITIES.items()]
+    return sorted(((entity, _(text)) for entity, text in ENTITIES.items()), key=lambda each: each[1].casefold())
 
 
 def _people() -> Sequence[tuple[str, Any]]:

@@ -33,6 +33,7 @@ from portal import context, forms
 from portal.auth import limiter
 from portal.errors import problem_text, put_on_form
 from portal.files import send_stored
+from portal.home_tiles import remembered
 from portal.messages import done, refuse
 from portal.permissions import Permission, requires, signed_in
 
@@ -116,6 +117,7 @@ def grant(consent_id: int) -> ResponseReturnValue:
         refuse(" ".join(problem_text(problem) for problem in invalid.problems))
     else:
         session.commit()
+        remembered.forget("consents", consent.operator_id)
         done(_("They may act here now."))
     return redirect(url_for(".index") + "#consent")
 
@@ -126,6 +128,7 @@ def end(consent_id: int) -> ResponseReturnValue:
     """Say no to what is asked, or end what was given."""
     end_consent(context.db(), context.actor(), _consent(consent_id), context.now())
     context.db().commit()
+    remembered.forget("consents", context.operator().id)
     done(_("Nobody acts here by it any more."))
     return redirect(url_for(".index") + "#consent")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from portal.audit_actions import ACTIONS
 from portal.audit_fields import FIELDS
+from portal.staff.audit import ENTITIES
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("aaa", "billing", "core", "crm", "network", "portal", "radius", "worker")
@@ -41,6 +42,17 @@ def test_every_action_has_words():
     }
     assert len(found) > 150
     assert {action: where for action, where in found.items() if action not in ACTIONS} == {}
+
+
+def test_every_kind_of_thing_has_words():
+    found = {
+        call.args[3].value: where
+        for where, function in functions()
+        for call in records(function)
+        if isinstance(call.args[3], ast.Constant)
+    }
+    assert len(found) > 40
+    assert {kind: where for kind, where in found.items() if kind not in ENTITIES} == {}
 
 
 def test_every_field_has_a_name():

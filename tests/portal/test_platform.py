@@ -275,8 +275,10 @@ def test_the_platform_acts_in_an_operators_place_only_with_its_consent_and_until
         "This consent does not hold" in boss.get(post(boss, f"{page}/consents/{asked}/enter").location).text
     )  # nobody said yes
     assert "Look at the queues" in manager.get("/licence").text
+    assert "asks for leave to act here" in manager.get("/subscribers/").text
     assert post(sign_in("technical"), f"/licence/consents/{asked}/grant").status_code == 403
     assert post(manager, f"/licence/consents/{asked}/grant").status_code == 302
+    assert "asks for leave to act here" not in manager.get("/subscribers/").text
     acting = boss
     assert post(acting, f"{page}/consents/{asked}/enter").status_code == 302
     home = acting.get("/?role=technical").text
@@ -294,6 +296,10 @@ def test_the_platform_acts_in_an_operators_place_only_with_its_consent_and_until
         person = session.get_one(Staff, entry.staff_id)
         assert "Valeria" in person.name
         assert person.email.endswith(".invalid")
+        email, name = person.email, person.name
+    log = manager.get("/audit/?entity=subscriber").text
+    assert (f">{name}<" in log, f">{email}<" in log) == (True, False)
+    with Session(system) as session:
         session.execute(update(Consent).where(Consent.id == asked).values(until=utc_now() - timedelta(seconds=1)))
         session.commit()
     assert acting.get("/subscribers/").location == "/sign-in"
