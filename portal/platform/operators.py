@@ -244,6 +244,7 @@ def page_of(
         history=history_of(session, operator_id),
         consents=consents.all(),
         periods={key: _(words) for key, words in PERIODS},
+        untils={key: f"{next_until(key, today_of(context.now())) or ''}" for key, _words in PERIODS},
     )
 
 

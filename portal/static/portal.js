@@ -71,6 +71,15 @@
     });
   }
 
+  // A licence paid by the year does not end after the month that was proposed; a day that somebody typed stays.
+  document.addEventListener("change", function (event) {
+    var form = event.target.name === "period" && event.target.closest("[data-until]");
+    if (!form) return;
+    var proposed = JSON.parse(form.dataset.until), until = form.elements.until;
+    if (until.value === proposed[form.dataset.period]) until.value = proposed[event.target.value];
+    form.dataset.period = event.target.value;
+  });
+
   // An export takes over what is typed in the search at this moment.
   document.addEventListener("click", function (event) {
     var link = event.target.closest("[data-keeps-search]");

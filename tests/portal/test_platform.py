@@ -1,5 +1,7 @@
 """The platform's pages, licences, suspension and consent: who may, what it does, and what it leaves alone."""
 
+import html
+import json
 import re
 from datetime import timedelta
 from threading import Barrier, Thread
@@ -208,6 +210,8 @@ def test_the_platform_gives_a_licence_and_the_history_stays(boss, sign_in, syste
                  currency="mxn", until=until.isoformat(), note="paid by transfer")  # fmt: skip
     assert given.status_code == 302
     shown = boss.get(page).text
+    proposed = json.loads(html.unescape(re.search(r'data-until="([^"]*)" data-period="annual"', shown)[1]))
+    assert proposed == {"demo": "", **{each: f"{next_until(each, utc_now().date())}" for each in (MONTHLY, ANNUAL)}}
     assert "ISP 300" in shown
     assert "paid by transfer" in shown
     with Session(system) as session:
