@@ -193,7 +193,7 @@ def ask_consent(
     )  # fmt: skip
     session.add(made)
     session.flush()
-    _record_both(session, actor, act_for, operator_id, "consent.ask", {"reason": made.reason, "hours": hours})
+    _record_both(session, actor, act_for, operator_id, "consent.ask", {"reason": made.reason, "for_hours": hours})
     return made
 
 
@@ -226,7 +226,7 @@ def grant_consent(session: Session, actor: Actor, consent: Consent, now: datetim
     consent.granted_at, consent.granted_by = now, actor.name
     consent.until, consent.staff_id = now + timedelta(hours=consent.hours), person.id
     session.flush()
-    after = {"hours": consent.hours, "until": consent.until, "for": consent.asked_by}
+    after = {"for_hours": consent.hours, "until": consent.until, "for": consent.asked_by}
     record(session, actor, "consent.give", "consent", consent.id, None, after)
 
 

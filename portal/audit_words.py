@@ -1,7 +1,9 @@
 """The audit log in words: who did what, and what a field was and is, with names in the place of ids."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from flask import Flask, g
@@ -12,12 +14,14 @@ from db.models import AuditEntry, Staff
 from portal import context
 from portal.audit_actions import ACTIONS
 from portal.audit_fields import FIELDS, KINDS, NAMED
+from portal.formats import local_minute
 from portal.labels import label
 
 _OURSELVES = frozenset(
     ("billing", "dunning", "incidents", "monitor", "receipts", "retention", "sign-up", "subscriber logins", "worker")
 )
 _SUBSCRIBER = " (subscriber)"
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")
 NO_MAIL = ".invalid"
 """How the addresses end that `crm.accounts` gives to whoever acts with consent."""
 
@@ -44,14 +48,18 @@ def field_text(name: str) -> str:
 def value_text(name: str, value: object) -> object:
     """Return the value of a field as people read it: a stored word in the reader's language, a row's name for its id.
 
-    Others are as they are; so is the id of a row that is gone.
+    An instant is shown as of the operator's clock. Others are as they are; so is the id of a row that is gone.
     """
     if name in NAMED and isinstance(value, int):
         known = _known_names()
         if (NAMED[name], value) not in known:
             _learn_names(NAMED[name], {value})
         return known.get((NAMED[name], value)) or value
-    return label(KINDS[name], value) if name in KINDS and isinstance(value, str) and value else value
+    if name in KINDS and isinstance(value, str) and value:
+        return label(KINDS[name], value)
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return local_minute(datetime.fromisoformat(value))
+    return value
 
 
 def load_names(entries: Iterable[AuditEntry]) -> None:

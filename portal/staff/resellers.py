@@ -101,7 +101,7 @@ class PlanForm(forms.Form):
 
 class AskForm(forms.Form):
     reason = forms.text(_l("What for"), required=True)
-    hours = forms.whole_number(_l("Hours"), required=True)
+    hours = forms.whole_number(_l("For how many hours"), required=True)
 
 
 @blueprint.before_request

@@ -303,6 +303,9 @@ def test_the_platform_acts_in_an_operators_place_only_with_its_consent_and_until
         email, name = person.email, person.name
     log = manager.get("/audit/?entity=subscriber").text
     assert (f">{name}<" in log, f">{email}<" in log) == (True, False)
+    told = manager.get("/audit/?entity=consent").text
+    assert "For how many hours" in told
+    assert not re.search(r"\d{4}-\d\d-\d\dT\d\d:", told)  # times are the operator's, in words
     with Session(system) as session:
         session.execute(update(Consent).where(Consent.id == asked).values(until=utc_now() - timedelta(seconds=1)))
         session.commit()
