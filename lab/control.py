@@ -133,7 +133,8 @@ async def _install(network: Network, subscriber: str, **described: Any) -> dict[
 
     `described` is what [[subscriber]] has in the file. Who is there already gets a CPE in place of the one before.
     """
-    texts = {name: str(described[name]) for name in ("password", "mac") if name in described}  # `tell` reads numbers
+    # `portico lab tell` reads what looks like a number as one.
+    texts: dict[str, Any] = {name: str(described[name]) for name in ("password", "mac") if name in described}
     try:
         ((nas, wanted),) = read_subscribers({**described, **texts, "name": str(subscriber), "count": 1}, "install")
     except BadScenario as problem:
