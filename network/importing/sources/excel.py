@@ -54,11 +54,16 @@ def as_csv(content: bytes) -> str:
 
 
 def _sheet(sheet: object) -> str:
+    """Return a sheet as CSV, as wide as its widest row: openpyxl fills each up to the columns that it is asked for."""
+    rows = []
+    for row in sheet.iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS, values_only=True):  # type: ignore[attr-defined]
+        texts = [_text(value) for value in row]
+        while texts and not texts[-1].strip():
+            texts.pop()
+        rows.append(texts)
+    width = max(map(len, rows), default=0)
     lines = io.StringIO()
-    writer = csv.writer(lines)
-    rows = sheet.iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS, values_only=True)  # type: ignore[attr-defined]
-    for row in rows:
-        writer.writerow([_text(value) for value in row])
+    csv.writer(lines).writerows(texts + [""] * (width - len(texts)) for texts in rows if width)
     return lines.getvalue()
 
 

@@ -47,6 +47,12 @@ def test_a_workbook_is_read_like_a_csv_file_with_numbers_days_and_formulas_as_te
     assert leo.subscriber == "=1+1"
 
 
+def test_a_sheet_has_as_many_columns_as_are_used():
+    content = workbook((*TITLES, None), ("Ana", "ana", "x", "20/5"), (None, " "))
+    lines = excel.as_csv(content).splitlines()
+    assert [line.count(",") for line in lines] == [len(TITLES) - 1] * 3
+
+
 def bomb() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
